@@ -9,9 +9,8 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-const FILES: &[&str] = &[
-    "envelope", "payload", "alert", "preservation", "receipt", "directory", "link", "api",
-];
+const FILES: &[&str] =
+    &["envelope", "payload", "alert", "preservation", "receipt", "directory", "link", "api"];
 
 fn main() {
     println!("cargo:rerun-if-changed=relay");
@@ -44,7 +43,9 @@ fn fail(message: &str) -> ! {
 /// One constant per message: its fields by ascending number, each with its wire form.
 fn schema(files: &[prost_types::FileDescriptorProto]) -> String {
     let mut messages: BTreeMap<String, &DescriptorProto> = BTreeMap::new();
-    for file in files.iter().filter(|f| f.package() == "relay.v1" && f.name() != "relay/v1/api.proto") {
+    for file in
+        files.iter().filter(|f| f.package() == "relay.v1" && f.name() != "relay/v1/api.proto")
+    {
         for message in &file.message_type {
             messages.insert(message.name().to_owned(), message);
         }
@@ -53,8 +54,12 @@ fn schema(files: &[prost_types::FileDescriptorProto]) -> String {
     for (name, message) in &messages {
         let mut fields: Vec<&FieldDescriptorProto> = message.field.iter().collect();
         fields.sort_by_key(|f| f.number());
-        writeln!(text, "pub static {}: Schema = Schema {{ name: \"{name}\", fields: &[", screaming(name))
-            .expect("write to a string");
+        writeln!(
+            text,
+            "pub static {}: Schema = Schema {{ name: \"{name}\", fields: &[",
+            screaming(name)
+        )
+        .expect("write to a string");
         for field in fields {
             let repeated = field.label() == Label::Repeated;
             let form = match field.r#type() {
@@ -68,7 +73,9 @@ fn schema(files: &[prost_types::FileDescriptorProto]) -> String {
                     "Form::Message(&{})",
                     screaming(field.type_name().rsplit('.').next().unwrap_or_default())
                 ),
-                other => fail(&format!("{name}.{}: {other:?} is not allowed on the wire", field.name())),
+                other => {
+                    fail(&format!("{name}.{}: {other:?} is not allowed on the wire", field.name()))
+                }
             };
             writeln!(
                 text,

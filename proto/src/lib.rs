@@ -1,3 +1,25 @@
-//! stub
-#[allow(clippy::all, clippy::pedantic)]
-pub mod v1 { include!(concat!(env!("OUT_DIR"), "/relay.v1.rs")); }
+//! Wire formats and evidence of the relay: what can be proven.
+//!
+//! Enter through [`envelope`] for what travels, [`receipt`] and [`tlog`] for what is confirmed, and
+//! [`evidence`] for an offline check. Nothing here reads a file, a socket or a clock: bytes, keys and times are
+//! arguments. `proto/PROTOCOL.md` is the normative text.
+#![forbid(unsafe_code)]
+
+pub mod card;
+pub mod envelope;
+pub mod ids;
+pub mod keys;
+pub mod limits;
+pub mod reason;
+pub mod scan;
+pub mod signed;
+pub mod timestamp;
+
+/// Messages generated from `relay/v1/*.proto`; with feature `grpc` also the stubs of the local API.
+#[allow(clippy::all, clippy::pedantic, missing_docs)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/relay.v1.rs"));
+}
+
+/// The encoded descriptor set of all `.proto` files, for gRPC reflection.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay_v1.bin"));

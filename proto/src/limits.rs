@@ -1,0 +1,88 @@
+//! Every maximum on the wire, each with its reason. A value over a limit is refused before memory is spent on it.
+
+use std::time::Duration;
+
+/// Longest frame on a lane: the largest payload bucket, a header for 256 recipients and their wraps.
+pub const FRAME_BYTES_MAX: usize = 512 * 1024;
+
+/// Longest header: 256 recipients of 37 characters are 10 KiB.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest payload as it travels: the largest bucket. Larger things are attachments.
+pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest card: a unit's names, keys, nodes and logs over ten years of rotations.
+pub const CARD_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest receipt statement; a plain one has some 300 bytes.
+pub const STATEMENT_BYTES_MAX: usize = 2 * 1024;
+
+/// Longest signed note: three lines and sixteen signatures.
+pub const NOTE_BYTES_MAX: usize = 16 * 1024;
+
+/// Most signature lines of a note that are read (C2SP signed-note allows a verifier to set a limit).
+pub const NOTE_SIGNATURES_MAX: usize = 16;
+
+/// Longest Merkle path: a tree of 2^63 leaves.
+pub const PATH_HASHES_MAX: usize = 63;
+
+/// Longest consistency proof: twice a path.
+pub const CONSISTENCY_HASHES_MAX: usize = 126;
+
+/// Longest control frame (Hello, groups of receipts).
+pub const CONTROL_BYTES_MAX: usize = 256 * 1024;
+
+/// Most receipts in one group; at 700 bytes each they fit a control frame.
+pub const RECEIPTS_PER_GROUP_MAX: usize = 256;
+
+/// Longest evidence bundle: a payload, 256 recipients with some ten receipts each.
+pub const BUNDLE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most recipients of one message; 195 units are the largest network there is.
+pub const RECIPIENTS_MAX: usize = 256;
+
+/// Most hops of a message: own node, national hub, network hub, national hub.
+pub const HOPS_MAX: u32 = 8;
+
+/// Deepest nesting of a wire message; the deepest legal one has six levels.
+pub const DEPTH_MAX: usize = 10;
+
+/// Most fields in one wire message, all levels together: a bomb of empty elements costs no memory.
+pub const FIELDS_MAX: usize = 8 * 1024;
+
+/// Most extensions of a closed message.
+pub const EXTENSIONS_MAX: usize = 8;
+
+/// Size buckets that a payload's size is told in, so that a carrier learns little from it.
+pub const PAYLOAD_BUCKETS: [usize; 8] =
+    [1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, PAYLOAD_BYTES_MAX];
+
+/// Random bytes before every payload: no digest of it can be guessed, also after erasure.
+pub const PAYLOAD_SALT_BYTES: usize = 32;
+
+/// Random bytes in every receipt statement.
+pub const STATEMENT_SALT_BYTES: usize = 16;
+
+/// Shortest lifetime of a message: less cannot cross a link that is being dialled again.
+pub const LIFETIME_MIN: Duration = Duration::from_secs(5 * 60);
+
+/// Longest lifetime of a message: nothing waits longer in an outbox.
+pub const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How far ahead of the receiver's clock a message may be dated, besides both clocks' bounds.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Title of an alert, characters.
+pub const TITLE_CHARS_MAX: usize = 200;
+
+/// Summary, facts and other long texts, characters.
+pub const TEXT_CHARS_MAX: usize = 20_000;
+
+/// Any other text of a payload, characters.
+pub const LINE_CHARS_MAX: usize = 500;
+
+/// Elements of any list in a payload.
+pub const LIST_MAX: usize = 1_000;
+
+/// Longest `--by`: a name and a rank.
+pub const ACTOR_CHARS_MAX: usize = 200;
