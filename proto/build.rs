@@ -10,13 +10,23 @@ use prost_types::{
 };
 
 const FILES: &[&str] = &[
-    "envelope", "payload", "alert", "preservation", "receipt", "directory", "link", "api",
+    "envelope",
+    "payload",
+    "alert",
+    "preservation",
+    "receipt",
+    "directory",
+    "link",
+    "api",
 ];
 
 fn main() {
     println!("cargo:rerun-if-changed=relay");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let files: Vec<String> = FILES.iter().map(|f| format!("relay/v1/{f}.proto")).collect();
+    let files: Vec<String> = FILES
+        .iter()
+        .map(|f| format!("relay/v1/{f}.proto"))
+        .collect();
     let set = match protox::compile(&files, ["."]) {
         Ok(set) => set,
         Err(error) => fail(&format!("{error:?}")),
@@ -44,7 +54,10 @@ fn fail(message: &str) -> ! {
 /// One constant per message: its fields by ascending number, each with its wire form.
 fn schema(files: &[prost_types::FileDescriptorProto]) -> String {
     let mut messages: BTreeMap<String, &DescriptorProto> = BTreeMap::new();
-    for file in files.iter().filter(|f| f.package() == "relay.v1" && f.name() != "relay/v1/api.proto") {
+    for file in files
+        .iter()
+        .filter(|f| f.package() == "relay.v1" && f.name() != "relay/v1/api.proto")
+    {
         for message in &file.message_type {
             messages.insert(message.name().to_owned(), message);
         }
@@ -53,8 +66,12 @@ fn schema(files: &[prost_types::FileDescriptorProto]) -> String {
     for (name, message) in &messages {
         let mut fields: Vec<&FieldDescriptorProto> = message.field.iter().collect();
         fields.sort_by_key(|f| f.number());
-        writeln!(text, "pub static {}: Schema = Schema {{ name: \"{name}\", fields: &[", screaming(name))
-            .expect("write to a string");
+        writeln!(
+            text,
+            "pub static {}: Schema = Schema {{ name: \"{name}\", fields: &[",
+            screaming(name)
+        )
+        .expect("write to a string");
         for field in fields {
             let repeated = field.label() == Label::Repeated;
             let form = match field.r#type() {
@@ -68,7 +85,10 @@ fn schema(files: &[prost_types::FileDescriptorProto]) -> String {
                     "Form::Message(&{})",
                     screaming(field.type_name().rsplit('.').next().unwrap_or_default())
                 ),
-                other => fail(&format!("{name}.{}: {other:?} is not allowed on the wire", field.name())),
+                other => fail(&format!(
+                    "{name}.{}: {other:?} is not allowed on the wire",
+                    field.name()
+                )),
             };
             writeln!(
                 text,
