@@ -11,6 +11,7 @@ pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod reason;
+pub mod receipt;
 pub mod scan;
 pub mod signed;
 pub mod timestamp;
