@@ -11,9 +11,11 @@ pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod reason;
+pub mod receipt;
 pub mod scan;
 pub mod signed;
 pub mod timestamp;
+pub mod tlog;
 
 /// Messages generated from `relay/v1/*.proto`; with feature `grpc` also the stubs of the local API.
 #[allow(clippy::all, clippy::pedantic, missing_docs)]
