@@ -93,6 +93,11 @@ impl Context {
         Node::connect(&self.global, environment).await
     }
 
+    /// Who runs this program, where nobody said so with `--by`.
+    pub fn account(&self) -> String {
+        std::env::var("USER").unwrap_or_default()
+    }
+
     /// The key of this call: the given one, or a new one. From here on an interruption is told with it.
     pub fn request_id(&self, repeat: &RepeatArgs) -> RequestId {
         let id = repeat.request_id.unwrap_or_else(|| RequestId::random(rand::random()));

@@ -86,7 +86,10 @@ impl Failure {
         let details = status.get_error_details();
         let reason = details.error_info().filter(|info| info.domain == DOMAIN);
         let reason = reason.map(|info| info.reason.clone());
-        let exit = Exit::of_status(status.code(), reason.as_deref());
+        let exit = match timed_out(status) {
+            true => Exit::Unreachable,
+            false => Exit::of_status(status.code(), reason.as_deref()),
+        };
         let mut failure = Self::new(exit, sentence(status, reason.as_deref()));
         if let Some(request) = details.bad_request() {
             let fault = |violation: &tonic_types::FieldViolation| Fault {
@@ -100,7 +103,7 @@ impl Failure {
         let wait = details.retry_info().and_then(|info| info.retry_delay);
         failure.retry_after_ms = wait.map(|delay| delay.as_millis().try_into().unwrap_or(u64::MAX));
         failure.remedies.extend(remedy(exit, reason.as_deref()));
-        if status.code() == Code::DeadlineExceeded {
+        if timed_out(status) {
             failure.what = "The node did not answer in time.".to_owned();
         }
         failure.reason = reason;
@@ -139,7 +142,15 @@ impl Failure {
 /// request repeated without being asked.
 pub fn answer_lost(status: &Status) -> bool {
     let stated = status.get_error_details().error_info().is_some_and(|i| i.domain == DOMAIN);
-    !stated && matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
+    // A node of ours states a reason with every error, so these without one are of the library or a proxy.
+    let lost = [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal];
+    !stated && !timed_out(status) && lost.contains(&status.code())
+}
+
+/// Whether the deadline passed, here or at the node. tonic reports its own as a cancellation.
+fn timed_out(status: &Status) -> bool {
+    status.code() == Code::DeadlineExceeded
+        || (status.code() == Code::Cancelled && status.message() == "Timeout expired")
 }
 
 /// Our sentence for a reason that we know, then the node's own words.

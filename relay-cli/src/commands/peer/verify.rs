@@ -77,7 +77,7 @@ async fn compare(
 ) -> Result<Exit, Failure> {
     let id = context.request_id(&args.repeat);
     let typed: BTreeSet<u32> = heard.iter().map(|group| group.group).collect();
-    let by = args.by.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_default();
+    let by = args.by.clone().unwrap_or_else(|| context.account());
     let request = v1::VerifyPeerRequest {
         request_id: id.to_string(),
         unit: args.unit.to_string(),
