@@ -7,6 +7,7 @@
 
 pub mod card;
 pub mod envelope;
+pub mod evidence;
 pub mod ids;
 pub mod keys;
 pub mod limits;

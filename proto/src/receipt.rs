@@ -6,6 +6,8 @@
 
 mod check;
 mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod legal;
 mod new;
 
@@ -164,7 +166,8 @@ impl Statement {
         let synced = state == v1::ClockState::Synced;
         rule(synced || self.clock.uncertainty_ms == 0, "a bound of a clock that has none")?;
         let printable = self.software.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-        rule(self.software.len() <= SOFTWARE_MAX && printable, "the software is not a short name")?;
+        let length = (1..=SOFTWARE_MAX).contains(&self.software.len());
+        rule(length && printable, "the software is not a short name")?;
         // Only a synchronised clock may give a verdict that rests on time.
         if !synced && self.rests_on_time() {
             return Err(StatementError::ClockUntrusted);
@@ -259,3 +262,181 @@ const ACTOR_TAG: &[u8] = b"relay/v1/actor\0";
 
 /// Longest `software`, bytes: a name and a version.
 const SOFTWARE_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use prost::Message as _;
+
+    use super::*;
+    use crate::receipt::fixture::{Unit, synced};
+
+    fn good(event: Event) -> Statement {
+        let (xa, xb) = (Unit::new("xa.ncu", 1), Unit::new("xb.ncu", 11));
+        let header = xa.header(&[&xb]);
+        xb.states(event, &header, &xb)
+    }
+
+    fn raw(statement: &Statement) -> v1::Statement {
+        v1::Statement::decode(statement.bytes().clone()).unwrap()
+    }
+
+    fn read(raw: &v1::Statement) -> Result<Statement, StatementError> {
+        Statement::from_bytes(&Bytes::from(raw.encode_to_vec()))
+    }
+
+    /// All events survive the wire; the leaf has its tag and the exact bytes.
+    #[test]
+    fn statements_round_trip() {
+        for event in Event::ALL {
+            let statement = good(event);
+            assert_eq!(Statement::from_bytes(statement.bytes()).unwrap(), statement);
+            assert_eq!(statement.event, event);
+            assert_eq!(Event::from_wire(event.to_wire()), Some(event));
+            let tagged = [b"relay/v1/receipt\0", &statement.bytes()[..]].concat();
+            assert_eq!(statement.leaf(), tagged);
+            assert_eq!(statement.leaf_hash(), Digest::of_parts(&[&[0], &tagged]));
+            assert_eq!(statement.reason.is_some(), !event.is_positive());
+        }
+        assert_eq!(Event::from_wire(v1::Event::Unspecified), None);
+    }
+
+    type Break = fn(&mut v1::Statement);
+
+    /// Each field, absent or broken, is refused under its own reason.
+    #[test]
+    fn each_rule_has_its_reason() {
+        use Reason::{Malformed, UnsupportedExtension, UnsupportedVersion, WrongIssuer};
+        let table: [(Reason, Break); 31] = [
+            (UnsupportedVersion, |s| s.version = 0),
+            (UnsupportedVersion, |s| s.version = 2),
+            (Malformed, |s| s.salt = Bytes::new()),
+            (Malformed, |s| s.salt = Bytes::from_static(&[1; 15])),
+            (Malformed, |s| s.salt = Bytes::from_static(&[1; 17])),
+            (Malformed, |s| s.event = 0),
+            (Malformed, |s| s.event = 12),
+            (Malformed, |s| s.message_id = Bytes::from_static(&[1; 16])),
+            (Malformed, |s| s.header_digest = Bytes::from_static(&[1; 31])),
+            (Malformed, |s| s.issuer_unit = "XB".into()),
+            (WrongIssuer, |s| s.issuer_unit = "xc.ncu".into()),
+            (WrongIssuer, |s| s.issuer_node = "xa.ncu/a".into()),
+            (Malformed, |s| s.issuer_node = "a".into()),
+            (Malformed, |s| s.sender = String::new()),
+            (Malformed, |s| s.recipient = String::new()),
+            (Malformed, |s| s.recipient = "xb".into()),
+            (Malformed, |s| s.event_time_ms = 0),
+            (Malformed, |s| s.event_time_ms = u64::MAX),
+            (Malformed, |s| s.clock = None),
+            (Malformed, |s| s.clock.as_mut().unwrap().state = 0),
+            (Malformed, |s| s.clock.as_mut().unwrap().state = 9),
+            (Malformed, |s| s.clock.as_mut().unwrap().source = 0),
+            (Malformed, |s| s.clock.as_mut().unwrap().state = 2),
+            (Malformed, |s| s.submitted_at_ms = 0),
+            (Malformed, |s| s.reason = "BUSY".into()),
+            (Malformed, |s| s.actor_commitment = Bytes::from_static(&[1; 32])),
+            (Malformed, |s| s.software = "x".repeat(65)),
+            (Malformed, |s| s.software = String::new()),
+            (Malformed, |s| s.flags = vec![2, 1]),
+            (Malformed, |s| s.flags = vec![9]),
+            (UnsupportedExtension, |s| {
+                let bytes = Bytes::from_static(b"x");
+                s.extensions = vec![v1::Extension { r#type: 1, critical: true, bytes }];
+            }),
+        ];
+        for (number, (want, break_it)) in table.into_iter().enumerate() {
+            let mut statement = raw(&good(Event::ContentConsignment));
+            break_it(&mut statement);
+            assert_eq!(read(&statement).unwrap_err().reason(), want, "row {number}");
+        }
+    }
+
+    /// A reason comes with every negative event and with no positive one; a submission has no recipient.
+    #[test]
+    fn reasons_and_recipients_follow_the_event() {
+        for event in Event::ALL {
+            let mut statement = raw(&good(event));
+            statement.reason = if event.is_positive() { "BUSY".to_owned() } else { String::new() };
+            assert_eq!(read(&statement).unwrap_err().reason(), Reason::Malformed, "{event}");
+            let mut statement = raw(&good(event));
+            statement.recipient =
+                if event.is_submission() { "xb.ncu".to_owned() } else { String::new() };
+            assert_eq!(read(&statement).unwrap_err().reason(), Reason::Malformed, "{event}");
+        }
+        let mut statement = raw(&good(Event::RelayRejection));
+        statement.reason = "A_REASON_OF_LATER".to_owned();
+        let later = read(&statement).unwrap();
+        assert_eq!(
+            (later.reason.as_deref(), later.known_reason()),
+            (Some("A_REASON_OF_LATER"), None)
+        );
+        statement.reason = "not a label".to_owned();
+        assert!(read(&statement).is_err());
+    }
+
+    /// A verdict that rests on time needs a clock that is synchronised; others do not.
+    #[test]
+    fn verdicts_about_time_need_a_clock() {
+        let unsynced = v1::Clock {
+            state: v1::ClockState::Unsynced.into(),
+            source: v1::ClockSource::Kernel.into(),
+            uncertainty_ms: 0,
+        };
+        for event in Event::ALL {
+            let mut statement = raw(&good(event));
+            statement.clock = Some(unsynced);
+            let by_time = matches!(event, Event::RelayFailure | Event::AcceptanceRejectionExpiry);
+            assert_eq!(read(&statement).is_err(), by_time, "{event}");
+        }
+        let mut expired = raw(&good(Event::RelayRejection));
+        expired.reason = "EXPIRED".to_owned();
+        assert!(read(&expired).is_ok());
+        expired.clock = Some(unsynced);
+        assert_eq!(read(&expired).unwrap_err(), StatementError::ClockUntrusted);
+        assert_eq!(synced().uncertainty_ms, 20);
+    }
+
+    /// The name is committed to with the salt; another name or salt does not fit.
+    #[test]
+    fn actors_are_committed_to() {
+        let (xa, xb) = (Unit::new("xa.ncu", 1), Unit::new("xb.ncu", 11));
+        let header = xa.header(&[&xb]);
+        for event in Event::ALL {
+            let mut new = xb.new_statement(event, &header, &xb);
+            new.actor = Some("A. Officer");
+            match new.build() {
+                Ok(statement) => {
+                    assert!(event.names_actor());
+                    assert!(statement.is_actor("A. Officer") && !statement.is_actor("B. Officer"));
+                    assert!(!statement.bytes().windows(7).any(|part| part == b"Officer"));
+                    new.salt = [9; 16];
+                    let other = new.build().unwrap();
+                    assert_ne!(other.actor_commitment, statement.actor_commitment);
+                }
+                Err(error) => {
+                    assert!(!event.names_actor());
+                    assert_eq!(error.reason(), Reason::Malformed);
+                }
+            }
+        }
+    }
+
+    /// Any single byte changed, cut or added: refused, or another leaf; never the same leaf.
+    #[test]
+    fn no_two_readings_of_one_leaf() {
+        let statement = good(Event::ContentConsignment);
+        for position in 0..statement.bytes().len() {
+            for bit in 0..8 {
+                let mut bytes = statement.bytes().to_vec();
+                bytes[position] ^= 1 << bit;
+                if let Ok(other) = Statement::from_bytes(&Bytes::from(bytes)) {
+                    assert_ne!(other.leaf_hash(), statement.leaf_hash());
+                    assert_ne!(other, statement);
+                }
+            }
+            let cut = statement.bytes().slice(..position);
+            assert!(Statement::from_bytes(&cut).is_err(), "cut at {position}");
+        }
+        let long = Bytes::from(vec![0; limits::STATEMENT_BYTES_MAX + 1]);
+        assert_eq!(Statement::from_bytes(&long).unwrap_err().reason(), Reason::TooLarge);
+    }
+}

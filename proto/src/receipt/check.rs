@@ -232,3 +232,244 @@ pub fn advance(
         Err(_) => CheckpointAdvance::BadProof { from, to },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use bytes::Bytes;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::{
+        receipt::{
+            Event,
+            fixture::{Unit, open_card, raw_card, sign_checkpoint},
+        },
+        tlog::{MemoryTree, consistency_proof},
+    };
+
+    struct Federation {
+        xa: Unit,
+        xb: Unit,
+        xc: Unit,
+        hub: Unit,
+    }
+
+    /// XA writes to XB and XC; the hub may carry.
+    fn federation() -> (Federation, Header) {
+        let [xa, xb, xc, hub] = [("xa.ncu", 1), ("xb.ncu", 11), ("xc.ncu", 21), ("xh.hub", 31)]
+            .map(|(name, seed)| Unit::new(name, seed));
+        let header = xa.header(&[&xb, &xc]);
+        (Federation { xa, xb, xc, hub }, header)
+    }
+
+    fn changed(statement: &Statement, change: fn(&mut v1::Statement)) -> Statement {
+        let mut raw = v1::Statement::decode(statement.bytes().clone()).unwrap();
+        change(&mut raw);
+        Statement::from_bytes(&Bytes::from(raw.encode_to_vec())).unwrap()
+    }
+
+    /// Every event by every unit: taken from those whom the table of events names, refused from all others.
+    #[test]
+    fn roles() {
+        let (f, header) = federation();
+        let hubs = [f.hub.id.clone()];
+        for event in Event::ALL {
+            for issuer in [&f.xa, &f.xb, &f.xc, &f.hub] {
+                let statement = issuer.states(event, &header, &f.xb);
+                let got = check_message(&statement, &header, &hubs);
+                let allowed = match event.issuer() {
+                    IssuerRole::Sender => issuer.id == f.xa.id,
+                    IssuerRole::Recipient => issuer.id == f.xb.id,
+                    IssuerRole::RecipientOrHub => issuer.id == f.xb.id || issuer.id == f.hub.id,
+                };
+                let want = if allowed { Ok(()) } else { Err(ReceiptError::WrongRole) };
+                assert_eq!(got, want, "{event} by {}", issuer.id);
+                // On a direct way nobody carries.
+                let direct = check_message(&statement, &header, &[]);
+                assert_eq!(direct.is_ok(), allowed && issuer.id != f.hub.id);
+            }
+        }
+        // A unit that is no recipient confirms for itself.
+        let stranger = f.hub.states(Event::ContentConsignment, &header, &f.hub);
+        let refused = check_message(&stranger, &header, &hubs).unwrap_err();
+        assert_eq!(refused, ReceiptError::OtherMessage("the recipient"));
+    }
+
+    /// A receipt about another header, also one of the same message id, is not about the one that is held.
+    #[test]
+    fn subjects() {
+        let (f, header) = federation();
+        let statement = f.xb.states(Event::ContentConsignment, &header, &f.xb);
+        assert_eq!(check_message(&statement, &header, &[]), Ok(()));
+        let table: [(&str, fn(&mut v1::Statement)); 4] = [
+            ("the header digest", |s| s.header_digest = Bytes::from_static(&[7; 32])),
+            ("the message id", |s| {
+                let mut id = s.message_id.to_vec();
+                id[15] ^= 1;
+                s.message_id = id.into();
+            }),
+            ("the sender", |s| s.sender = "xc.ncu".into()),
+            ("the time of submission", |s| s.submitted_at_ms += 1),
+        ];
+        for (what, change) in table {
+            let other = changed(&statement, change);
+            let refused = check_message(&other, &header, &[]).unwrap_err();
+            assert_eq!(refused, ReceiptError::OtherMessage(what));
+            assert_eq!(refused.reason(), Reason::UnknownMessage);
+        }
+    }
+
+    /// The whole check of one receipt, and each of its refusals.
+    #[test]
+    fn one_receipt() {
+        let (mut f, header) = federation();
+        let statement = f.xb.states(Event::ContentConsignment, &header, &f.xb);
+        let other = f.xb.states(Event::ContentHandover, &header, &f.xb);
+        for _ in 0..3 {
+            f.xb.append(&other);
+        }
+        let index = f.xb.append(&statement);
+        let path = f.xb.path(index);
+        let signed = check_group(&f.xb.checkpoint().to_string(), &f.xb.card).unwrap();
+        let checkpoint = signed.checkpoint();
+        let received = Received { statement: &statement, index, path: &path };
+        let expected = Expected { header: &header, issuer: &f.xb.card, hubs: &[] };
+        assert_eq!(check_receipt(received, checkpoint, expected), Ok(()));
+
+        let reason = |received, expected| {
+            check_receipt(received, checkpoint, expected).unwrap_err().reason()
+        };
+        let moved = Received { index: 2, ..received };
+        assert_eq!(reason(moved, expected), Reason::BadInclusion);
+        let beyond = Received { index: 4, ..received };
+        assert_eq!(reason(beyond, expected), Reason::BadInclusion);
+        let cut = Received { path: &path[1..], ..received };
+        assert_eq!(reason(cut, expected), Reason::BadInclusion);
+        let not_there = Received { statement: &other, ..received };
+        assert_eq!(reason(not_there, expected), Reason::BadInclusion);
+        // Another unit's log, and another unit's card.
+        let foreign = f.xc.states(Event::ContentConsignment, &header, &f.xc);
+        let foreign = Received { statement: &foreign, ..received };
+        assert_eq!(reason(foreign, expected), Reason::UnknownLog);
+        let wrong_card = Expected { issuer: &f.xc.card, ..expected };
+        assert_eq!(reason(received, wrong_card), Reason::UnknownLog);
+        // A node that the card does not name.
+        let mut card = raw_card("xb.ncu", 11);
+        card.nodes[0].name = "b".into();
+        let card = open_card(&card, 11);
+        let unknown_node = Expected { issuer: &card, ..expected };
+        assert_eq!(reason(received, unknown_node), Reason::WrongIssuer);
+    }
+
+    /// A checkpoint of a revoked or closed log, of another unit's log or under another key spoils its group.
+    #[test]
+    fn groups() {
+        let (mut f, header) = federation();
+        let statement = f.xb.states(Event::ContentConsignment, &header, &f.xb);
+        for _ in 0..5 {
+            f.xb.append(&statement);
+        }
+        let note = f.xb.checkpoint().to_string();
+        assert!(check_group(&note, &f.xb.card).is_ok());
+        let reason = |card: &Card| check_group(&note, card).unwrap_err().reason();
+        assert_eq!(reason(&f.xa.card), Reason::UnknownLog);
+
+        let with = |change: fn(&mut v1::CardLog)| {
+            let mut card = raw_card("xb.ncu", 11);
+            change(&mut card.logs[0]);
+            open_card(&card, 11)
+        };
+        let revoked = with(|log| log.key.as_mut().unwrap().status = v1::KeyStatus::Revoked.into());
+        assert_eq!(reason(&revoked), Reason::KeyRevoked);
+        let closed = |log: &mut v1::CardLog| log.state = v1::LogState::Closed.into();
+        assert_eq!(reason(&with(closed)), Reason::PeerRolledBack);
+        let at_its_end = with(|log| {
+            log.state = v1::LogState::Closed.into();
+            log.closed_size = 5;
+        });
+        assert!(check_group(&note, &at_its_end).is_ok());
+        let other = sign_checkpoint(f.xb.checkpoint().checkpoint().clone(), 99).to_string();
+        assert!(check_group(&other, &f.xb.card).is_err());
+    }
+
+    fn tree(size: u64, fork_at: u64) -> MemoryTree {
+        let mut tree = MemoryTree::new();
+        for n in 0..size {
+            let leaf = if n < fork_at { format!("{n}") } else { format!("{n} forked") };
+            tree.append(crate::tlog::leaf_hash(leaf.as_bytes()));
+        }
+        tree
+    }
+
+    fn point(tree: &MemoryTree) -> Checkpoint {
+        let origin = "xb.ncu/log/1".parse().unwrap();
+        Checkpoint { origin, size: tree.size(), root: tree.root() }
+    }
+
+    /// All pairs of sizes of one honest log: taken with the right proof, asked for without, refused with a wrong one.
+    #[test]
+    fn checkpoints_of_one_log() {
+        let whole = tree(12, 99);
+        for held_size in 1..=12 {
+            let held = tree(held_size, 99);
+            let held = Some((held.size(), held.root()));
+            for size in 1..=12 {
+                let incoming = point(&tree(size, 99));
+                if size == held_size {
+                    assert_eq!(advance(held, &incoming, None), CheckpointAdvance::Same);
+                    continue;
+                }
+                let (from, to) = (size.min(held_size), size.max(held_size));
+                let need = CheckpointAdvance::NeedProof { from, to };
+                assert_eq!(advance(held, &incoming, None), need);
+                let path = consistency_proof(from, to, &whole).unwrap();
+                let good = ConsistencyPath { from, to, path: &path };
+                let want = if size > held_size {
+                    CheckpointAdvance::Newer
+                } else {
+                    CheckpointAdvance::Older
+                };
+                assert_eq!(advance(held, &incoming, Some(good)), want);
+                // A proof from a size that is not held proves nothing here.
+                let elsewhere = ConsistencyPath { from: from + 1, ..good };
+                assert_eq!(advance(held, &incoming, Some(elsewhere)), need);
+                let longer = [&path[..], &[incoming.root]].concat();
+                let wrong = ConsistencyPath { path: &longer, ..good };
+                let bad = CheckpointAdvance::BadProof { from, to };
+                assert_eq!(advance(held, &incoming, Some(wrong)), bad);
+            }
+        }
+        let first = point(&tree(3, 99));
+        assert_eq!(advance(None, &first, None), CheckpointAdvance::Newer);
+        let empty = Some((0, crate::tlog::empty_root()));
+        assert_eq!(advance(empty, &first, None), CheckpointAdvance::Newer);
+    }
+
+    /// EMERGENCY brought size 12, then ROUTINE brings size 10 of a fork: no proof leads from it to the held one,
+    /// whichever the forked log offers; two roots of one size are the fork itself.
+    #[test]
+    fn smaller_checkpoint_of_a_fork_on_another_lane() {
+        let (honest, forked) = (tree(12, 99), tree(12, 8));
+        let held = Some((12, honest.root()));
+        let incoming = point(&tree(10, 8));
+        let need = CheckpointAdvance::NeedProof { from: 10, to: 12 };
+        assert_eq!(advance(held, &incoming, None), need);
+        for source in [&honest, &forked] {
+            let path = consistency_proof(10, 12, source).unwrap();
+            let proof = ConsistencyPath { from: 10, to: 12, path: &path };
+            let got = advance(held, &incoming, Some(proof));
+            assert_eq!(got, CheckpointAdvance::BadProof { from: 10, to: 12 });
+            assert_eq!(got.reason(), Some(Reason::BadConsistency));
+        }
+        // A larger one of the fork neither.
+        let held = Some((10, tree(10, 99).root()));
+        let path = consistency_proof(10, 12, &forked).unwrap();
+        let proof = ConsistencyPath { from: 10, to: 12, path: &path };
+        let got = advance(held, &point(&forked), Some(proof));
+        assert_eq!(got, CheckpointAdvance::BadProof { from: 10, to: 12 });
+        let same_size = advance(held, &incoming, None);
+        assert_eq!(same_size, CheckpointAdvance::Fork);
+        assert_eq!(same_size.reason(), Some(Reason::PeerRolledBack));
+    }
+}

@@ -71,7 +71,7 @@ impl<'a> NewStatement<'a> {
             submitted_at: header.created_at,
             reason: None,
             actor: None,
-            software: "",
+            software: concat!("relay/", env!("CARGO_PKG_VERSION")),
             flags: &[],
         }
     }

@@ -147,3 +147,75 @@ pub(super) fn decimal(text: &str) -> Option<u64> {
 
 const _: () =
     assert!(limits::NOTE_SIGNATURES_MAX >= 16, "signed-note: at least up to 16 signatures");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use ed25519_dalek::Signer as _;
+
+    use super::*;
+    use crate::signed::tests::key;
+
+    fn checkpoint() -> Checkpoint {
+        let root = Digest::of(b"root");
+        Checkpoint { origin: "xa.ncu/log/1".parse().unwrap(), size: 7, root }
+    }
+
+    /// The log key signs the text itself; the note opens under this key and log only.
+    #[test]
+    fn signed_checkpoints_open_under_their_log() {
+        let (signing, public) = key(3);
+        let text = checkpoint().text();
+        assert_eq!(text.parse::<Checkpoint>().unwrap(), checkpoint());
+        let signature = signing.sign(text.as_bytes()).to_bytes();
+        let signed = checkpoint().finish(public, signature).unwrap();
+        let note = signed.to_string();
+        assert!(note.starts_with("xa.ncu/log/1\n7\n"));
+        let find = |origin: &LogOrigin| (origin.generation == 1).then_some(public);
+        assert_eq!(SignedCheckpoint::open(&note, find).unwrap(), signed);
+
+        let unknown = SignedCheckpoint::open(&note, |_| None).unwrap_err();
+        assert_eq!(unknown.reason(), Reason::UnknownLog);
+        let other = SignedCheckpoint::open(&note, |_| Some(key(4).1)).unwrap_err();
+        assert_eq!(other, CheckpointError::Note(NoteError::Unsigned));
+        // The line of another log's key does not open this log, although the key is the same.
+        let moved = note.replacen("log/1", "log/2", 1);
+        assert!(SignedCheckpoint::open(&moved, |_| Some(public)).is_err());
+        let grown = note.replacen("\n7\n", "\n8\n", 1);
+        let refused = SignedCheckpoint::open(&grown, find).unwrap_err();
+        assert_eq!(refused.reason(), Reason::BadSignature);
+
+        // A signature with our own domain tag in front is not one over the note.
+        let input = crate::signed::signature_input("relay/v1/envelope", text.as_bytes());
+        let tagged = signing.sign(&input).to_bytes();
+        assert!(checkpoint().finish(public, tagged).is_err());
+    }
+
+    /// One spelling; further lines are allowed unless empty.
+    #[test]
+    fn checkpoint_texts() {
+        let text = checkpoint().text();
+        let extended = format!("{text}more\n");
+        assert_eq!(extended.parse::<Checkpoint>().unwrap(), checkpoint());
+        let bad = [
+            text.trim_end().to_owned(),
+            text.replace("\n7\n", "\n07\n"),
+            text.replace("\n7\n", "\n+7\n"),
+            text.replace("\n7\n", "\n-7\n"),
+            text.replace("\n7\n", "\n\n"),
+            text.replace("\n7\n", "\n18446744073709551615\n"),
+            text.replace("\n7\n", "\n0\n"),
+            text.replace("xa.ncu/log/1", "example.com/log"),
+            text.replace("=\n", "\n"),
+            text.replace("=\n", "==\n"),
+            format!("{text}\n"),
+            format!("{text}\nmore\n"),
+            "xa.ncu/log/1\n7\n".to_owned(),
+        ];
+        for bad in bad {
+            assert!(bad.parse::<Checkpoint>().is_err(), "{bad:?} was accepted");
+        }
+        let empty = Checkpoint { size: 0, root: empty_root(), ..checkpoint() };
+        assert_eq!(empty.text().parse::<Checkpoint>().unwrap(), empty);
+    }
+}

@@ -267,3 +267,130 @@ const TYPE_ED25519: u8 = 0x01;
 
 /// First lines of C2SP tlog-cosignature messages.
 const RESERVED_PREFIXES: [&str; 2] = ["cosignature/", "subtree/"];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use ed25519_dalek::Signer as _;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::signed::tests::key;
+
+    /// Key and note of the tests of golang.org/x/mod/sumdb/note, where the format comes from.
+    const GO_KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    const GO_NOTE: &str = "If you think cryptography is the answer to your problem,\n\
+        then you don't know what your problem is.\n\n\
+        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdn\
+        gotpRZb6KE6RyyBwJnAM=\n";
+
+    fn verifier(name: &str, seed: u8) -> VerifierKey {
+        VerifierKey::new(name.to_owned(), key(seed).1).unwrap()
+    }
+
+    fn line(name: &str, seed: u8, text: &str) -> NoteSignature {
+        NoteSignature::new(&verifier(name, seed), key(seed).0.sign(text.as_bytes()).to_bytes())
+    }
+
+    fn note(lines: &[NoteSignature]) -> Note {
+        let mut note = Note::new("text\n".to_owned(), lines[0].clone()).unwrap();
+        lines[1..].iter().for_each(|line| note.add(line.clone()).unwrap());
+        note
+    }
+
+    /// A note and key that another implementation made; each changed character is noticed.
+    #[test]
+    fn the_go_vector() {
+        let known: VerifierKey = GO_KEY.parse().unwrap();
+        assert_eq!(known.to_string(), GO_KEY);
+        let note: Note = GO_NOTE.parse().unwrap();
+        assert_eq!(note.to_string(), GO_NOTE);
+        assert_eq!(note.verify(&[known.clone()]), Ok(()));
+        for position in 0..GO_NOTE.len() {
+            let mut bytes = GO_NOTE.as_bytes().to_vec();
+            bytes[position] ^= 1;
+            let Ok(text) = String::from_utf8(bytes) else { continue };
+            let taken = text.parse::<Note>().is_ok_and(|n| n.verify(&[known.clone()]).is_ok());
+            assert!(!taken, "byte {position} may be changed");
+        }
+        for position in 0..GO_KEY.len() {
+            let mut bytes = GO_KEY.as_bytes().to_vec();
+            bytes[position] ^= 1;
+            assert!(String::from_utf8(bytes).unwrap().parse::<VerifierKey>().is_err());
+        }
+    }
+
+    /// Lines of unknown keys are ignored, also under a known name; a bad line of a known key spoils the note.
+    #[test]
+    fn known_lines_count_and_spoil() {
+        let known = [verifier("xa.ncu/log/1", 3)];
+        let good = line("xa.ncu/log/1", 3, "text\n");
+        let same_name = line("xa.ncu/log/1", 4, "text\n");
+        let same_key = line("xb.ncu/log/1", 3, "text\n");
+        let bad = line("xa.ncu/log/1", 3, "other\n");
+        assert_eq!(note(&[good.clone()]).verify(&known), Ok(()));
+        let others = [same_name.clone(), good.clone(), same_key.clone()];
+        assert_eq!(note(&others).verify(&known), Ok(()));
+        assert_eq!(note(&[same_name, same_key]).verify(&known), Err(NoteError::Unsigned));
+        assert_eq!(note(&[good.clone(), bad.clone()]).verify(&known), Err(NoteError::Spoilt));
+        assert_eq!(note(&[bad, good.clone()]).verify(&known), Err(NoteError::Spoilt));
+        assert_eq!(note(&[good]).verify(&[]), Err(NoteError::Unsigned));
+    }
+
+    /// Sixteen lines are read, the seventeenth is one too many; so is a byte over the size.
+    #[test]
+    fn lines_and_bytes_are_bounded() {
+        let good = line("xa.ncu/log/1", 3, "text\n");
+        let mut full = note(&vec![good.clone(); 16]);
+        assert_eq!(full.to_string().parse::<Note>().unwrap(), full);
+        assert_eq!(full.add(good.clone()), Err(NoteError::TooLarge));
+        let longer = format!("{full}{good}\n");
+        assert_eq!(longer.parse::<Note>(), Err(NoteError::TooLarge));
+        let long = format!("{}\n", "x".repeat(limits::NOTE_BYTES_MAX));
+        assert_eq!(Note::new(long, good), Err(NoteError::TooLarge));
+    }
+
+    #[test]
+    fn malformed_notes_are_refused() {
+        let good = note(&[line("xa.ncu/log/1", 3, "text\n")]).to_string();
+        assert!(good.parse::<Note>().is_ok());
+        let bad = [
+            String::new(),
+            "text\n".to_owned(),
+            "text\n\n".to_owned(),
+            good.trim_end().to_owned(),
+            good.replace("\n\n", "\n"),
+            good.replace('\n', "\r\n"),
+            good.replace('\u{2014}', "-"),
+            good.replace("log/1 ", "log/1  "),
+            good.replace("log/1", "log\u{2003}1"),
+            good.replace("log/1", "log+1"),
+            good.replace("text", "te\txt"),
+            good.replace("=\n", "\n"),
+            format!("{good}trailing"),
+            format!("{good}\n"),
+            "text\n\n\u{2014} name AAAA\n".to_owned(),
+        ];
+        for bad in bad {
+            assert!(bad.parse::<Note>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    /// Names that C2SP cosignatures use as message headers cannot name a key.
+    #[test]
+    fn reserved_names_are_refused() {
+        for name in ["cosignature/v1", "subtree/v1", "", "a b", "a+b", "a\u{a0}b", "a\nb"] {
+            assert!(VerifierKey::new(name.to_owned(), key(3).1).is_err(), "{name:?} was accepted");
+        }
+    }
+
+    proptest! {
+        /// Any text is refused or printed back as it was.
+        #[test]
+        fn notes_have_one_spelling(text in "(\u{2014}|[a+ =\n\t]|AAAAAAAA){0,30}\n\n\u{2014} a (AAAA){1,3}\n?") {
+            if let Ok(note) = text.parse::<Note>() {
+                prop_assert_eq!(note.to_string(), text);
+            }
+        }
+    }
+}

@@ -59,7 +59,12 @@ impl FromStr for TlogProof {
             let hash = bytes.and_then(|bytes| Digest::from_bytes(&bytes).ok());
             path.push(hash.ok_or(malformed("a hash is not 32 bytes in base64"))?);
         }
-        let checkpoint = checkpoint.parse().map_err(|_| malformed("the checkpoint is no note"))?;
+        let checkpoint: Note =
+            checkpoint.parse().map_err(|_| malformed("the checkpoint is no note"))?;
+        // A checkpoint is "a sequence of [...] non-empty lines".
+        if checkpoint.text().starts_with('\n') || checkpoint.text().contains("\n\n") {
+            return Err(malformed("the checkpoint has an empty line"));
+        }
         Ok(Self { extra, index, path, checkpoint })
     }
 }
@@ -105,3 +110,48 @@ const INDEX: &str = "index ";
 
 /// A note, the longest path in base64 and as much of extra data again.
 const FILE_BYTES_MAX: usize = 2 * limits::NOTE_BYTES_MAX;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn sample() -> TlogProof {
+        let text = "text\n\n\u{2014} xa.ncu/log/1 AAAAAAAA\n";
+        let path = vec![Digest::of(b"1"), Digest::of(b"2")];
+        TlogProof { extra: None, index: 5, path, checkpoint: text.parse().unwrap() }
+    }
+
+    /// The form of tlog-proof, and back.
+    #[test]
+    fn files_have_one_spelling() {
+        let plain = sample();
+        let text = plain.to_string();
+        assert!(text.starts_with("c2sp.org/tlog-proof@v1\nindex 5\na4ayc/80/OGda4BO/1o/V0etp"));
+        assert!(text.contains("=\n\ntext\n\n\u{2014} xa.ncu"));
+        assert_eq!(text.parse::<TlogProof>().unwrap(), plain);
+        let extra = TlogProof { extra: Some(b"more".to_vec()), ..sample() };
+        assert!(extra.to_string().starts_with("c2sp.org/tlog-proof@v1\nextra bW9yZQ==\nindex 5\n"));
+        assert_eq!(extra.to_string().parse::<TlogProof>().unwrap(), extra);
+        let short = TlogProof { path: vec![], ..sample() };
+        assert_eq!(short.to_string().parse::<TlogProof>().unwrap(), short);
+
+        let many = TlogProof { path: vec![Digest::of(b"1"); 64], ..sample() };
+        assert_eq!(many.to_string().parse::<TlogProof>(), Err(ProofFileError::TooLarge));
+        let bad = [
+            text.replace("@v1", "@v2"),
+            text.replace("index 5", "index 05"),
+            text.replace("index 5", "index +5"),
+            text.replace("index 5\n", ""),
+            text.replace("index 5\n", "index 5\nindex 5\n"),
+            text.replace("index 5\n", "index 5\nextra AAAA\n"),
+            text.replace("index 5\n", "index 5\nAAAA\n"),
+            text.replace("index 5\n", "index 5\n\n"),
+            text.replace('\n', "\r\n"),
+            text.trim_end().to_owned(),
+        ];
+        for bad in bad {
+            assert!(bad.parse::<TlogProof>().is_err(), "{bad:?} was accepted");
+        }
+    }
+}

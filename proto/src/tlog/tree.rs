@@ -291,3 +291,160 @@ fn fold(hashes: &[Digest]) -> Digest {
 
 /// Most leaves of a log; every index into the stored hashes then fits 64 bits.
 pub const TREE_SIZE_MAX: u64 = 1 << 62;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tlog::verify::{ProofError, verify_consistency, verify_inclusion};
+
+    fn leaves(count: u64) -> Vec<Digest> {
+        (0..count).map(|n| leaf_hash(&n.to_be_bytes())).collect()
+    }
+
+    fn tree(leaves: &[Digest]) -> MemoryTree {
+        let mut tree = MemoryTree::new();
+        for leaf in leaves {
+            tree.append(*leaf);
+        }
+        tree
+    }
+
+    fn split(length: usize) -> usize {
+        length.next_power_of_two() / 2
+    }
+
+    /// MTH of RFC 6962 section 2.1, word for word.
+    fn naive_root(leaves: &[Digest]) -> Digest {
+        match leaves {
+            [] => Digest::of(b""),
+            [leaf] => *leaf,
+            _ => {
+                let (left, right) = leaves.split_at(split(leaves.len()));
+                node_hash(&naive_root(left), &naive_root(right))
+            }
+        }
+    }
+
+    /// PATH of section 2.1.1, word for word.
+    fn naive_path(index: usize, leaves: &[Digest]) -> Vec<Digest> {
+        if leaves.len() == 1 {
+            return Vec::new();
+        }
+        let (left, right) = leaves.split_at(split(leaves.len()));
+        let (mut path, sibling) = if index < left.len() {
+            (naive_path(index, left), right)
+        } else {
+            (naive_path(index - left.len(), right), left)
+        };
+        path.push(naive_root(sibling));
+        path
+    }
+
+    /// SUBPROOF of section 2.1.2, word for word.
+    fn naive_subproof(size: usize, leaves: &[Digest], whole: bool) -> Vec<Digest> {
+        if size == leaves.len() {
+            return if whole { Vec::new() } else { vec![naive_root(leaves)] };
+        }
+        let (left, right) = leaves.split_at(split(leaves.len()));
+        let (mut proof, sibling) = if size <= left.len() {
+            (naive_subproof(size, left, whole), right)
+        } else {
+            (naive_subproof(size - left.len(), right, false), left)
+        };
+        proof.push(naive_root(sibling));
+        proof
+    }
+
+    /// All sizes up to 70: roots, proofs and what verification takes agree with the text of the RFC.
+    #[test]
+    fn agrees_with_the_recursive_definition() {
+        let leaves = leaves(70);
+        let whole = tree(&leaves);
+        for size in 0..=leaves.len() {
+            let (part, n) = (&leaves[..size], size as u64);
+            let root = naive_root(part);
+            assert_eq!(tree(part).root(), root);
+            assert_eq!(root_at(n, &whole), Ok(root));
+            for (index, leaf) in part.iter().enumerate() {
+                let i = index as u64;
+                let path = inclusion_proof(i, n, &whole).unwrap();
+                assert_eq!(path, naive_path(index, part));
+                assert_eq!(verify_inclusion(i, n, leaf, &path, &root), Ok(()));
+            }
+            for older in 1..=size {
+                let m = older as u64;
+                let path = consistency_proof(m, n, &whole).unwrap();
+                assert_eq!(path, naive_subproof(older, part, true));
+                let root1 = naive_root(&leaves[..older]);
+                assert_eq!(verify_consistency(m, n, &path, &root1, &root), Ok(()));
+            }
+        }
+    }
+
+    /// A proof does not carry over to another index, size or root, and has one length only.
+    #[test]
+    fn proofs_fit_one_place() {
+        let leaves = leaves(33);
+        let tree = tree(&leaves);
+        let root = tree.root();
+        for index in 0..33u64 {
+            let leaf = leaves[index as usize];
+            let path = inclusion_proof(index, 33, &tree).unwrap();
+            for other in (0..40).filter(|other| *other != index) {
+                assert!(verify_inclusion(other, 33, &leaf, &path, &root).is_err());
+            }
+            for size in (0..70).filter(|size| *size != 33) {
+                // A larger tree may have the same path up to its length; its root is another.
+                let known = root_at(size, &tree).unwrap_or(Digest::of(b"unknown"));
+                assert!(verify_inclusion(index, size, &leaf, &path, &known).is_err());
+            }
+            let longer = [&path[..], &[leaf]].concat();
+            let refused = verify_inclusion(index, 33, &leaf, &longer, &root);
+            assert_eq!(refused, Err(ProofError::Length));
+            let shorter = &path[..path.len() - 1];
+            let refused = verify_inclusion(index, 33, &leaf, shorter, &root);
+            assert_eq!(refused, Err(ProofError::Length));
+        }
+        assert_eq!(inclusion_proof(33, 33, &tree), Err(TreeError::Range));
+        assert_eq!(consistency_proof(0, 33, &tree), Err(TreeError::Range));
+        assert_eq!(consistency_proof(34, 33, &tree), Err(TreeError::Range));
+        assert_eq!(inclusion_proof(0, 64, &tree), Err(TreeError::Missing));
+        assert_eq!(root_at(u64::MAX, &tree), Err(TreeError::Range));
+    }
+
+    /// What an append gives, written one after the other, stands where a position says; no hash is missing.
+    #[test]
+    fn appended_hashes_stand_at_their_place() {
+        let mut frontier = Frontier::new();
+        let mut count = 0;
+        let memory = tree(&leaves(70));
+        for leaf in leaves(70) {
+            assert_eq!(Frontier::load(frontier.size(), &memory).as_ref(), Ok(&frontier));
+            for (position, hash) in frontier.append(leaf).unwrap() {
+                assert_eq!(position.stored_index(), count);
+                assert_eq!(memory.read(&[position]).unwrap(), [hash]);
+                count += 1;
+            }
+            assert_eq!(Position::stored_count(frontier.size()), count);
+        }
+        let last = Position { level: 0, index: TREE_SIZE_MAX - 1 };
+        assert_eq!(last.stored_index() + 1 + 62, Position::stored_count(TREE_SIZE_MAX));
+    }
+
+    proptest! {
+        /// Any bytes as a proof: an answer, never a panic, and never a yes for a wrong root.
+        #[test]
+        fn any_proof(
+            index in any::<u64>(), size in any::<u64>(),
+            path in proptest::collection::vec(any::<[u8; 32]>(), 0..70),
+        ) {
+            let path: Vec<Digest> = path.into_iter().map(Digest::from_array).collect();
+            let (leaf, root) = (leaf_hash(b"leaf"), Digest::of(b"root"));
+            prop_assert!(verify_inclusion(index, size, &leaf, &path, &root).is_err());
+            prop_assert!(verify_consistency(index, size, &path, &leaf, &root).is_err());
+        }
+    }
+}
