@@ -1,7 +1,12 @@
-//! Decisions of a relay node: pure state machines.
+//! Decisions of a relay node: what to do next, as pure functions and state machines.
 //!
-//! Time and randomness are arguments; there is no I/O and no task here. Each room takes an input and gives the
-//! actions that follow from it.
+//! Enter through [`outbox`] (what a peer is owed), [`inbox`] (what an arrival becomes), [`policy`] (who may send
+//! what to whom), [`route`] and [`retry`]. Time and randomness are arguments; nothing here knows disks, wires or
+//! clocks, so one driver performs the actions in the daemon and in the seeded simulator alike.
 #![forbid(unsafe_code)]
 
+pub mod inbox;
+pub mod outbox;
 pub mod profile;
+pub mod retry;
+pub mod route;
