@@ -2,5 +2,13 @@
 //! README.md beside this folder has the map and the table of who may use whom.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod init;
+pub mod keys;
+pub mod link;
 pub mod store;
 pub mod tasks;
+pub mod telemetry;
