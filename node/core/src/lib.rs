@@ -7,5 +7,6 @@
 
 pub mod inbox;
 pub mod outbox;
+pub mod profile;
 pub mod retry;
 pub mod route;

@@ -11,7 +11,7 @@ use relay_proto::{
     ids::{Digest, LogOrigin},
     receipt,
     timestamp::Timestamp,
-    tlog::tree::Frontier,
+    tlog::Frontier,
 };
 
 use crate::store::{

@@ -117,10 +117,7 @@ pub enum IndexError {
     Damaged { detail: String },
     /// The disk failed or is full; the index itself may be sound.
     #[error("index i/o failed: {step}")]
-    Io {
-        step: &'static str,
-        source: io::Error,
-    },
+    Io { step: &'static str, source: io::Error },
 }
 
 macro_rules! trees {
@@ -180,16 +177,12 @@ fn check(op: &Op) -> Result<(), IndexError> {
         return Err(IndexError::ReservedKey { tree });
     }
     if op.key.len() > KEY_BYTES_MAX {
-        return Err(IndexError::KeyTooLarge {
-            tree,
-            found: op.key.len(),
-        });
+        return Err(IndexError::KeyTooLarge { tree, found: op.key.len() });
     }
     match &op.value {
-        Some(value) if value.len() > VALUE_BYTES_MAX => Err(IndexError::ValueTooLarge {
-            tree,
-            found: value.len(),
-        }),
+        Some(value) if value.len() > VALUE_BYTES_MAX => {
+            Err(IndexError::ValueTooLarge { tree, found: value.len() })
+        }
         _ => Ok(()),
     }
 }
@@ -203,5 +196,107 @@ fn is_empty(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
             Bound::Included(low) | Bound::Excluded(low),
             Bound::Included(high) | Bound::Excluded(high),
         ) => low >= high,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::store::sled::CACHE_BYTES;
+
+    /// Runs on both variants: one suite, so that neither promises more than the other.
+    fn with_each(run: impl Fn(&Index)) {
+        run(&Index::Memory(MemoryIndex::new()));
+        let dir = tempfile::tempdir().unwrap();
+        run(&Index::Sled(SledIndex::open(&dir.path().join("index"), CACHE_BYTES).unwrap()));
+    }
+
+    fn put(tree: Tree, key: &[u8], value: &[u8]) -> Op {
+        Op { tree, key: key.to_vec(), value: Some(value.to_vec()) }
+    }
+
+    /// Puts and deletes apply in order, trees are apart, the applied sequence moves.
+    #[test]
+    fn puts_and_deletes() {
+        with_each(|index| {
+            assert_eq!(index.applied(), 0);
+            let delete = Op { tree: Tree::Due, key: b"a".to_vec(), value: None };
+            let ops = [
+                put(Tree::Due, b"a", b"1"),
+                put(Tree::Due, b"b", b"2"),
+                delete.clone(),
+                put(Tree::Meta, b"a", b"3"),
+                put(Tree::Due, b"b", b"4"),
+            ];
+            index.apply(&ops, 7).unwrap();
+            assert_eq!(index.get(Tree::Due, b"a").unwrap(), None);
+            assert_eq!(index.get(Tree::Due, b"b").unwrap(), Some(b"4".to_vec()));
+            assert_eq!(index.get(Tree::Meta, b"a").unwrap(), Some(b"3".to_vec()));
+            assert_eq!((index.len(Tree::Due).unwrap(), index.len(Tree::Acks).unwrap()), (1, 0));
+            assert_eq!(index.applied(), 7);
+            // Replay of the same events changes nothing.
+            index.apply(&ops, 7).unwrap();
+            assert_eq!(index.get(Tree::Due, b"b").unwrap(), Some(b"4".to_vec()));
+            index.apply(&[], 9).unwrap();
+            assert_eq!((index.applied(), index.make_durable().unwrap()), (9, 9));
+        });
+    }
+
+    /// Every kind of bound, both directions, limits, and the reserved key never among the pairs,
+    /// though it sorts between keys in use.
+    #[test]
+    fn ranges() {
+        use Bound::{Excluded, Included, Unbounded};
+        with_each(|index| {
+            let keys: [&[u8]; 5] = [b"\0", b"\0b", b"a", b"ab", b"b"];
+            let ops: Vec<Op> = keys.iter().map(|key| put(Tree::Outbox, key, key)).collect();
+            index.apply(&ops, 1).unwrap();
+            let find = |lower, upper, limit, reverse| -> Vec<Vec<u8>> {
+                let found = index.range(Tree::Outbox, lower, upper, limit, reverse).unwrap();
+                found.into_iter().map(|pair| pair.0).collect()
+            };
+            assert_eq!(find(Unbounded, Unbounded, 9, false), keys);
+            assert_eq!(find(Unbounded, Unbounded, 2, true), [b"b".to_vec(), b"ab".to_vec()]);
+            assert_eq!(find(Excluded(b"\0"), Unbounded, 1, false), [b"\0b".to_vec()]);
+            assert_eq!(find(Included(b"a"), Excluded(b"b"), 9, false), keys[2..4]);
+            assert_eq!(
+                find(Excluded(b"a"), Included(b"b"), 9, true),
+                [b"b".to_vec(), b"ab".to_vec()]
+            );
+            assert!(find(Unbounded, Unbounded, 0, false).is_empty());
+            // Bounds that hold nothing, and that an ordered map would panic on.
+            assert!(find(Included(b"b"), Included(b"a"), 9, false).is_empty());
+            assert!(find(Excluded(b"a"), Excluded(b"a"), 9, false).is_empty());
+            assert_eq!(find(Included(b"a"), Included(b"a"), 9, false), [b"a".to_vec()]);
+        });
+    }
+
+    /// A batch with one operation over a limit leaves nothing behind.
+    #[test]
+    fn limits_refuse_the_whole_batch() {
+        with_each(|index| {
+            let good = put(Tree::Peers, b"a", &[1; VALUE_BYTES_MAX]);
+            let refuse = |bad| index.apply(&[good.clone(), bad], 5).unwrap_err();
+            let large = refuse(put(Tree::Peers, b"b", &[1; VALUE_BYTES_MAX + 1]));
+            assert!(matches!(large, IndexError::ValueTooLarge { tree: "peers", .. }));
+            let long = refuse(put(Tree::Peers, &[1; KEY_BYTES_MAX + 1], b""));
+            assert!(matches!(long, IndexError::KeyTooLarge { .. }));
+            let reserved = refuse(put(Tree::Peers, APPLIED_KEY, b""));
+            assert!(matches!(reserved, IndexError::ReservedKey { .. }));
+            assert_eq!((index.applied(), index.len(Tree::Peers).unwrap()), (0, 0));
+            assert_eq!(index.get(Tree::Peers, APPLIED_KEY).unwrap(), None);
+            index.apply(&[good.clone(), put(Tree::Peers, &[1; KEY_BYTES_MAX], b"")], 5).unwrap();
+            assert_eq!(index.len(Tree::Peers).unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn tree_names_are_unique() {
+        let names: BTreeSet<&str> = Tree::all().iter().map(|tree| tree.name()).collect();
+        assert_eq!(names.len(), Tree::all().len());
     }
 }

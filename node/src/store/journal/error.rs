@@ -15,26 +15,13 @@ pub enum JournalError {
     Exists,
     /// Stored bytes are not what was made durable: stop, and let the operator look.
     #[error("journal damaged: {what} (segment {segment}, offset {offset}, sequence {seq})")]
-    Damage {
-        what: Damage,
-        segment: u64,
-        offset: u64,
-        seq: u64,
-    },
+    Damage { what: Damage, segment: u64, offset: u64, seq: u64 },
     /// The journal was written by a newer program.
     #[error("segment {segment} has format {found}, this program reads up to {supported}")]
-    NewerFormat {
-        segment: u64,
-        found: u32,
-        supported: u32,
-    },
+    NewerFormat { segment: u64, found: u32, supported: u32 },
     /// The caller's batch breaks a limit; nothing was written.
     #[error("{what} is {found}, at most {max} fits")]
-    TooLarge {
-        what: &'static str,
-        found: u64,
-        max: u64,
-    },
+    TooLarge { what: &'static str, found: u64, max: u64 },
     /// The caller's batch has no event; nothing was written.
     #[error("a batch needs at least one event")]
     EmptyBatch,
@@ -52,16 +39,10 @@ pub enum JournalError {
     Full(#[source] io::Error),
     /// Reading or opening failed; nothing was changed.
     #[error("journal i/o failed: {step}")]
-    Io {
-        step: &'static str,
-        source: io::Error,
-    },
+    Io { step: &'static str, source: io::Error },
     /// A write or sync failed, now or earlier: the process must end, without an answer.
     #[error("journal stopped, a write or sync failed: {step}")]
-    Poisoned {
-        step: &'static str,
-        source: io::Error,
-    },
+    Poisoned { step: &'static str, source: io::Error },
 }
 
 /// What was found to be damaged.

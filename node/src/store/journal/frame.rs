@@ -5,31 +5,8 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::codec::{Block, Chain, Fields, NUMBER_MAX, SegmentId, checked, digest, is_zero};
 use super::{Body, EventFrame, JournalError};
-
-/// Random name of a segment; seeds every checksum in it, so that a stray copy of another
-/// segment's bytes is never read as this one's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SegmentId(pub [u8; 16]);
-
-impl SegmentId {
-    pub fn crc(&self, bytes: &[u8]) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&self.0);
-        hasher.update(bytes);
-        hasher.finalize()
-    }
-}
-
-/// The end of the chain of batches at some point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Chain {
-    /// Number of the last batch, 0 before the first.
-    pub batch: u64,
-    /// Last sequence number in it, 0 before the first.
-    pub seq: u64,
-    pub hash: [u8; 32],
-}
 
 /// First block of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +71,7 @@ pub struct Encoded {
 impl SegmentHeader {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Block::new(SEGMENT_MAGIC);
-        out.u32(self.version)
-            .array(&self.id.0)
-            .u64(self.number)
-            .u64(self.file_bytes);
+        out.u32(self.version).array(&self.id.0).u64(self.number).u64(self.file_bytes);
         out.chain(&self.before);
         out.finish(SEGMENT_HEADER_BYTES, &self.id)
     }
@@ -112,13 +86,7 @@ impl SegmentHeader {
         checked(bytes, SEGMENT_HEADER_BYTES, &id)?;
         let (number, file_bytes) = (fields.u64()?, fields.u64()?);
         let before = fields.chain()?;
-        Some(Self {
-            version,
-            id,
-            number,
-            file_bytes,
-            before,
-        })
+        Some(Self { version, id, number, file_bytes, before })
     }
 }
 
@@ -142,38 +110,22 @@ impl Footer {
         let after = fields.chain()?;
         let (events, data_end) = (fields.u64()?, fields.u64()?);
         let count = fields.u32()? as usize;
-        if count > SAMPLES_MAX {
+        if count > SAMPLES_MAX || first_seq > NUMBER_MAX || events > NUMBER_MAX {
             return None;
         }
         let mut samples = Vec::with_capacity(count);
         for _ in 0..count {
-            samples.push(Sample {
-                first_seq: fields.u64()?,
-                offset: fields.u64()?,
-            });
+            samples.push(Sample { first_seq: fields.u64()?, offset: fields.u64()? });
         }
-        Some(Self {
-            number,
-            first_seq,
-            after,
-            events,
-            data_end,
-            samples,
-        })
+        Some(Self { number, first_seq, after, events, data_end, samples })
     }
 }
 
 impl BatchHeader {
     pub fn encode(&self, id: &SegmentId) -> Vec<u8> {
         let mut out = Block::new(BATCH_MAGIC);
-        out.array(&id.0)
-            .u64(self.number)
-            .u64(self.first_seq)
-            .u32(self.count);
-        out.u64(self.bytes)
-            .u64(self.offset)
-            .array(&self.previous)
-            .u64(self.last_durable);
+        out.array(&id.0).u64(self.number).u64(self.first_seq).u32(self.count);
+        out.u64(self.bytes).u64(self.offset).array(&self.previous).u64(self.last_durable);
         out.finish(BATCH_HEADER_BYTES, id)
     }
 
@@ -195,6 +147,8 @@ impl BatchHeader {
             last_durable: fields.u64()?,
         };
         let sane = header.offset == offset
+            && header.first_seq <= NUMBER_MAX
+            && header.number <= NUMBER_MAX
             && header.bytes >= (BATCH_HEADER_BYTES + TRAILER_BYTES) as u64
             && header.bytes <= BATCH_BYTES_MAX
             && header.count > 0
@@ -211,11 +165,9 @@ impl BatchHeader {
 
 impl EventHeader {
     pub fn encode(&self, id: &SegmentId) -> Vec<u8> {
-        let mut out = Block(Vec::with_capacity(EVENT_HEADER_BYTES));
+        let mut out = Block::bare();
         out.u64(self.seq).u32(self.meta_bytes).u32(self.body_bytes);
-        out.u32(self.meta_crc)
-            .u32(self.body_crc)
-            .array(&self.body_digest);
+        out.u32(self.meta_crc).u32(self.body_crc).array(&self.body_digest);
         out.finish(EVENT_HEADER_BYTES, id)
     }
 
@@ -247,11 +199,7 @@ impl EventHeader {
         if id.crc(&body) == self.body_crc && digest(&body) == self.body_digest {
             return Body::Present(body);
         }
-        if is_zero(&body) {
-            Body::Erased
-        } else {
-            Body::Damaged
-        }
+        if is_zero(&body) { Body::Erased } else { Body::Damaged }
     }
 }
 
@@ -296,14 +244,7 @@ pub fn encode_batch(
     }
     let hash = chain.finish();
     out.extend_from_slice(&encode_trailer(header.number, &hash, id));
-    Encoded {
-        after: Chain {
-            batch: header.number,
-            seq: header.last_seq(),
-            hash,
-        },
-        offsets,
-    }
+    Encoded { after: Chain { batch: header.number, seq: header.last_seq(), hash }, offsets }
 }
 
 /// Where each event of a batch at `offset` begins.
@@ -326,21 +267,13 @@ pub fn batch_bytes(frames: &[EventFrame]) -> u64 {
 /// Refuses a batch that a reader of ours would not believe.
 pub fn check_limits(frames: &[EventFrame]) -> Result<(), JournalError> {
     let refuse = |what, found: usize, max: u64| {
-        Err(JournalError::TooLarge {
-            what,
-            found: found as u64,
-            max,
-        })
+        Err(JournalError::TooLarge { what, found: found as u64, max })
     };
     if frames.is_empty() {
         return Err(JournalError::EmptyBatch);
     }
     if frames.len() as u64 > u64::from(BATCH_EVENTS_MAX) {
-        return refuse(
-            "event count of a batch",
-            frames.len(),
-            u64::from(BATCH_EVENTS_MAX),
-        );
+        return refuse("event count of a batch", frames.len(), u64::from(BATCH_EVENTS_MAX));
     }
     for frame in frames {
         if frame.meta.len() > META_BYTES_MAX {
@@ -358,7 +291,7 @@ pub fn check_limits(frames: &[EventFrame]) -> Result<(), JournalError> {
 }
 
 pub fn encode_trailer(number: u64, hash: &[u8; 32], id: &SegmentId) -> Vec<u8> {
-    let mut out = Block(Vec::with_capacity(TRAILER_BYTES));
+    let mut out = Block::bare();
     out.u64(number).array(hash);
     out.finish(TRAILER_BYTES, id)
 }
@@ -386,18 +319,6 @@ impl BatchHash {
     }
 }
 
-pub fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
-pub fn is_zero(bytes: &[u8]) -> bool {
-    // Folding whole chunks lets the compiler use wide registers: this runs over every free byte
-    // of a segment on each open.
-    bytes
-        .chunks(4096)
-        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
-}
-
 /// The next offset at which a batch may begin.
 pub fn align(offset: u64) -> u64 {
     offset.next_multiple_of(BATCH_ALIGN)
@@ -405,76 +326,6 @@ pub fn align(offset: u64) -> u64 {
 
 fn frame_bytes(frame: &EventFrame) -> u64 {
     (EVENT_HEADER_BYTES + frame.meta.len() + frame.body.len()) as u64
-}
-
-/// Writes fields one after the other, then zeros and a checksum up to a fixed length.
-pub struct Block(Vec<u8>);
-
-impl Block {
-    pub fn new(magic: &[u8; 8]) -> Self {
-        Self(magic.to_vec())
-    }
-
-    pub fn u32(&mut self, value: u32) -> &mut Self {
-        self.array(&value.to_le_bytes())
-    }
-
-    pub fn u64(&mut self, value: u64) -> &mut Self {
-        self.array(&value.to_le_bytes())
-    }
-
-    pub fn array<const N: usize>(&mut self, value: &[u8; N]) -> &mut Self {
-        self.0.extend_from_slice(value);
-        self
-    }
-
-    pub fn chain(&mut self, chain: &Chain) -> &mut Self {
-        self.u64(chain.batch).u64(chain.seq).array(&chain.hash)
-    }
-
-    pub fn finish(mut self, total: usize, id: &SegmentId) -> Vec<u8> {
-        self.0.resize(total - CRC_BYTES, 0);
-        let crc = id.crc(&self.0);
-        self.u32(crc);
-        self.0
-    }
-}
-
-/// Reads fields one after the other; `None` at the end, never a panic.
-pub struct Fields<'a>(pub &'a [u8]);
-
-impl Fields<'_> {
-    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    pub fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    pub fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    pub fn chain(&mut self) -> Option<Chain> {
-        Some(Chain {
-            batch: self.u64()?,
-            seq: self.u64()?,
-            hash: self.array()?,
-        })
-    }
-
-    pub fn magic(&mut self, magic: &[u8; 8]) -> Option<()> {
-        (self.array::<8>()? == *magic).then_some(())
-    }
-}
-
-/// The first `total` bytes without their checksum, if it holds.
-pub fn checked<'a>(bytes: &'a [u8], total: usize, id: &SegmentId) -> Option<&'a [u8]> {
-    let (fields, crc) = bytes.get(..total)?.split_last_chunk::<CRC_BYTES>()?;
-    (id.crc(fields) == u32::from_le_bytes(*crc)).then_some(fields)
 }
 
 pub const FORMAT_VERSION: u32 = 1;
@@ -497,7 +348,6 @@ pub const BODY_BYTES_MAX: usize = 16 << 20;
 pub const BATCH_BYTES_MAX: u64 = 64 << 20;
 pub const BATCH_EVENTS_MAX: u32 = 65_536;
 
-const CRC_BYTES: usize = 4;
 const SEGMENT_MAGIC: &[u8; 8] = b"rlysegmt";
 const FOOTER_MAGIC: &[u8; 8] = b"rlyfootr";
 const BATCH_MAGIC: &[u8; 8] = b"rlybatch";
@@ -512,7 +362,7 @@ mod tests {
     use super::*;
 
     fn chains() -> impl Strategy<Value = Chain> {
-        (any::<u64>(), any::<u64>(), any::<[u8; 32]>()).prop_map(|(batch, seq, hash)| Chain {
+        (0..=NUMBER_MAX, 0..=NUMBER_MAX, any::<[u8; 32]>()).prop_map(|(batch, seq, hash)| Chain {
             batch,
             seq,
             hash,
@@ -535,8 +385,9 @@ mod tests {
 
         #[test]
         fn footer_round_trip(
-            id: [u8; 16], first_seq: u64, after in chains(), places in prop::collection::vec(
-                (any::<u64>(), any::<u64>()), 0..SAMPLES_MAX), bit in 0usize..FOOTER_BYTES * 8,
+            id: [u8; 16], first_seq in 0..=NUMBER_MAX, after in chains(),
+            places in prop::collection::vec((any::<u64>(), any::<u64>()), 0..SAMPLES_MAX),
+            bit in 0usize..FOOTER_BYTES * 8,
         ) {
             let id = SegmentId(id);
             let samples = places.into_iter()
@@ -552,7 +403,7 @@ mod tests {
 
         #[test]
         fn batch_header_round_trip(
-            id: [u8; 16], other: [u8; 16], number in 1u64.., first_seq: u64,
+            id: [u8; 16], other: [u8; 16], number in 1..=NUMBER_MAX, first_seq in 0..=NUMBER_MAX,
             count in 1u32..BATCH_EVENTS_MAX, bytes in 172..BATCH_BYTES_MAX, offset: u64,
             previous: [u8; 32], bit in 0usize..BATCH_HEADER_BYTES * 8,
         ) {

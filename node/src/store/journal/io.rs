@@ -2,15 +2,15 @@
 //! Nothing else of the journal may touch the file system, so that every fault can be simulated.
 //! Invariant: `Ok` of a sync means that the operating system reported the bytes as stored.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 /// The directory side of a disk.
 pub trait Io: Send + Sync {
-    /// Creates a directory with its parents; an existing one is fine.
+    /// Creates a directory with its parents, durably in its parent; an existing one is fine.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// The names of all entries of a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
@@ -45,7 +45,12 @@ pub struct RealIo;
 
 impl Io for RealIo {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        // The journal's directory is for its owner alone, and must itself survive a power cut.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => self.sync_dir(parent),
+            None => Ok(()),
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -68,9 +73,7 @@ impl Io for RealIo {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {
-        Ok(Arc::new(
-            OpenOptions::new().read(true).write(true).open(path)?,
-        ))
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::frame::{Block, Chain, Fields, SegmentId, checked};
+use super::codec::{Block, Chain, Fields, SegmentId, checked};
 use super::io::{Io, IoFile};
 
 /// The open mark file and what it last said.
@@ -28,10 +28,7 @@ impl MarkFile {
     /// Creates the file with both slots filled; the caller syncs the directory.
     pub fn create(io: &dyn Io, dir: &Path) -> io::Result<Self> {
         let file = io.create(&dir.join(MARK_NAME))?;
-        let mut mark = Self {
-            file,
-            current: Mark::default(),
-        };
+        let mut mark = Self { file, current: Mark::default() };
         mark.fill()?;
         Ok(mark)
     }
@@ -50,13 +47,7 @@ impl MarkFile {
             let mark = Mark::decode(&bytes);
             best = best.max_by_generation(mark);
         }
-        Ok((
-            Self {
-                file,
-                current: best.unwrap_or_default(),
-            },
-            best,
-        ))
+        Ok((Self { file, current: best.unwrap_or_default() }, best))
     }
 
     pub fn current(&self) -> &Mark {
@@ -65,11 +56,7 @@ impl MarkFile {
 
     /// Writes and syncs the next mark.
     pub fn write(&mut self, chain: Chain, clean: bool) -> io::Result<()> {
-        let mark = Mark {
-            generation: self.current.generation + 1,
-            chain,
-            clean,
-        };
+        let mark = Mark { generation: self.current.generation + 1, chain, clean };
         self.put(&mark)?;
         self.file.sync_data()?;
         self.current = mark;
@@ -79,10 +66,7 @@ impl MarkFile {
     /// Writes and syncs both slots, for a new file or one that could not be read.
     fn fill(&mut self) -> io::Result<()> {
         for _ in 0..SLOTS {
-            let mark = Mark {
-                generation: self.current.generation + 1,
-                ..self.current
-            };
+            let mark = Mark { generation: self.current.generation + 1, ..self.current };
             self.put(&mark)?;
             self.current = mark;
         }
@@ -98,9 +82,7 @@ impl MarkFile {
 impl Mark {
     fn encode(&self) -> Vec<u8> {
         let mut out = Block::new(MARK_MAGIC);
-        out.u64(self.generation)
-            .chain(&self.chain)
-            .u32(u32::from(self.clean));
+        out.u64(self.generation).chain(&self.chain).u32(u32::from(self.clean));
         out.finish(SLOT_BYTES, &MARK_SEED)
     }
 
@@ -108,11 +90,7 @@ impl Mark {
         let mut fields = Fields(checked(bytes, SLOT_BYTES, &MARK_SEED)?);
         fields.magic(MARK_MAGIC)?;
         let (generation, chain) = (fields.u64()?, fields.chain()?);
-        Some(Self {
-            generation,
-            chain,
-            clean: fields.u32()? == 1,
-        })
+        Some(Self { generation, chain, clean: fields.u32()? == 1 })
     }
 }
 
@@ -150,21 +128,14 @@ mod tests {
     fn a_rotted_slot_leaves_the_other() {
         let (disk, dir) = (SimDisk::new(3), Path::new("j"));
         let mut file = MarkFile::create(&disk, dir).unwrap();
-        let chain = |seq| Chain {
-            batch: seq,
-            seq,
-            hash: [seq as u8; 32],
-        };
+        let chain = |seq| Chain { batch: seq, seq, hash: [seq as u8; 32] };
         file.write(chain(1), false).unwrap();
         file.write(chain(2), true).unwrap();
         let newest = MarkFile::open(&disk, dir).unwrap().1.unwrap();
         assert_eq!((newest.chain, newest.clean), (chain(2), true));
         // Generations 1 and 2 filled the file, 3 and 4 came after: 4 is in slot 0.
         disk.rot(&dir.join(MARK_NAME), 20, 1);
-        assert_eq!(
-            MarkFile::open(&disk, dir).unwrap().1.unwrap().chain,
-            chain(1)
-        );
+        assert_eq!(MarkFile::open(&disk, dir).unwrap().1.unwrap().chain, chain(1));
         disk.rot(&dir.join(MARK_NAME), 532, 1);
         assert_eq!(MarkFile::open(&disk, dir).unwrap().1, None);
     }

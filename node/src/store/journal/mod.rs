@@ -4,6 +4,7 @@
 //! Invariant: `append` answers `Ok` only for what survives a power cut, and nothing is read,
 //! answered or overwritten beyond the durable sequence.
 
+mod codec;
 mod error;
 mod frame;
 mod io;
@@ -13,6 +14,7 @@ mod reader;
 mod recover;
 mod segment;
 mod simdisk;
+mod siminode;
 mod window;
 mod writer;
 
@@ -43,10 +45,7 @@ pub struct JournalSettings {
 impl JournalSettings {
     /// Settings with the default segment length.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            segment_bytes: SEGMENT_BYTES,
-        }
+        Self { dir: dir.into(), segment_bytes: SEGMENT_BYTES }
     }
 }
 
@@ -72,24 +71,7 @@ impl Position {
     }
 
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        let [
-            s0,
-            s1,
-            s2,
-            s3,
-            s4,
-            s5,
-            s6,
-            s7,
-            o0,
-            o1,
-            o2,
-            o3,
-            o4,
-            o5,
-            o6,
-            o7,
-        ] = bytes;
+        let [s0, s1, s2, s3, s4, s5, s6, s7, o0, o1, o2, o3, o4, o5, o6, o7] = bytes;
         Self {
             segment: u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
             offset: u64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]),

@@ -9,16 +9,18 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::codec::Chain;
 use super::error::at;
 use super::frame::{
-    BATCH_ALIGN, Chain, FOOTER_BYTES, FORMAT_VERSION, Footer, SEGMENT_HEADER_BYTES, SegmentHeader,
+    BATCH_ALIGN, FOOTER_BYTES, FORMAT_VERSION, Footer, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 use super::io::{Io, IoFile};
-use super::mark::{MARK_NAME, MarkFile};
+use super::mark::{MARK_NAME, Mark, MarkFile};
 use super::reader::{JournalReader, Shared, damaged, footer_offset};
-use super::recover::{End, Walk, judge};
+use super::recover::{End, Tail, Walk, judge};
 use super::segment::{
-    Segment, Stock, activate, is_prepared, length_for, segment_name, segment_number, zero,
+    SEGMENT_BYTES_MAX, Segment, Stock, activate, is_prepared, length_for, segment_name,
+    segment_number, zero,
 };
 use super::writer::Parts;
 use super::{Damage, DurableMark, Journal, JournalError, JournalSettings, Position};
@@ -68,19 +70,11 @@ impl Journal {
         io.sync_dir(dir).map_err(at("sync directory"))?;
         let mut stock = Stock::new();
         let length = length_for(settings.segment_bytes, 0);
-        let prepared = stock
-            .obtain(&io, dir, length)
-            .map_err(at("prepare segment"))?;
+        let prepared = stock.obtain(&io, dir, length).map_err(at("prepare segment"))?;
         let (segment, file) =
             activate(&*io, dir, prepared, 1, Chain::default()).map_err(at("begin segment"))?;
         let shared = share(&settings, &io, vec![Arc::new(segment)], 0);
-        let parts = Parts {
-            shared,
-            file,
-            mark,
-            stock,
-            sealed: false,
-        };
+        let parts = Parts { shared, file, mark, stock, sealed: false };
         Journal::assemble(settings, parts, Chain::default(), 0, 1)
     }
 
@@ -100,25 +94,10 @@ impl Journal {
             let segment = load_sealed(&*io, dir, number, &mut chain)?;
             segments.push(Arc::new(segment));
         }
-        let (mut mark, read) = match MarkFile::open(&*io, dir) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (
-                MarkFile::create(&*io, dir).map_err(at("create mark"))?,
-                None,
-            ),
-            Err(source) => {
-                return Err(JournalError::Io {
-                    step: "open mark",
-                    source,
-                });
-            }
-        };
+        let (mark, read) = open_mark(&*io, dir)?;
         let mut marks = marks.to_vec();
         if let Some(read) = read {
-            marks.push(DurableMark {
-                seq: read.chain.seq,
-                batch_hash: Some(read.chain.hash),
-            });
+            marks.push(DurableMark { seq: read.chain.seq, batch_hash: Some(read.chain.hash) });
         }
         let floor = marks.iter().map(|mark| mark.seq).max().unwrap_or(0);
         let (file, bytes, header) = load_last(&*io, dir, last, &chain)?;
@@ -129,9 +108,10 @@ impl Journal {
         check_marks(&shared, &marks, &walk)?;
 
         // Decided; from here on bytes are changed.
-        let stopped = |source| JournalError::Poisoned {
-            step: "recovery",
-            source,
+        let stopped = |source| JournalError::Poisoned { step: "recovery", source };
+        let mut mark = match mark {
+            Some(mark) => mark,
+            None => MarkFile::create(&*io, dir).map_err(stopped)?,
         };
         settle(&*io, dir, &*file, &bytes, &walk, &end).map_err(stopped)?;
         remove_prepared(&*io, dir, &names)?;
@@ -140,36 +120,39 @@ impl Journal {
             // Both slots, so that the next torn write finds a readable one.
             mark.write(walk.chain, false).map_err(stopped)?;
         }
-        let recovered = Recovered {
-            first_seq: 1,
-            last_seq: walk.chain.seq,
-            last_hash: walk.chain.hash,
-            tail_cut: match &end {
-                End::Cut(tail) => Some(TailCut {
-                    segment: last,
-                    offset: tail.offset,
-                    bytes: tail.bytes,
-                    hash: tail.hash,
-                }),
-                End::Clean | End::Sealed => None,
-            },
-            clean: read.is_some_and(|read| read.clean) && !matches!(end, End::Cut(_)),
-            mark_rebuilt: read.is_none(),
-        };
+        let recovered = report(last, &walk, &end, read);
         let sealed = matches!(end, End::Sealed);
-        let newest = walk
-            .last
-            .as_ref()
-            .map_or(walk.chain.seq + 1, |last| last.header.first_seq);
-        let parts = Parts {
-            shared,
-            file,
-            mark,
-            stock: Stock::new(),
-            sealed,
-        };
+        let newest = walk.last.as_ref().map_or(walk.chain.seq + 1, |last| last.header.first_seq);
+        let parts = Parts { shared, file, mark, stock: Stock::new(), sealed };
         let journal = Journal::assemble(settings, parts, walk.chain, walk.events, newest)?;
         Ok((journal, recovered))
+    }
+}
+
+/// The mark file and its mark, as far as they are there; a missing file is made only once the end
+/// of the journal was judged without it.
+fn open_mark(io: &dyn Io, dir: &Path) -> Result<(Option<MarkFile>, Option<Mark>), JournalError> {
+    match MarkFile::open(io, dir) {
+        Ok((file, read)) => Ok((Some(file), read)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((None, None)),
+        Err(source) => Err(JournalError::Io { step: "open mark", source }),
+    }
+}
+
+fn report(segment: u64, walk: &Walk, end: &End, read: Option<Mark>) -> Recovered {
+    let tail_cut = match end {
+        End::Cut(Tail { offset, bytes, hash }) => {
+            Some(TailCut { segment, offset: *offset, bytes: *bytes, hash: *hash })
+        }
+        End::Clean | End::Sealed => None,
+    };
+    Recovered {
+        first_seq: 1,
+        last_seq: walk.chain.seq,
+        last_hash: walk.chain.hash,
+        tail_cut,
+        clean: read.is_some_and(|read| read.clean) && tail_cut.is_none(),
+        mark_rebuilt: read.is_none(),
     }
 }
 
@@ -190,13 +173,9 @@ fn settle(
         // crash, once new batches have filled the gap before them.
         zero(file, tail.offset, length)?;
     }
-    let header = bytes.get(..SEGMENT_HEADER_BYTES).unwrap_or_default();
-    file.write_at(0, header)?;
     if let Some(last) = &walk.last {
         let start = last.header.offset;
-        let batch = bytes
-            .get(start as usize..walk.data_end as usize)
-            .unwrap_or_default();
+        let batch = bytes.get(start as usize..walk.data_end as usize).unwrap_or_default();
         file.write_at(start, batch)?;
     }
     if let (End::Sealed, Some(start)) = (end, footer_offset(length)) {
@@ -238,24 +217,15 @@ fn place_of(shared: &Shared, seq: u64) -> Position {
         }
         number += 1;
     }
-    if let Some(sample) = shared
-        .segment(number)
-        .and_then(|found| found.sample_before(seq))
-    {
+    if let Some(sample) = shared.segment(number).and_then(|found| found.sample_before(seq)) {
         offset = sample.offset;
     }
-    Position {
-        segment: number,
-        offset,
-    }
+    Position { segment: number, offset }
 }
 
 /// Checks that segments are numbered 1, 2, 3 … and returns the last number.
 fn count_segments(names: &[String]) -> Result<u64, JournalError> {
-    let mut numbers: Vec<u64> = names
-        .iter()
-        .filter_map(|name| segment_number(name))
-        .collect();
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
     numbers.sort_unstable();
     if numbers.is_empty() {
         return Err(JournalError::Missing);
@@ -280,8 +250,7 @@ fn load_sealed(
     let seq = chain.seq + 1;
     let offset = footer_offset(header.file_bytes).unwrap_or(0);
     let mut bytes = vec![0; FOOTER_BYTES];
-    file.read_at(offset, &mut bytes)
-        .map_err(at("read footer"))?;
+    file.read_at(offset, &mut bytes).map_err(at("read footer"))?;
     let footer = Footer::decode(&bytes, &header.id)
         .filter(|footer| footer.number == number && footer.data_end <= offset)
         .ok_or_else(|| damaged(Damage::Footer, number, offset, seq))?;
@@ -308,25 +277,18 @@ fn load_header(
     chain: &Chain,
 ) -> Result<(Arc<dyn IoFile>, SegmentHeader), JournalError> {
     let bad = |what| damaged(what, number, 0, chain.seq + 1);
-    let file = io
-        .open(&dir.join(segment_name(number)))
-        .map_err(at("open segment"))?;
+    let file = io.open(&dir.join(segment_name(number))).map_err(at("open segment"))?;
     let size = file.size().map_err(at("size of segment"))?;
     let least = (SEGMENT_HEADER_BYTES + FOOTER_BYTES) as u64;
-    if size < least || !size.is_multiple_of(BATCH_ALIGN) {
+    if size < least || size > SEGMENT_BYTES_MAX || !size.is_multiple_of(BATCH_ALIGN) {
         return Err(bad(Damage::SegmentLength));
     }
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
-    file.read_at(0, &mut bytes)
-        .map_err(at("read segment header"))?;
+    file.read_at(0, &mut bytes).map_err(at("read segment header"))?;
     let header = SegmentHeader::decode(&bytes).ok_or_else(|| bad(Damage::SegmentHeader))?;
     if header.version != FORMAT_VERSION {
         let (found, supported) = (header.version, FORMAT_VERSION);
-        return Err(JournalError::NewerFormat {
-            segment: number,
-            found,
-            supported,
-        });
+        return Err(JournalError::NewerFormat { segment: number, found, supported });
     }
     if header.file_bytes != size {
         return Err(bad(Damage::SegmentLength));
@@ -340,8 +302,7 @@ fn load_header(
 /// Prepared files of an earlier process: whether they were synced to the end is not known.
 fn remove_prepared(io: &dyn Io, dir: &Path, names: &[String]) -> Result<(), JournalError> {
     for name in names.iter().filter(|name| is_prepared(name)) {
-        io.remove(&dir.join(name))
-            .map_err(at("remove prepared segment"))?;
+        io.remove(&dir.join(name)).map_err(at("remove prepared segment"))?;
     }
     Ok(())
 }

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::codec::{Chain, is_zero};
 use super::error::at;
 use super::frame::{
-    BATCH_HEADER_BYTES, BatchHeader, Chain, EVENT_HEADER_BYTES, EventHeader, FOOTER_BYTES, Footer,
-    SegmentHeader, TRAILER_BYTES, align, decode_trailer, is_zero,
+    BATCH_HEADER_BYTES, BatchHeader, EVENT_HEADER_BYTES, EventHeader, FOOTER_BYTES, Footer,
+    SegmentHeader, TRAILER_BYTES, align, decode_trailer,
 };
 use super::io::{Io, IoFile};
 use super::recover::{Placed, walk};
@@ -54,31 +55,19 @@ impl JournalReader {
 
     /// The number of the newest segment; they are numbered from 1 without gap.
     pub fn last_segment(&self) -> u64 {
-        self.shared
-            .segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len() as u64
+        self.shared.segments.read().unwrap_or_else(PoisonError::into_inner).len() as u64
     }
 
     /// The event that begins at a position.
     pub fn read(&self, position: Position) -> Result<StoredEvent, JournalError> {
-        let Position {
-            segment: number,
-            offset,
-        } = position;
-        let missing = JournalError::NoEvent {
-            segment: number,
-            offset,
-        };
+        let Position { segment: number, offset } = position;
+        let missing = JournalError::NoEvent { segment: number, offset };
         let Some(segment) = self.shared.segment(number) else {
             return Err(missing);
         };
         let end = segment.data_end();
         let mut window = Window::new(self.shared.file(number)?, end);
-        let Some(bytes) = window
-            .bytes(offset, EVENT_HEADER_BYTES)
-            .map_err(at("read event"))?
+        let Some(bytes) = window.bytes(offset, EVENT_HEADER_BYTES).map_err(at("read event"))?
         else {
             return Err(missing);
         };
@@ -117,10 +106,7 @@ impl JournalReader {
                 }
                 let event = read_event(&mut batch.window, offset, &header, &batch.segment)?
                     .ok_or_else(|| batch.damage(Damage::Event))?;
-                let position = Position {
-                    segment: batch.segment.header.number,
-                    offset,
-                };
+                let position = Position { segment: batch.segment.header.number, offset };
                 found.push((header.seq, position, event));
                 bytes += size;
                 next = header.seq + 1;
@@ -136,10 +122,7 @@ impl JournalReader {
     /// the chain to its neighbours, free bytes, footer. For the scrub.
     pub fn verify_segment(&self, number: u64) -> Result<SegmentReport, JournalError> {
         let Some(segment) = self.shared.segment(number) else {
-            return Err(JournalError::NoEvent {
-                segment: number,
-                offset: 0,
-            });
+            return Err(JournalError::NoEvent { segment: number, offset: 0 });
         };
         let sealed = self.shared.segment(number + 1);
         let end = segment.data_end();
@@ -209,16 +192,9 @@ impl JournalReader {
         }
         let offset = batch.header.offset + batch.header.bytes - TRAILER_BYTES as u64;
         let id = batch.segment.header.id;
-        let bytes = batch
-            .window
-            .bytes(offset, TRAILER_BYTES)
-            .map_err(at("read trailer"))?;
+        let bytes = batch.window.bytes(offset, TRAILER_BYTES).map_err(at("read trailer"))?;
         match bytes.and_then(|bytes| decode_trailer(bytes, &id)) {
-            Some((number, hash)) => Ok(Some(Chain {
-                batch: number,
-                seq,
-                hash,
-            })),
+            Some((number, hash)) => Ok(Some(Chain { batch: number, seq, hash })),
             None => Err(batch.damage(Damage::Batch)),
         }
     }
@@ -271,23 +247,16 @@ impl Shared {
         let segment = {
             let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
             let after = segments.partition_point(|segment| segment.header.before.seq < seq);
-            after
-                .checked_sub(1)
-                .and_then(|place| segments.get(place))
-                .cloned()
+            after.checked_sub(1).and_then(|place| segments.get(place)).cloned()
         };
         let segment = segment.ok_or(JournalError::NotDurable { seq })?;
         let number = segment.header.number;
-        let sample = segment
-            .sample_before(seq)
-            .ok_or(JournalError::NotDurable { seq })?;
+        let sample = segment.sample_before(seq).ok_or(JournalError::NotDurable { seq })?;
         let mut window = Window::new(self.file(number)?, segment.data_end());
         let (mut offset, mut expected) = (sample.offset, sample.first_seq);
         // Moves on by a batch a round, within one segment.
         loop {
-            let bytes = window
-                .bytes(offset, BATCH_HEADER_BYTES)
-                .map_err(at("read batch"))?;
+            let bytes = window.bytes(offset, BATCH_HEADER_BYTES).map_err(at("read batch"))?;
             let header =
                 bytes.and_then(|bytes| BatchHeader::decode(bytes, &segment.header.id, offset));
             let Some(header) = header.filter(|header| header.first_seq == expected) else {
@@ -314,13 +283,7 @@ struct BatchCursor {
 impl BatchCursor {
     fn new(segment: Arc<Segment>, header: BatchHeader, window: Window) -> Self {
         let offset = header.offset + BATCH_HEADER_BYTES as u64;
-        Self {
-            segment,
-            header,
-            window,
-            offset,
-            seq: header.first_seq,
-        }
+        Self { segment, header, window, offset, seq: header.first_seq }
     }
 
     fn next_event(&mut self) -> Result<Option<(u64, EventHeader)>, JournalError> {
@@ -329,10 +292,7 @@ impl BatchCursor {
         }
         let (offset, seq) = (self.offset, self.seq);
         let end = self.header.offset + self.header.bytes - TRAILER_BYTES as u64;
-        let bytes = self
-            .window
-            .bytes(offset, EVENT_HEADER_BYTES)
-            .map_err(at("read event"))?;
+        let bytes = self.window.bytes(offset, EVENT_HEADER_BYTES).map_err(at("read event"))?;
         let event = bytes
             .and_then(|bytes| EventHeader::decode(bytes, &self.segment.header.id))
             .filter(|event| event.seq == seq && offset + event.frame_bytes() <= end);
@@ -357,9 +317,7 @@ fn read_event(
     segment: &Segment,
 ) -> Result<Option<StoredEvent>, JournalError> {
     let id = &segment.header.id;
-    let frame = window
-        .bytes(offset, header.frame_bytes() as usize)
-        .map_err(at("read event"))?;
+    let frame = window.bytes(offset, header.frame_bytes() as usize).map_err(at("read event"))?;
     let parts = frame
         .and_then(|frame| frame.get(EVENT_HEADER_BYTES..))
         .and_then(|rest| rest.split_at_checked(header.meta_bytes as usize));
@@ -369,20 +327,11 @@ fn read_event(
     // Copied: a small event kept by a watcher must not keep the whole window alive.
     let meta = Bytes::copy_from_slice(meta);
     let body: Body = header.judge(id, Bytes::copy_from_slice(body));
-    Ok(Some(StoredEvent {
-        seq: header.seq,
-        meta,
-        body,
-    }))
+    Ok(Some(StoredEvent { seq: header.seq, meta, body }))
 }
 
 pub fn damaged(what: Damage, segment: u64, offset: u64, seq: u64) -> JournalError {
-    JournalError::Damage {
-        what,
-        segment,
-        offset,
-        seq,
-    }
+    JournalError::Damage { what, segment, offset, seq }
 }
 
 /// The footer's place in a file of this length.

@@ -2,10 +2,11 @@
 //! serves the scrub as well. Pure functions over the bytes of one segment.
 //! Invariant: nothing that a durable mark, a later header or a footer proves is ever cut.
 
+use super::codec::{Chain, SegmentId, digest, is_zero};
 use super::frame::{
-    BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHash, BatchHeader, Chain, EVENT_HEADER_BYTES,
-    EventHeader, FOOTER_BYTES, Footer, SAMPLES_MAX, SEGMENT_HEADER_BYTES, Sample, SegmentHeader,
-    SegmentId, TRAILER_BYTES, align, decode_trailer, digest, is_zero,
+    BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHash, BatchHeader, EVENT_HEADER_BYTES, EventHeader,
+    FOOTER_BYTES, Footer, SAMPLES_MAX, SEGMENT_HEADER_BYTES, Sample, SegmentHeader, TRAILER_BYTES,
+    align, decode_trailer,
 };
 use super::{Damage, JournalError};
 
@@ -71,12 +72,7 @@ pub fn walk(bytes: &[u8], header: &SegmentHeader, mut visit: impl FnMut(&Placed)
     // Each round moves on by at least one batch header, so the segment's length bounds it.
     while let Some((placed, after)) = parse_batch(data, &header.id, &walk) {
         let offset = placed.header.offset;
-        note_sample(
-            &mut walk.samples,
-            placed.header.first_seq,
-            offset,
-            header.file_bytes,
-        );
+        note_sample(&mut walk.samples, placed.header.first_seq, offset, header.file_bytes);
         walk.chain = after;
         walk.data_end = offset + placed.header.bytes;
         walk.events += u64::from(placed.header.count);
@@ -99,48 +95,18 @@ pub fn judge(
     let footer_bytes = bytes.get(limit as usize..).unwrap_or_default();
     let footer = Footer::decode(footer_bytes, &header.id);
     let proven_header = proven_by_headers(data_of(bytes), &header.id, align(walk.data_end));
-    let damage = |what, offset, seq| {
-        Err(JournalError::Damage {
-            what,
-            segment: header.number,
-            offset,
-            seq,
-        })
-    };
+    let damage =
+        |what, offset, seq| Err(JournalError::Damage { what, segment: header.number, offset, seq });
 
-    // A batch whose frames hold but a body does not: torn, rotted, or erased. Erasures are only
-    // made once a later batch is durable, so without one this batch itself is the bad one.
-    let last = walk
-        .last
-        .take_if(|last| !last.broken.is_empty() && proven_header < last.header.number);
-    if let Some(bad) = last {
-        let proven = footer.is_some() || floor >= bad.header.first_seq;
-        if proven {
-            return damage(Damage::Batch, bad.header.offset, bad.header.first_seq);
-        }
-        (walk.chain, walk.data_end) = bad.before;
-        walk.events -= u64::from(bad.header.count);
-        walk.samples
-            .retain(|sample| sample.offset < bad.header.offset);
-        walk.last = previous_batch(bytes, header, bad.header.number);
-    }
-
+    step_back(&mut walk, bytes, header, proven_header);
     let next_seq = walk.chain.seq + 1;
     let next_offset = align(walk.data_end);
-    let free = is_zero(
-        bytes
-            .get(walk.data_end as usize..limit as usize)
-            .unwrap_or_default(),
-    );
+    let free = is_zero(bytes.get(walk.data_end as usize..limit as usize).unwrap_or_default());
     if proven_header > walk.chain.batch {
         return damage(Damage::Batch, next_offset, next_seq);
     }
     if floor > walk.chain.seq {
-        let what = if free {
-            Damage::EndBeforeMark
-        } else {
-            Damage::Batch
-        };
+        let what = if free { Damage::EndBeforeMark } else { Damage::Batch };
         return damage(what, next_offset, next_seq);
     }
     if let Some(footer) = footer {
@@ -160,25 +126,34 @@ pub fn judge(
     if !marked {
         return damage(Damage::EndWithoutMark, next_offset, next_seq);
     }
-    let used = rest
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |last| last + 1);
-    let cut = rest.get(..used).unwrap_or_default();
-    let tail = Tail {
-        offset: walk.data_end,
-        bytes: used as u64,
-        hash: digest(cut),
-    };
+    let tail = tail_at(walk.data_end, rest);
     Ok((walk, End::Cut(tail)))
+}
+
+/// Takes back a last batch whose frames hold but a body does not: torn, rotted, or erased.
+/// Erasures are made only once a later batch is durable, so without one it is the bad one; a mark
+/// or footer that covers it then no longer agrees, and makes it damage.
+fn step_back(walk: &mut Walk, bytes: &[u8], header: &SegmentHeader, proven_header: u64) {
+    let last =
+        walk.last.take_if(|last| !last.broken.is_empty() && proven_header < last.header.number);
+    if let Some(bad) = last {
+        (walk.chain, walk.data_end) = bad.before;
+        walk.events -= u64::from(bad.header.count);
+        walk.samples.retain(|sample| sample.offset < bad.header.offset);
+        walk.last = previous_batch(bytes, header, bad.header.number);
+    }
+}
+
+fn tail_at(offset: u64, rest: &[u8]) -> Tail {
+    let used = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let hash = digest(rest.get(..used).unwrap_or_default());
+    Tail { offset, bytes: used as u64, hash }
 }
 
 /// Adds a place to seek by, if it is far enough from the last one that they fit a footer.
 pub fn note_sample(samples: &mut Vec<Sample>, first_seq: u64, offset: u64, file_bytes: u64) {
     let apart = file_bytes / (SAMPLES_MAX as u64 - 20);
-    let far = samples
-        .last()
-        .is_none_or(|last| offset >= last.offset + apart);
+    let far = samples.last().is_none_or(|last| offset >= last.offset + apart);
     if far && samples.len() < SAMPLES_MAX {
         samples.push(Sample { first_seq, offset });
     }
@@ -186,9 +161,7 @@ pub fn note_sample(samples: &mut Vec<Sample>, first_seq: u64, offset: u64, file_
 
 /// Where batches may stand: everything before the footer's place.
 fn data_of(bytes: &[u8]) -> &[u8] {
-    bytes
-        .get(..bytes.len().saturating_sub(FOOTER_BYTES))
-        .unwrap_or_default()
+    bytes.get(..bytes.len().saturating_sub(FOOTER_BYTES)).unwrap_or_default()
 }
 
 /// The next batch after `walk`, if it is one: checksums, lengths, chain and hash all hold.
@@ -219,11 +192,7 @@ fn parse_batch(data: &[u8], id: &SegmentId, walk: &Walk) -> Option<(Placed, Chai
             return None;
         }
         if id.crc(body) != event.body_crc {
-            broken.push(BrokenBody {
-                seq,
-                offset: event_offset,
-                zeros: is_zero(body),
-            });
+            broken.push(BrokenBody { seq, offset: event_offset, zeros: is_zero(body) });
         }
         hash.update(frame_header);
         hash.update(meta);
@@ -233,19 +202,8 @@ fn parse_batch(data: &[u8], id: &SegmentId, walk: &Walk) -> Option<(Placed, Chai
     if !events.is_empty() || decode_trailer(trailer, id)? != (header.number, hash) {
         return None;
     }
-    let after = Chain {
-        batch: header.number,
-        seq: header.last_seq(),
-        hash,
-    };
-    Some((
-        Placed {
-            header,
-            broken,
-            before: (before, walk.data_end),
-        },
-        after,
-    ))
+    let after = Chain { batch: header.number, seq: header.last_seq(), hash };
+    Some((Placed { header, broken, before: (before, walk.data_end) }, after))
 }
 
 /// The highest batch number that headers from `from` on prove durable: a batch is begun only
@@ -254,9 +212,8 @@ fn parse_batch(data: &[u8], id: &SegmentId, walk: &Walk) -> Option<(Placed, Chai
 fn proven_by_headers(data: &[u8], id: &SegmentId, from: u64) -> u64 {
     let mut proven = 0;
     for offset in (from..data.len() as u64).step_by(BATCH_ALIGN as usize) {
-        let header = data
-            .get(offset as usize..)
-            .and_then(|rest| BatchHeader::decode(rest, id, offset));
+        let header =
+            data.get(offset as usize..).and_then(|rest| BatchHeader::decode(rest, id, offset));
         proven = proven.max(header.map_or(0, |header| header.last_durable));
     }
     proven

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::codec::{Chain, SegmentId};
 use super::frame::{
-    BATCH_ALIGN, Chain, FOOTER_BYTES, FORMAT_VERSION, SEGMENT_HEADER_BYTES, Sample, SegmentHeader,
-    align,
+    BATCH_ALIGN, FOOTER_BYTES, FORMAT_VERSION, SEGMENT_HEADER_BYTES, Sample, SegmentHeader, align,
 };
 use super::io::{Io, IoFile};
 use super::recover::note_sample;
@@ -37,9 +37,7 @@ impl Preparation {
     /// file's blocks need no metadata when they are written again.
     pub fn run(self) -> io::Result<Prepared> {
         let id = self.io.fresh_id();
-        let path = self
-            .dir
-            .join(format!("{PREPARED_PREFIX}{:032x}", u128::from_be_bytes(id)));
+        let path = self.dir.join(format!("{PREPARED_PREFIX}{:032x}", u128::from_be_bytes(id)));
         let file = self.io.create(&path)?;
         let filled = fill(&*file, self.bytes).and_then(|()| file.sync_all());
         if let Err(error) = filled {
@@ -47,13 +45,7 @@ impl Preparation {
             let _ = self.io.remove(&path);
             return Err(error);
         }
-        Ok(Prepared {
-            path,
-            file,
-            bytes: self.bytes,
-            id,
-            _ticket: self.ticket,
-        })
+        Ok(Prepared { path, file, bytes: self.bytes, id, _ticket: self.ticket })
     }
 }
 
@@ -65,10 +57,7 @@ pub struct Stock {
 
 impl Stock {
     pub fn new() -> Self {
-        Self {
-            ready: VecDeque::new(),
-            ticket: Arc::new(()),
-        }
+        Self { ready: VecDeque::new(), ticket: Arc::new(()) }
     }
 
     /// Work to do, unless enough is ready or under way. Dropped work counts no longer.
@@ -96,12 +85,7 @@ impl Stock {
 
     fn preparation(&self, io: &Arc<dyn Io>, dir: &Path, bytes: u64) -> Preparation {
         let ticket = Arc::clone(&self.ticket);
-        Preparation {
-            io: Arc::clone(io),
-            dir: dir.to_owned(),
-            bytes,
-            ticket,
-        }
+        Preparation { io: Arc::clone(io), dir: dir.to_owned(), bytes, ticket }
     }
 }
 
@@ -115,11 +99,7 @@ pub struct Segment {
 
 impl Segment {
     pub fn new(header: SegmentHeader, data_end: u64, samples: Vec<Sample>) -> Self {
-        Self {
-            header,
-            data_end: AtomicU64::new(data_end),
-            samples: RwLock::new(samples),
-        }
+        Self { header, data_end: AtomicU64::new(data_end), samples: RwLock::new(samples) }
     }
 
     pub fn data_end(&self) -> u64 {
@@ -141,10 +121,7 @@ impl Segment {
     }
 
     pub fn samples(&self) -> Vec<Sample> {
-        self.samples
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.samples.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where its footer stands and batches end at the latest.
@@ -163,7 +140,7 @@ pub fn activate(
 ) -> io::Result<(Segment, Arc<dyn IoFile>)> {
     let header = SegmentHeader {
         version: FORMAT_VERSION,
-        id: super::frame::SegmentId(prepared.id),
+        id: SegmentId(prepared.id),
         number,
         file_bytes: prepared.bytes,
         before,
@@ -172,10 +149,7 @@ pub fn activate(
     prepared.file.sync_data()?;
     io.rename(&prepared.path, &dir.join(segment_name(number)))?;
     io.sync_dir(dir)?;
-    Ok((
-        Segment::new(header, SEGMENT_HEADER_BYTES as u64, Vec::new()),
-        prepared.file,
-    ))
+    Ok((Segment::new(header, SEGMENT_HEADER_BYTES as u64, Vec::new()), prepared.file))
 }
 
 pub fn segment_name(number: u64) -> String {
@@ -195,10 +169,7 @@ pub fn is_prepared(name: &str) -> bool {
 /// The length of a segment that holds a batch of this length, and at least the usual one.
 pub fn length_for(usual: u64, batch_bytes: u64) -> u64 {
     let least = align(SEGMENT_HEADER_BYTES as u64 + batch_bytes) + FOOTER_BYTES as u64;
-    usual
-        .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
-        .next_multiple_of(BATCH_ALIGN)
-        .max(least)
+    usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).next_multiple_of(BATCH_ALIGN).max(least)
 }
 
 /// Zeros from `offset` to `end`, in pieces.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::io::{Io, IoFile};
+use super::siminode::{Fate, Inode, Random};
 
 /// A handle on one simulated disk; clones share it.
 #[derive(Clone)]
@@ -44,30 +45,19 @@ impl Counters {
 
 impl SimDisk {
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            random: Random(seed),
-            ..State::default()
-        })))
+        Self(Arc::new(Mutex::new(State { random: Random(seed), ..State::default() })))
     }
 
     /// The `n`th operation of this kind from now (1 is the next) fails with this error number.
     /// A failed write has written its first half. A failed sync has, as on Linux, marked what
     /// was to be synced as clean: a later sync does not bring it to the disk, a rewrite does.
     pub fn fail_nth(&self, kind: OpKind, n: u64, errno: i32) {
-        self.state().faults.push(Fault {
-            kind: Some(kind),
-            left: n,
-            errno,
-        });
+        self.state().faults.push(Fault { kind: Some(kind), left: n, errno });
     }
 
     /// The `n`th operation of any kind from now fails with this error number.
     pub fn fail_nth_op(&self, n: u64, errno: i32) {
-        self.state().faults.push(Fault {
-            kind: None,
-            left: n,
-            errno,
-        });
+        self.state().faults.push(Fault { kind: None, left: n, errno });
     }
 
     /// At the `n`th operation from now (1 is the next) the machine stops: it and all later ones
@@ -106,11 +96,7 @@ impl SimDisk {
     /// Bit rot: flips bits of one stored byte, past all caches. False if there is no such byte.
     pub fn rot(&self, path: &Path, offset: u64, flip: u8) -> bool {
         let mut state = self.state();
-        let Some(file) = state
-            .names
-            .get(path)
-            .copied()
-            .and_then(|id| state.files.get_mut(&id))
+        let Some(file) = state.names.get(path).copied().and_then(|id| state.files.get_mut(&id))
         else {
             return false;
         };
@@ -133,11 +119,7 @@ impl SimDisk {
     }
 
     fn handle(&self, state: &State, inode: u64) -> Arc<dyn IoFile> {
-        Arc::new(SimFile {
-            disk: self.clone(),
-            inode,
-            generation: state.generation,
-        })
+        Arc::new(SimFile { disk: self.clone(), inode, generation: state.generation })
     }
 }
 
@@ -151,9 +133,7 @@ impl Io for SimDisk {
         let mut state = self.state();
         state.step(OpKind::List)?;
         let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
-        Ok(inside
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-            .collect())
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {
@@ -235,10 +215,7 @@ impl SimFile {
             return Err(power_off());
         }
         let admitted = state.step(kind);
-        let file = state
-            .files
-            .get_mut(&self.inode)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let file = state.files.get_mut(&self.inode).ok_or(io::ErrorKind::NotFound)?;
         run(file, admitted, &mut state.counters)
     }
 
@@ -247,9 +224,7 @@ impl SimFile {
             match admitted {
                 Ok(()) => file.sync(),
                 // A planned fault; a crash leaves open what reached the medium.
-                Err(ref error) if error.raw_os_error().is_some() => {
-                    file.dirty.values_mut().for_each(|dirty| dirty.lost = true);
-                }
+                Err(ref error) if error.raw_os_error().is_some() => file.fail_sync(),
                 Err(_) => {}
             }
             admitted
@@ -271,11 +246,7 @@ impl IoFile for SimFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.with(OpKind::Write, |file, admitted, counters| {
-            let written = if admitted.is_ok() {
-                bytes.len()
-            } else {
-                bytes.len() / 2
-            };
+            let written = if admitted.is_ok() { bytes.len() } else { bytes.len() / 2 };
             file.write(offset as usize, bytes.get(..written).unwrap_or_default());
             counters.bytes_written += written as u64;
             admitted
@@ -374,12 +345,8 @@ impl State {
     }
 
     fn forget_unnamed(&mut self) {
-        let named: BTreeSet<u64> = self
-            .names
-            .values()
-            .chain(self.durable_names.values())
-            .copied()
-            .collect();
+        let named: BTreeSet<u64> =
+            self.names.values().chain(self.durable_names.values()).copied().collect();
         self.files.retain(|inode, _| named.contains(inode));
     }
 }
@@ -417,95 +384,6 @@ impl NameOp {
     }
 }
 
-/// What a process sees, and what of it the medium does not have yet.
-#[derive(Clone, Default)]
-struct Inode {
-    data: Vec<u8>,
-    durable_len: usize,
-    dirty: BTreeMap<usize, Dirty>,
-}
-
-#[derive(Clone)]
-struct Dirty {
-    /// The sector on the medium; `None` for zeros.
-    old: Option<Box<[u8; SECTOR]>>,
-    /// A failed sync dropped it: only another write brings it to the medium.
-    lost: bool,
-}
-
-impl Inode {
-    fn write(&mut self, start: usize, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let end = start + bytes.len();
-        if self.data.len() < end {
-            self.data.resize(end, 0);
-        }
-        for sector in start / SECTOR..=(end - 1) / SECTOR {
-            match self.dirty.get_mut(&sector) {
-                Some(dirty) => dirty.lost = false,
-                None => {
-                    let old = self.sector(sector);
-                    self.dirty.insert(sector, Dirty { old, lost: false });
-                }
-            }
-        }
-        if let Some(place) = self.data.get_mut(start..end) {
-            place.copy_from_slice(bytes);
-        }
-    }
-
-    fn sector(&self, sector: usize) -> Option<Box<[u8; SECTOR]>> {
-        let start = sector * SECTOR;
-        let bytes = self.data.get(start..self.data.len().min(start + SECTOR))?;
-        if bytes.iter().all(|byte| *byte == 0) {
-            return None;
-        }
-        let mut old = Box::new([0; SECTOR]);
-        old.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        Some(old)
-    }
-
-    fn sync(&mut self) {
-        self.dirty.retain(|_, dirty| dirty.lost);
-        self.durable_len = self.data.len();
-    }
-
-    fn cut(&mut self, fate: Fate, random: &mut Random) {
-        for (sector, dirty) in std::mem::take(&mut self.dirty) {
-            let kept = match fate {
-                Fate::NothingKept => false,
-                Fate::AllKept => true,
-                Fate::Mixed => random.below(2) == 0,
-            };
-            if kept && !dirty.lost {
-                continue;
-            }
-            let start = sector * SECTOR;
-            let end = self.data.len().min(start + SECTOR);
-            let old = dirty.old.unwrap_or_else(|| Box::new([0; SECTOR]));
-            if let Some(place) = self.data.get_mut(start..end) {
-                place
-                    .iter_mut()
-                    .zip(old.iter())
-                    .for_each(|(to, from)| *to = *from);
-            }
-        }
-        if fate == Fate::NothingKept || (fate == Fate::Mixed && random.below(2) == 0) {
-            self.data.truncate(self.durable_len);
-        }
-        self.durable_len = self.data.len();
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    NothingKept,
-    AllKept,
-    Mixed,
-}
-
 #[derive(Clone)]
 struct Fault {
     kind: Option<OpKind>,
@@ -513,30 +391,9 @@ struct Fault {
     errno: i32,
 }
 
-/// splitmix64: small, seeded, good enough to choose sectors.
-#[derive(Clone, Default)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-}
-
 fn power_off() -> io::Error {
     io::Error::other("simulated machine is off")
 }
-
-/// The unit that a disk writes whole.
-const SECTOR: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -567,10 +424,7 @@ mod tests {
             disk.power_cut(seed);
             let content = read(&*disk.open(path).unwrap(), 2048);
             for sector in content.chunks(512) {
-                assert!(
-                    sector.iter().all(|byte| *byte == sector[0]),
-                    "sector torn within"
-                );
+                assert!(sector.iter().all(|byte| *byte == sector[0]), "sector torn within");
             }
             torn += usize::from(content.contains(&1) && content.contains(&2));
         }
@@ -578,10 +432,7 @@ mod tests {
         file.sync_data().unwrap();
         disk.power_cut(7);
         assert_eq!(read(&*disk.open(path).unwrap(), 2048), [2; 2048]);
-        assert!(
-            file.sync_data().is_err(),
-            "a handle from before the cut is dead"
-        );
+        assert!(file.sync_data().is_err(), "a handle from before the cut is dead");
     }
 
     /// A creation without a directory sync is lost for some seed, and never after one.
@@ -629,10 +480,7 @@ mod tests {
         let file = disk.create(Path::new("d/f")).unwrap();
         disk.fail_nth(OpKind::Write, 2, 28);
         file.write_at(0, &[1; 4]).unwrap();
-        assert_eq!(
-            file.write_at(0, &[2; 4]).unwrap_err().raw_os_error(),
-            Some(28)
-        );
+        assert_eq!(file.write_at(0, &[2; 4]).unwrap_err().raw_os_error(), Some(28));
         file.write_at(0, &[3; 4]).unwrap();
         disk.crash_at_nth_op(1);
         assert!(file.sync_data().is_err());

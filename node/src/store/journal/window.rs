@@ -15,21 +15,13 @@ pub struct Window {
 
 impl Window {
     pub fn new(file: Arc<dyn IoFile>, end: u64) -> Self {
-        Self {
-            file,
-            end,
-            start: 0,
-            buffer: Vec::new(),
-        }
+        Self { file, end, start: 0, buffer: Vec::new() }
     }
 
     /// The bytes at `offset`; `None` if they would reach beyond the end. The caller has checked
     /// `len` against a limit of the format.
     pub fn bytes(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
-        if offset
-            .checked_add(len as u64)
-            .is_none_or(|last| last > self.end)
-        {
+        if offset.checked_add(len as u64).is_none_or(|last| last > self.end) {
             return Ok(None);
         }
         let inside =

@@ -6,9 +6,10 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::codec::Chain;
 use super::error::at;
 use super::frame::{
-    Chain, EVENT_HEADER_BYTES, EventHeader, Footer, align, batch_bytes, check_limits, encode_batch,
+    EVENT_HEADER_BYTES, EventHeader, Footer, align, batch_bytes, check_limits, encode_batch,
     event_offsets,
 };
 use super::io::IoFile;
@@ -72,10 +73,7 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let reader = JournalReader::new(parts.shared);
         let number = reader.last_segment();
-        let active = reader
-            .shared()
-            .segment(number)
-            .ok_or(JournalError::Missing)?;
+        let active = reader.shared().segment(number).ok_or(JournalError::Missing)?;
         Ok(Self {
             settings,
             reader,
@@ -114,10 +112,7 @@ impl Journal {
         check_limits(frames)?;
         let (segment, offset) = self.place(batch_bytes(frames));
         let offsets = event_offsets(offset, frames);
-        Ok(Plan {
-            first_seq: self.chain.seq + 1,
-            positions: positions(segment, &offsets),
-        })
+        Ok(Plan { first_seq: self.chain.seq + 1, positions: positions(segment, &offsets) })
     }
 
     /// Appends one batch with one write and one sync. `Ok` means that it survives a power cut.
@@ -145,17 +140,10 @@ impl Journal {
         self.events += frames.len() as u64;
         self.active.extend(first_seq, offset, bytes);
         // Last: readers take the durable sequence first, then look for what it promises.
-        self.reader
-            .shared()
-            .durable
-            .store(self.chain.seq, Ordering::Release);
+        self.reader.shared().durable.store(self.chain.seq, Ordering::Release);
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         let positions = positions(segment, &encoded.offsets);
-        Ok(Appended {
-            first_seq,
-            positions,
-            batch_hash: self.chain.hash,
-        })
+        Ok(Appended { first_seq, positions, batch_hash: self.chain.hash })
     }
 
     /// Records in the mark file how far the journal is durable. About once a second is enough;
@@ -172,14 +160,8 @@ impl Journal {
     /// The event that orders it must be durable, hence the newest batch is refused.
     pub fn erase_body(&mut self, position: Position) -> Result<(), JournalError> {
         self.check_alive()?;
-        let Position {
-            segment: number,
-            offset,
-        } = position;
-        let missing = JournalError::NoEvent {
-            segment: number,
-            offset,
-        };
+        let Position { segment: number, offset } = position;
+        let missing = JournalError::NoEvent { segment: number, offset };
         let shared = Arc::clone(self.reader.shared());
         let Some(segment) = shared.segment(number) else {
             return Err(missing);
@@ -238,10 +220,7 @@ impl Journal {
         if !self.sealed && offset + bytes <= self.active.limit() {
             return (self.active.header.number, offset);
         }
-        (
-            self.active.header.number + 1,
-            super::frame::SEGMENT_HEADER_BYTES as u64,
-        )
+        (self.active.header.number + 1, super::frame::SEGMENT_HEADER_BYTES as u64)
     }
 
     /// Seals the active segment and begins the next one.
@@ -270,10 +249,7 @@ impl Journal {
         self.file = file;
         self.events = 0;
         self.sealed = false;
-        let mut segments = shared
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut segments = shared.segments.write().unwrap_or_else(PoisonError::into_inner);
         segments.push(Arc::clone(&self.active));
         Ok(())
     }
@@ -290,9 +266,7 @@ impl Journal {
     }
 
     fn check_alive(&self) -> Result<(), JournalError> {
-        self.failure
-            .as_ref()
-            .map_or(Ok(()), |failure| Err(failure.error()))
+        self.failure.as_ref().map_or(Ok(()), |failure| Err(failure.error()))
     }
 
     /// Remembers a failure for ever: after a failed sync the kernel may have dropped the pages,
@@ -300,10 +274,7 @@ impl Journal {
     fn survive<T>(&mut self, step: &'static str, result: io::Result<T>) -> Result<T, JournalError> {
         result.map_err(|error| {
             self.failure.get_or_insert(Failure::new(step, &error));
-            JournalError::Poisoned {
-                step,
-                source: error,
-            }
+            JournalError::Poisoned { step, source: error }
         })
     }
 }
@@ -317,39 +288,21 @@ struct Failure {
 
 impl Failure {
     fn new(step: &'static str, error: &io::Error) -> Self {
-        Self {
-            step,
-            kind: error.kind(),
-            errno: error.raw_os_error(),
-        }
+        Self { step, kind: error.kind(), errno: error.raw_os_error() }
     }
 
     fn error(&self) -> JournalError {
-        let source = self
-            .errno
-            .map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
-        JournalError::Poisoned {
-            step: self.step,
-            source,
-        }
+        let source = self.errno.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
+        JournalError::Poisoned { step: self.step, source }
     }
 }
 
 fn positions(segment: u64, offsets: &[u64]) -> Vec<Position> {
-    offsets
-        .iter()
-        .map(|offset| Position {
-            segment,
-            offset: *offset,
-        })
-        .collect()
+    offsets.iter().map(|offset| Position { segment, offset: *offset }).collect()
 }
 
 fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// A usual batch; a huge one gives its memory back.

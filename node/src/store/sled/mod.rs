@@ -32,15 +32,9 @@ impl SledIndex {
     /// Opens or creates. `Damaged` means: set it aside, open a new one, replay the journal.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
         let opened = catch_unwind(AssertUnwindSafe(|| open_trees(dir, cache_bytes)));
-        let (db, trees) = opened.map_err(|_panic| IndexError::Damaged {
-            detail: "panic while opening".to_owned(),
-        })??;
-        let index = Self {
-            dir: dir.to_owned(),
-            db,
-            trees,
-            applied: AtomicU64::new(0),
-        };
+        let (db, trees) = opened
+            .map_err(|_panic| IndexError::Damaged { detail: "panic while opening".to_owned() })??;
+        let index = Self { dir: dir.to_owned(), db, trees, applied: AtomicU64::new(0) };
         let mut least = u64::MAX;
         for tree in Tree::all() {
             least = least.min(index.applied_of(*tree)?);
@@ -72,8 +66,7 @@ impl SledIndex {
         let found = self.tree(tree)?.range::<&[u8], _>((lower, upper));
         let found = found.filter(|pair| !matches!(pair, Ok((key, _)) if key == APPLIED_KEY));
         let owned = |pair: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
-            pair.map(|(key, value)| (key.to_vec(), value.to_vec()))
-                .map_err(failed("range"))
+            pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed("range"))
         };
         match reverse {
             false => found.take(limit).map(owned).collect(),
@@ -92,9 +85,7 @@ impl SledIndex {
         }
         for (tree, mut batch) in batches {
             batch.insert(APPLIED_KEY, &through_seq.to_be_bytes());
-            self.tree(tree)?
-                .apply_batch(batch)
-                .map_err(failed("apply"))?;
+            self.tree(tree)?.apply_batch(batch).map_err(failed("apply"))?;
         }
         self.applied.store(through_seq, Ordering::Release);
         Ok(())
@@ -111,18 +102,13 @@ impl SledIndex {
         for tree in Tree::all() {
             if self.applied_of(*tree)? < through {
                 let value = through.to_be_bytes();
-                self.tree(*tree)?
-                    .insert(APPLIED_KEY, &value)
-                    .map_err(failed("mark"))?;
+                self.tree(*tree)?.insert(APPLIED_KEY, &value).map_err(failed("mark"))?;
             }
         }
         self.db.flush().map_err(failed("flush"))?;
         // sled's flush is sync_file_range: neither file length nor disk cache. What it wrote is
         // durable only after a real fsync of every file and directory.
-        sync_tree(&self.dir, 0).map_err(|source| IndexError::Io {
-            step: "sync",
-            source,
-        })?;
+        sync_tree(&self.dir, 0).map_err(|source| IndexError::Io { step: "sync", source })?;
         Ok(through)
     }
 
@@ -134,11 +120,7 @@ impl SledIndex {
 
     /// What one tree claims to hold.
     pub fn applied_of(&self, tree: Tree) -> Result<u64, IndexError> {
-        let Some(value) = self
-            .tree(tree)?
-            .get(APPLIED_KEY)
-            .map_err(failed("applied"))?
-        else {
+        let Some(value) = self.tree(tree)?.get(APPLIED_KEY).map_err(failed("applied"))? else {
             return Ok(0);
         };
         let bytes = <[u8; 8]>::try_from(value.as_ref()).map_err(|_| IndexError::Damaged {
@@ -158,10 +140,7 @@ impl SledIndex {
 /// Moves a damaged index out of the way, beside itself, and returns where it went. The caller
 /// has dropped every handle.
 pub fn set_aside(dir: &Path) -> io::Result<PathBuf> {
-    let name = dir
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("index");
+    let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or("index");
     let parent = dir.parent().unwrap_or(Path::new("."));
     for n in 1..=SET_ASIDE_MAX {
         let target = parent.join(format!("{name}.damaged-{n}"));
@@ -192,10 +171,7 @@ fn open_trees(
         .map_err(failed("open"))?;
     let mut trees = BTreeMap::new();
     for tree in Tree::all() {
-        trees.insert(
-            *tree,
-            db.open_tree(tree.name()).map_err(failed("open tree"))?,
-        );
+        trees.insert(*tree, db.open_tree(tree.name()).map_err(failed("open tree"))?);
     }
     Ok((db, trees))
 }
@@ -223,9 +199,7 @@ fn sync_tree(dir: &Path, depth: usize) -> io::Result<()> {
 fn failed(step: &'static str) -> impl Fn(::sled::Error) -> IndexError {
     move |error| match error {
         ::sled::Error::Io(source) => IndexError::Io { step, source },
-        other => IndexError::Damaged {
-            detail: format!("{step}: {other}"),
-        },
+        other => IndexError::Damaged { detail: format!("{step}: {other}") },
     }
 }
 
@@ -235,3 +209,107 @@ pub const CACHE_BYTES: u64 = 64 << 20;
 const SET_ASIDE_MAX: u32 = 1000;
 /// sled has one level below its directory.
 const SYNC_DEPTH_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+    use crate::store::index::Index;
+
+    fn put(tree: Tree, key: &[u8]) -> Op {
+        Op { tree, key: key.to_vec(), value: Some(key.to_vec()) }
+    }
+
+    fn open(dir: &Path) -> Result<SledIndex, IndexError> {
+        SledIndex::open(dir, 1 << 20)
+    }
+
+    /// Dropped without `make_durable`, opened again: content is there (the process ended, the
+    /// machine did not), but trees that were idle claim nothing, so replay starts at their least.
+    /// After `make_durable` every tree claims what the mark says.
+    #[test]
+    fn applied_sequence_per_tree_survives_reopening() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("index");
+        let index = open(&dir).unwrap();
+        index.apply(&[put(Tree::Due, b"a"), put(Tree::Acks, b"b")], 4).unwrap();
+        index.apply(&[put(Tree::Due, b"c")], 6).unwrap();
+        assert_eq!(index.applied(), 6);
+        drop(index);
+
+        let index = open(&dir).unwrap();
+        assert_eq!(index.applied(), 0);
+        assert_eq!(index.applied_of(Tree::Due).unwrap(), 6);
+        assert_eq!(index.applied_of(Tree::Acks).unwrap(), 4);
+        assert_eq!(index.get(Tree::Due, b"c").unwrap(), Some(b"c".to_vec()));
+        index.apply(&[put(Tree::Due, b"d")], 9).unwrap();
+        assert_eq!(index.make_durable().unwrap(), 9);
+        index.apply(&[put(Tree::Due, b"e")], 11).unwrap();
+        drop(index);
+
+        let index = open(&dir).unwrap();
+        assert_eq!(index.applied(), 9, "the least over all trees");
+        assert_eq!(index.applied_of(Tree::Due).unwrap(), 11);
+        for tree in Tree::all() {
+            let expected = match tree {
+                Tree::Due => 4,
+                Tree::Acks => 1,
+                _ => 0,
+            };
+            let index = &index;
+            assert_eq!(index.len(*tree).unwrap(), expected, "{}", tree.name());
+        }
+    }
+
+    /// A damaged database answers a typed error, is set aside under the first free name, and a
+    /// new one opens in its place; what was set aside is kept as it was.
+    #[test]
+    fn damaged_is_set_aside() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("index");
+        for n in 1..=3 {
+            let index = open(&dir).unwrap();
+            index.apply(&[put(Tree::Due, b"a")], n).unwrap();
+            index.make_durable().unwrap();
+            drop(index);
+            fs::write(dir.join("conf"), b"not a configuration").unwrap();
+            assert!(matches!(open(&dir), Err(IndexError::Damaged { .. } | IndexError::Io { .. })));
+            let kept = set_aside(&dir).unwrap();
+            assert_eq!(kept, parent.path().join(format!("index.damaged-{n}")));
+            assert!(kept.join("db").exists() && !dir.exists());
+            let index = open(&dir).unwrap();
+            assert_eq!((index.applied(), index.len(Tree::Due).unwrap()), (0, 0));
+        }
+    }
+
+    /// Garbage in place of the data file ends in an error or in an index that admits to have
+    /// lost everything, never in a panic of the caller.
+    #[test]
+    fn overwritten_data_does_not_panic_the_caller() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("index");
+        let index = open(&dir).unwrap();
+        for n in 1..=200u64 {
+            index.apply(&[put(Tree::Timeline, &n.to_be_bytes())], n).unwrap();
+        }
+        index.make_durable().unwrap();
+        drop(index);
+        let length = fs::metadata(dir.join("db")).unwrap().len();
+        fs::write(dir.join("db"), vec![0xa5; length as usize]).unwrap();
+        match open(&dir) {
+            Err(IndexError::Damaged { .. } | IndexError::Io { .. }) => {}
+            Err(other) => panic!("{other}"),
+            Ok(index) => assert_eq!(index.applied(), 0),
+        }
+    }
+
+    /// The enum reaches this variant.
+    #[test]
+    fn works_through_the_enum() {
+        let parent = tempfile::tempdir().unwrap();
+        let index = Index::Sled(open(&parent.path().join("index")).unwrap());
+        index.apply(&[put(Tree::Meta, b"k")], 1).unwrap();
+        assert_eq!(index.get(Tree::Meta, b"k").unwrap(), Some(b"k".to_vec()));
+    }
+}

@@ -149,11 +149,7 @@ fn fail_at_every_operation() {
             for seed in 0..3 {
                 let disk = disk.fork();
                 disk.power_cut(seed * 1000 + n);
-                judge(
-                    &disk,
-                    &told,
-                    &format!("errno {errno} at {n}, power cut {seed}"),
-                );
+                judge(&disk, &told, &format!("errno {errno} at {n}, power cut {seed}"));
             }
             disk.kill();
             judge(&disk, &told, &format!("errno {errno} at {n}, kill"));
@@ -198,10 +194,7 @@ fn full_disk_refuses_and_goes_on() {
     }
     let names = disk.list(Path::new("j")).unwrap();
     disk.fail_nth(OpKind::Write, 1, 28);
-    assert!(matches!(
-        journal.append(&events(seq..=seq)),
-        Err(JournalError::Full(_))
-    ));
+    assert!(matches!(journal.append(&events(seq..=seq)), Err(JournalError::Full(_))));
     assert_eq!(disk.list(Path::new("j")).unwrap(), names);
     assert_eq!(journal.durable_seq(), seq - 1);
     journal.append(&events(seq..=seq)).unwrap();

@@ -16,10 +16,7 @@ use bytes::Bytes;
 use super::*;
 
 fn settings() -> JournalSettings {
-    JournalSettings {
-        dir: PathBuf::from("j"),
-        segment_bytes: 8 << 10,
-    }
+    JournalSettings { dir: PathBuf::from("j"), segment_bytes: 8 << 10 }
 }
 
 fn create(disk: &SimDisk) -> Journal {
@@ -36,10 +33,7 @@ fn event(n: u64) -> EventFrame {
         0 => Vec::new(),
         k => vec![n as u8 | 1; 300 * k as usize + n as usize],
     };
-    EventFrame {
-        meta: Bytes::from(format!("meta of event {n}")),
-        body: Bytes::from(body),
-    }
+    EventFrame { meta: Bytes::from(format!("meta of event {n}")), body: Bytes::from(body) }
 }
 
 fn events(range: std::ops::RangeInclusive<u64>) -> Vec<EventFrame> {

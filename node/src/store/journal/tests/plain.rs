@@ -13,24 +13,15 @@ fn appended_events_are_read_back() {
         let frames = events(seq..=seq + size - 1);
         let plan = journal.plan(&frames).unwrap();
         let done = journal.append(&frames).unwrap();
-        assert_eq!(
-            (done.first_seq, &done.positions),
-            (plan.first_seq, &plan.positions)
-        );
-        assert_eq!(
-            (done.first_seq, done.batch_hash),
-            (seq, journal.last_hash())
-        );
+        assert_eq!((done.first_seq, &done.positions), (plan.first_seq, &plan.positions));
+        assert_eq!((done.first_seq, done.batch_hash), (seq, journal.last_hash()));
         seq += size;
     }
     assert!(journal.reader().last_segment() > 2);
     assert_content(&journal, &events(1..=seq - 1));
     journal.close().unwrap();
     let (mut journal, recovered) = open(&disk).unwrap();
-    assert_eq!(
-        (recovered.last_seq, recovered.tail_cut, recovered.clean),
-        (seq - 1, None, true)
-    );
+    assert_eq!((recovered.last_seq, recovered.tail_cut, recovered.clean), (seq - 1, None, true));
     assert_content(&journal, &events(1..=seq - 1));
     journal.append(&events(seq..=seq)).unwrap();
     drop(journal);
@@ -47,10 +38,7 @@ fn appended_events_are_read_back() {
 #[test]
 fn real_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = JournalSettings {
-        dir: dir.path().join("journal"),
-        segment_bytes: 16 << 10,
-    };
+    let settings = JournalSettings { dir: dir.path().join("journal"), segment_bytes: 16 << 10 };
     let missing = Journal::open(settings.clone(), Arc::new(RealIo), &[]);
     assert!(missing.is_err());
     let mut journal = Journal::create(settings.clone(), Arc::new(RealIo)).unwrap();
@@ -79,17 +67,9 @@ fn real_disk() {
     }
     let names = std::fs::read_dir(dir.path().join("journal")).unwrap();
     let prepared = names.filter(|name| {
-        name.as_ref()
-            .unwrap()
-            .file_name()
-            .to_string_lossy()
-            .starts_with("prepared-")
+        name.as_ref().unwrap().file_name().to_string_lossy().starts_with("prepared-")
     });
-    assert_eq!(
-        prepared.count(),
-        0,
-        "segments of an earlier process are never used"
-    );
+    assert_eq!(prepared.count(), 0, "segments of an earlier process are never used");
 }
 
 /// Bounds of a scan: from the middle of a batch, by count, by bytes, beyond the end.
@@ -105,22 +85,13 @@ fn scans_are_bounded() {
             let found = reader.scan(from, max_events, max_bytes).unwrap();
             found.iter().map(|found| found.0).collect()
         };
-        assert_eq!(
-            seqs(5, usize::MAX),
-            (from..=60.min(from + 4)).collect::<Vec<_>>()
-        );
+        assert_eq!(seqs(5, usize::MAX), (from..=60.min(from + 4)).collect::<Vec<_>>());
         assert_eq!(seqs(5, 0), vec![from], "one event passes whatever its size");
         assert!(seqs(0, usize::MAX).is_empty());
     }
     assert!(reader.scan(61, 10, 1000).unwrap().is_empty());
-    let beyond = Position {
-        segment: 99,
-        offset: 512,
-    };
-    assert!(matches!(
-        reader.read(beyond),
-        Err(JournalError::NoEvent { .. })
-    ));
+    let beyond = Position { segment: 99, offset: 512 };
+    assert!(matches!(reader.read(beyond), Err(JournalError::NoEvent { .. })));
 }
 
 /// A late scan reads a bounded part of the segment, not the journal from its beginning.
@@ -128,10 +99,7 @@ fn scans_are_bounded() {
 fn a_scan_seeks() {
     let disk = SimDisk::new(1);
     let mut journal = Journal::create(
-        JournalSettings {
-            dir: PathBuf::from("j"),
-            segment_bytes: 4 << 20,
-        },
+        JournalSettings { dir: PathBuf::from("j"), segment_bytes: 4 << 20 },
         Arc::new(disk.clone()),
     )
     .unwrap();
@@ -158,10 +126,7 @@ fn readers_stop_at_the_durable_sequence() {
     assert_eq!((reader.durable_seq(), journal.durable_seq()), (2, 2));
     assert_eq!(reader.scan(1, 10, usize::MAX).unwrap().len(), 2);
     assert!(reader.scan(3, 10, usize::MAX).unwrap().is_empty());
-    assert!(matches!(
-        reader.read(plan.positions[0]),
-        Err(JournalError::NoEvent { .. })
-    ));
+    assert!(matches!(reader.read(plan.positions[0]), Err(JournalError::NoEvent { .. })));
 }
 
 /// One batch is one write and one sync; a roll that finds a prepared segment creates none.
@@ -174,22 +139,13 @@ fn one_write_and_one_sync_a_batch() {
     assert!(journal.take_preparation().is_none(), "two are under way");
     journal.add_prepared(first.run().unwrap());
     drop(second);
-    let second = journal
-        .take_preparation()
-        .expect("dropped work counts no longer");
+    let second = journal.take_preparation().expect("dropped work counts no longer");
     journal.add_prepared(second.run().unwrap());
     assert!(journal.take_preparation().is_none());
     let count = |kind| disk.counters().operations.get(&kind).copied().unwrap_or(0);
-    let before = (
-        count(OpKind::Write),
-        count(OpKind::Sync),
-        count(OpKind::Create),
-    );
+    let before = (count(OpKind::Write), count(OpKind::Sync), count(OpKind::Create));
     journal.append(&events(1..=3)).unwrap();
-    assert_eq!(
-        (count(OpKind::Write), count(OpKind::Sync)),
-        (before.0 + 1, before.1 + 1)
-    );
+    assert_eq!((count(OpKind::Write), count(OpKind::Sync)), (before.0 + 1, before.1 + 1));
     while journal.reader().last_segment() < 3 {
         let seq = journal.durable_seq() + 1;
         journal.append(&events(seq..=seq)).unwrap();
@@ -214,10 +170,7 @@ fn limits_of_a_batch() {
         vec![with(0, 0); BATCH_EVENTS_MAX as usize + 1],
         vec![with(0, BODY_BYTES_MAX); 4],
     ] {
-        assert!(matches!(
-            journal.append(&refused),
-            Err(JournalError::TooLarge { .. })
-        ));
+        assert!(matches!(journal.append(&refused), Err(JournalError::TooLarge { .. })));
     }
     assert_eq!(journal.durable_seq(), 0);
     let expected = vec![with(3, 5), with(100, 1 << 20), with(0, 0), with(7, 9)];
@@ -249,29 +202,16 @@ fn newer_format_is_refused() {
     let old = disk.content(&path).unwrap();
     let mut header = frame::SegmentHeader::decode(&old).unwrap();
     header.version = 2;
-    disk.open(&path)
-        .unwrap()
-        .write_at(0, &header.encode())
-        .unwrap();
+    disk.open(&path).unwrap().write_at(0, &header.encode()).unwrap();
     let refused = open(&disk).map(|_| ());
-    assert!(matches!(
-        refused,
-        Err(JournalError::NewerFormat {
-            segment: 1,
-            found: 2,
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(JournalError::NewerFormat { segment: 1, found: 2, .. })));
 }
 
 /// A journal is begun once, and opened only where it was begun.
 #[test]
 fn create_and_open_do_not_replace_each_other() {
     let disk = SimDisk::new(1);
-    assert!(matches!(
-        open(&disk).map(|_| ()),
-        Err(JournalError::Missing)
-    ));
+    assert!(matches!(open(&disk).map(|_| ()), Err(JournalError::Missing)));
     drop(create(&disk));
     let again = Journal::create(settings(), Arc::new(disk.clone())).map(|_| ());
     assert!(matches!(again, Err(JournalError::Exists)));

@@ -4,12 +4,7 @@ use super::*;
 
 fn damage_of(result: Result<(Journal, Recovered), JournalError>) -> (Damage, u64, u64, u64) {
     match result.map(|_| ()) {
-        Err(JournalError::Damage {
-            what,
-            segment,
-            offset,
-            seq,
-        }) => (what, segment, offset, seq),
+        Err(JournalError::Damage { what, segment, offset, seq }) => (what, segment, offset, seq),
         other => panic!("not damage: {other:?}"),
     }
 }
@@ -25,6 +20,13 @@ fn rotted_last_batch_is_damage() {
     let unmarked = disk.fork();
     journal.mark().unwrap();
     drop(journal);
+    // A mark is worth what survives the power cut that it is needed after.
+    for seed in 0..20 {
+        let disk = disk.fork();
+        disk.power_cut(seed);
+        assert!(disk.rot(&segment_path(1), last.positions[0].offset, 1));
+        assert_eq!(damage_of(open(&disk)).0, Damage::Batch);
+    }
     let start = last.positions[0].offset - 128;
     let length = frame::batch_bytes(&events(3..=5));
     for offset in start..start + length {
@@ -32,19 +34,12 @@ fn rotted_last_batch_is_damage() {
         assert!(disk.rot(&segment_path(1), offset, 1 << (offset % 8)));
         let before = disk.content(&segment_path(1));
         assert_eq!(damage_of(open(&disk)), (Damage::Batch, 1, start, 3));
-        assert_eq!(
-            disk.content(&segment_path(1)),
-            before,
-            "damage is left as it was found"
-        );
+        assert_eq!(disk.content(&segment_path(1)), before, "damage is left as it was found");
 
         let disk = unmarked.fork();
         disk.kill();
         assert!(disk.rot(&segment_path(1), offset, 1 << (offset % 8)));
-        let other = DurableMark {
-            seq: 4,
-            batch_hash: None,
-        };
+        let other = DurableMark { seq: 4, batch_hash: None };
         let result = Journal::open(settings(), Arc::new(disk.clone()), &[other]);
         assert_eq!(damage_of(result), (Damage::Batch, 1, start, 3));
         let (journal, recovered) = open(&disk).unwrap();
@@ -87,11 +82,7 @@ fn marks_are_compared_with_the_chain() {
     let last = journal.last_hash();
     drop(journal);
     let open_with = |disk: &SimDisk, seq, batch_hash| {
-        Journal::open(
-            settings(),
-            Arc::new(disk.fork()),
-            &[DurableMark { seq, batch_hash }],
-        )
+        Journal::open(settings(), Arc::new(disk.fork()), &[DurableMark { seq, batch_hash }])
     };
     old.kill();
     assert_eq!(damage_of(open_with(&old, 3, None)).0, Damage::EndBeforeMark);
@@ -135,6 +126,28 @@ fn whole_segments_are_missed() {
     assert_eq!((damage.0, damage.1), (Damage::Footer, 2));
 }
 
+/// A batch whose checksums hold, but that follows another history, is not taken over.
+#[test]
+fn a_batch_of_another_history_is_not_read() {
+    let disk = SimDisk::new(1);
+    let mut journal = create(&disk);
+    let first = journal.append(&events(1..=1)).unwrap();
+    let plan = journal.plan(&events(2..=2)).unwrap();
+    drop(journal);
+    let path = segment_path(1);
+    let id = frame::SegmentHeader::decode(&disk.content(&path).unwrap()).unwrap().id;
+    let offset = plan.positions[0].offset - 128;
+    for (hash, taken) in [(first.batch_hash, true), ([7; 32], false)] {
+        let disk = disk.fork();
+        let before = codec::Chain { batch: 1, seq: 1, hash };
+        let mut bytes = Vec::new();
+        frame::encode_batch(&mut bytes, &id, offset, &before, &events(2..=2));
+        disk.open(&path).unwrap().write_at(offset, &bytes).unwrap();
+        let (_, recovered) = open(&disk).unwrap();
+        assert_eq!((recovered.last_seq == 2, recovered.tail_cut.is_none()), (taken, taken));
+    }
+}
+
 /// A copy of a segment's bytes at another place, or of another segment, is never read.
 #[test]
 fn stray_copies_are_not_read() {
@@ -150,10 +163,7 @@ fn stray_copies_are_not_read() {
     let from = end as usize - 128;
     let copy = &bytes[from..from + 2048];
     let to = from as u64 + 2048;
-    disk.open(&segment_path(1))
-        .unwrap()
-        .write_at(to, copy)
-        .unwrap();
+    disk.open(&segment_path(1)).unwrap().write_at(to, copy).unwrap();
     let (journal, recovered) = open(&disk).unwrap();
     assert!(recovered.tail_cut.is_some());
     assert_content(&journal, &events(1..=3));
@@ -183,11 +193,7 @@ fn every_flipped_byte_is_found() {
     // The mark file says nothing of content: a rotted slot falls back to the other one.
     for offset in 0..1024 {
         let disk = disk.fork();
-        assert!(disk.rot(
-            &Path::new("j").join(mark::MARK_NAME),
-            offset,
-            1 << (offset % 8)
-        ));
+        assert!(disk.rot(&Path::new("j").join(mark::MARK_NAME), offset, 1 << (offset % 8)));
         let (journal, recovered) = open(&disk).unwrap();
         assert!(recovered.tail_cut.is_none() && !recovered.mark_rebuilt);
         assert!(!check_read(&journal));
@@ -203,6 +209,14 @@ fn every_flipped_byte_is_found() {
     let end = torn.content(&segment_path(2)).unwrap();
     assert_eq!(end[4096], 1, "a free byte");
     assert_eq!(damage_of(open(&torn)).0, Damage::EndWithoutMark);
+    // No mark file at all, and the refusal makes none that a second try would believe.
+    torn.remove(&path).unwrap();
+    for _ in 0..2 {
+        assert_eq!(damage_of(open(&torn)).0, Damage::EndWithoutMark);
+    }
+    torn.rot(&segment_path(2), 4096, 1);
+    assert!(open(&torn).unwrap().1.mark_rebuilt);
+    assert!(!open(&torn).unwrap().1.mark_rebuilt);
 }
 
 fn is_found(disk: &SimDisk) -> bool {

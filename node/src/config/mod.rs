@@ -1,0 +1,3 @@
+//! stub
+mod settings;
+pub use self::settings::*;
