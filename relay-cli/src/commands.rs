@@ -4,6 +4,8 @@
 
 mod ack;
 mod evidence;
+#[cfg(test)]
+mod golden;
 mod inbox;
 mod outbox;
 mod peer;

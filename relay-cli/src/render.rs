@@ -62,6 +62,19 @@ impl Page {
         }
     }
 
+    /// Outside text, indented: also a word that is too long is broken.
+    pub fn quote(&mut self, text: &str, indent: usize) {
+        let text = clean(text);
+        if self.look.plain {
+            self.lines.push(format!("{}{text}", " ".repeat(indent)));
+            return;
+        }
+        for (number, line) in table::split(&text, WIDTH - indent.min(40) - 2).iter().enumerate() {
+            let hang = if number == 0 { 0 } else { 2 };
+            self.lines.push(format!("{}{line}", " ".repeat(indent.min(40) + hang)));
+        }
+    }
+
     /// One sentence, wrapped.
     pub fn line(&mut self, text: impl AsRef<str>) {
         self.hanging(text.as_ref(), 2);
@@ -95,6 +108,18 @@ impl Page {
         match at {
             Some(at) if self.look.utc => at.to_string(),
             Some(at) => time::relative(at, self.look.now),
+            None => "-".to_owned(),
+        }
+    }
+
+    /// The same without `in` and `ago`, for columns that say which; `late` is added behind what is past.
+    pub fn span(&self, at: Option<Timestamp>, late: &str) -> String {
+        match at {
+            Some(at) if self.look.utc => at.to_string(),
+            Some(at) if at < self.look.now => {
+                format!("{} {late}", time::distance(at, self.look.now)).trim_end().to_owned()
+            }
+            Some(at) => time::distance(at, self.look.now),
             None => "-".to_owned(),
         }
     }

@@ -177,7 +177,7 @@ fn promise(report: &SendReport) -> String {
     match (report.stored, report.repeated_request) {
         (false, _) => "CHECKED   no fault found; nothing was stored or sent".to_owned(),
         (true, false) => format!("STORED    {short}{at} (survives power loss)"),
-        (true, true) => format!("STORED    {short}{at} by an earlier call; not sent twice"),
+        (true, true) => format!("STORED    {short} before{at}; not sent twice"),
     }
 }
 
@@ -193,6 +193,14 @@ impl Report for SendReport {
 
     fn people(&self, page: &mut Page) {
         let short = &self.message.short_id;
+        let lost = self.message.deliveries.iter().any(lost);
+        if let (Some(goal), Some(reached)) = (self.waited_for, self.reached) {
+            page.line(match reached {
+                true => format!("REACHED   {goal} at every recipient"),
+                false if lost => "NOT SENT TO ALL: see who, and why".to_owned(),
+                false => format!("OPEN      {goal} not reached yet; it goes on by itself"),
+            });
+        }
         page.line(promise(self));
         if !self.stored {
             let number = count(self.message.to.len(), "recipient");
@@ -215,17 +223,6 @@ impl Report for SendReport {
                 },
             };
             page.hanging(&format!("{:<16} {text}", delivery.recipient), 17);
-        }
-        if let (Some(goal), Some(reached)) = (self.waited_for, self.reached) {
-            match reached {
-                true => page.line(format!("REACHED   {goal} at every recipient")),
-                false if self.message.deliveries.iter().any(lost) => {
-                    page.line(format!("NOT SENT TO ALL: one never gets to {goal}"));
-                }
-                false => {
-                    page.line(format!("OPEN      {goal} not reached yet; it goes on by itself"))
-                }
-            }
         }
         page.line(format!("Track: relay-cli show {short}"));
     }

@@ -140,13 +140,13 @@ fn content(page: &mut Page, name: Option<&str>, value: &Value, level: usize, dep
         }
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(plain).collect();
-            return page.hanging(&format!("{indent}{label}{}", items.join(", ")), 2);
+            return page.quote(&format!("{label}{}", items.join(", ")), indent.len());
         }
-        other => return page.hanging(&format!("{indent}{label}{}", plain(other)), 2),
+        other => return page.quote(&format!("{label}{}", plain(other)), indent.len()),
     };
     if let Some(name) = name {
         let name = if name == "-" { name.to_owned() } else { format!("{name}:") };
-        page.line(format!("{indent}{name}"));
+        page.quote(&name, indent.len());
     }
     let deeper = if name.is_some() { level + 1 } else { level };
     for (name, value) in nested {

@@ -7,10 +7,7 @@ use std::collections::BTreeSet;
 
 use relay_proto::v1;
 
-use super::{
-    ask, peer,
-    report::{ReadReport, VerifyReport},
-};
+use super::{ReadReport, VerifyReport, ask, peer};
 use crate::{
     args::VerifyArgs, client::Node, commands::once_for_sure, context::Context, exit::Exit,
     failure::Failure, view::PeerView,
