@@ -49,9 +49,7 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
         false => context.request_id(&args.repeat),
     };
     if !args.dry_run {
-        context
-            .printer()
-            .say(&format!("REQUEST   {id}  (to repeat this safely: --request-id {id})"));
+        context.printer().say(&format!("REQUEST   {id}  (to repeat: --request-id)"));
     }
     let request = v1::SendMessageRequest {
         request_id: id.to_string(),

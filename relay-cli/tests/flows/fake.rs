@@ -64,7 +64,11 @@ impl Ended {
 
 impl Fake {
     pub async fn start(script: Script) -> Self {
-        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), script).await
+    }
+
+    /// At the place of an earlier one.
+    pub async fn start_in(dir: Arc<tempfile::TempDir>, script: Script) -> Self {
         let fake = Self { script: Arc::new(Mutex::new(script)), dir };
         let listener = UnixListener::bind(fake.socket()).unwrap();
         let server = tonic::transport::Server::builder()

@@ -4,3 +4,4 @@
 mod desk;
 mod fake;
 mod peers;
+mod sending;
