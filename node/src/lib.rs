@@ -1,6 +1,7 @@
 //! The relay daemon's rooms. `daemon` puts them together; `main` only starts it.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,8 +1,8 @@
 //! Checked settings: what the other rooms are built from.
 //!
-//! Made only by [`super::load`]; `Default` of a section is the documented default of each of its keys.
-//! Invariant: every value lies within the limits that `config/relay.toml` states; paths are absolute or relative
-//! to the process, no longer to the file.
+//! Made only by [`super::load`]; `Default` of a section is the documented default of each of its
+//! keys. Invariant: every value lies within the limits that `config/relay.toml` states; paths are
+//! absolute or relative to the process, no longer to the file.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
