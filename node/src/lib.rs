@@ -1,4 +1,5 @@
-//! The relay daemon's rooms. `daemon` puts them together; `main` only starts it.
+//! The relay daemon's rooms. Enter through the room that you need; `daemon` builds them all.
+//! README.md beside this folder has the map and the table of who may use whom.
 #![forbid(unsafe_code)]
 
 pub mod check;
@@ -8,4 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod init;
 pub mod keys;
+pub mod link;
+pub mod store;
+pub mod tasks;
 pub mod telemetry;

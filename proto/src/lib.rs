@@ -7,13 +7,16 @@
 
 pub mod card;
 pub mod envelope;
+pub mod evidence;
 pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod reason;
+pub mod receipt;
 pub mod scan;
 pub mod signed;
 pub mod timestamp;
+pub mod tlog;
 
 /// Messages generated from `relay/v1/*.proto`; with feature `grpc` also the stubs of the local API.
 #[allow(clippy::all, clippy::pedantic, missing_docs)]

@@ -1,0 +1,1 @@
+//! Scenarios over real QUIC on the loopback.

@@ -1,0 +1,118 @@
+//! The units of a bundle: their cards, and whether the verifier knows them.
+//!
+//! Cards come from the bundle and from the anchors. Invariant: all cards kept for one unit are under one identity
+//! key, the anchored one where there is one.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    card::{Card, CardLog, WorkingKey},
+    evidence::{anchors::TrustAnchors, verdict::Verdict},
+    ids::{LogOrigin, NodeId, UnitId},
+    keys::KeyId,
+    reason::Reason,
+    v1,
+};
+
+/// All units with a card.
+pub(super) struct Parties<'a> {
+    trust: &'a TrustAnchors,
+    cards: BTreeMap<UnitId, Vec<Card>>,
+}
+
+impl<'a> Parties<'a> {
+    /// Opens the cards of a bundle; one under a wrong identity key is a problem and is not used.
+    pub(super) fn read(
+        cards: &[v1::Signed],
+        trust: &'a TrustAnchors,
+        verdict: &mut Verdict,
+    ) -> Self {
+        let mut all: BTreeMap<UnitId, Vec<Card>> = BTreeMap::new();
+        for card in trust.cards() {
+            all.entry(card.unit().clone()).or_default().push(card.clone());
+        }
+        for (position, signed) in cards.iter().enumerate() {
+            let place = format!("card {}", position + 1);
+            let card = match Card::open(signed) {
+                Ok(card) => card,
+                Err(error) => {
+                    verdict.invalid(&place, Reason::BadCard, &error.to_string());
+                    continue;
+                }
+            };
+            let known = all.entry(card.unit().clone()).or_default();
+            let identity = card.identity().id();
+            if trust.identity(card.unit()).is_some_and(|anchor| anchor != identity) {
+                let text = "the card is under another identity key than the trusted one";
+                verdict.invalid(&place, Reason::BadCard, text);
+            } else if known.first().is_some_and(|first| first.identity() != card.identity()) {
+                let text = "two cards of one unit are under different identity keys";
+                verdict.invalid(&place, Reason::BadCard, text);
+            } else {
+                known.push(card);
+            }
+        }
+        // The newest word first.
+        for cards in all.values_mut() {
+            cards.sort_by_key(|card| std::cmp::Reverse(card.number()));
+        }
+        all.retain(|_, cards| !cards.is_empty());
+        Self { trust, cards: all }
+    }
+
+    /// Whether a card of the unit is at hand.
+    pub(super) fn knows(&self, unit: &UnitId) -> bool {
+        self.cards.contains_key(unit)
+    }
+
+    /// Notes what carries the unit's keys: an anchor, or nothing but the bundle.
+    pub(super) fn anchor(&self, unit: &UnitId, verdict: &mut Verdict) {
+        let identity = self.of(unit).next().map(|card: &Card| card.identity().id());
+        match (identity, self.trust.identity(unit)) {
+            (Some(identity), Some(anchor)) if identity == anchor => {
+                verdict.anchored_by.insert(format!("identity key {identity} of {unit}"));
+            }
+            _ => {
+                verdict.unanchored.insert(unit.clone(), identity);
+            }
+        }
+    }
+
+    /// The unit's signing key of this id. A revocation on any card counts, also on an older one.
+    pub(super) fn signing_key(&self, unit: &UnitId, id: KeyId) -> Option<WorkingKey> {
+        let mut found = self.of(unit).filter_map(|card| card.key(v1::KeyKind::Signing, id));
+        let newest = *found.next()?;
+        Some(found.fold(newest, |newest, older| worse(newest, older)))
+    }
+
+    /// What the unit's cards say of one of its logs, the newest word first.
+    pub(super) fn logs(&self, unit: &UnitId, origin: &LogOrigin) -> Vec<&CardLog> {
+        self.of(unit).filter_map(|card| card.log(origin)).collect()
+    }
+
+    /// Where a closed log ends.
+    pub(super) fn closed_size(&self, unit: &UnitId, origin: &LogOrigin) -> Option<u64> {
+        let name = origin.to_string();
+        let logs = self.of(unit).flat_map(|card| &card.value().logs);
+        let closed = logs.filter(|log| log.origin == name && log.state() == v1::LogState::Closed);
+        closed.map(|log| log.closed_size).min()
+    }
+
+    /// Whether a card names the node; without any card there is nothing to hold it against.
+    pub(super) fn has_node(&self, unit: &UnitId, node: &NodeId) -> bool {
+        !self.knows(unit) || self.of(unit).any(|card| card.has_node(node))
+    }
+
+    fn of(&self, unit: &UnitId) -> impl Iterator<Item = &Card> {
+        self.cards.get(unit).into_iter().flatten()
+    }
+}
+
+fn worse(newest: WorkingKey, older: &WorkingKey) -> WorkingKey {
+    let revoked = older.status == v1::KeyStatus::Revoked;
+    WorkingKey {
+        status: if revoked { older.status } else { newest.status },
+        compromised_since: newest.compromised_since.or(older.compromised_since),
+        ..newest
+    }
+}
