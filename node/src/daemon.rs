@@ -4,7 +4,7 @@
 
 use std::{error::Error, path::Path};
 
-use relay_proto::ids::NodeId;
+use relay_proto::{ids::NodeId, timestamp::Timestamp};
 
 use crate::{config::Settings, keys::InstanceId};
 
@@ -18,6 +18,7 @@ pub fn create_store(
     _dir: &Path,
     _node: &NodeId,
     _instance: InstanceId,
+    _now: Timestamp,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }

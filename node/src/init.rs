@@ -62,9 +62,9 @@ pub struct People {
     pub time_zone: Option<String>,
 }
 
-/// Makes an empty store in a directory that exists and is empty.
+/// Makes an empty store, dated by the last argument, in a directory that exists and is empty.
 pub type CreateStore<'a> =
-    &'a dyn Fn(&Path, &NodeId, InstanceId) -> Result<(), Box<dyn Error + Send + Sync>>;
+    &'a dyn Fn(&Path, &NodeId, InstanceId, Timestamp) -> Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Makes a node's directory.
 pub fn init(
@@ -103,7 +103,7 @@ fn fill(
     files::sync_dir(&dir.join(PROFILES))?;
     files::write(&dir.join(CONFIG), configuration(options, &made.node).as_bytes())?;
     files::make_dir(&dir.join(DATA), 0o700)?;
-    create_store(&dir.join(DATA), &made.node, keys.instance()).map_err(InitError::Store)?;
+    create_store(&dir.join(DATA), &made.node, keys.instance(), now).map_err(InitError::Store)?;
     files::sync_dir(&dir.join(DATA))?;
     files::sync_dir(dir)
 }

@@ -249,8 +249,8 @@ fn a_failed_init_leaves_nothing() {
         },
     };
     let now = "2026-03-02T08:15:00Z".parse().unwrap();
-    let error = init(&options, now, &|dir, node, _| {
-        assert!(dir.is_dir() && node.to_string() == "xa.cyber-poc/a");
+    let error = init(&options, now, &|dir, node, _, at| {
+        assert!(dir.is_dir() && at == now && node.to_string() == "xa.cyber-poc/a");
         Err("no space".into())
     });
     assert!(matches!(error.unwrap_err(), InitError::Store(_)));
@@ -258,13 +258,13 @@ fn a_failed_init_leaves_nothing() {
 
     let mut bad = options.clone();
     bad.people.name = Some("a\u{202e}b".into());
-    let error = init(&bad, now, &|_, _, _| Ok(())).unwrap_err();
+    let error = init(&bad, now, &|_, _, _, _| Ok(())).unwrap_err();
     assert!(error.to_string().contains("--name has characters"), "{error}");
     bad.people.name = Some(" ".into());
-    assert!(init(&bad, now, &|_, _, _| Ok(())).is_err());
+    assert!(init(&bad, now, &|_, _, _, _| Ok(())).is_err());
     let mut long = options;
     long.dir = parent.path().join("x".repeat(100));
-    assert!(matches!(init(&long, now, &|_, _, _| Ok(())).unwrap_err(), InitError::TooLong(_)));
+    assert!(matches!(init(&long, now, &|_, _, _, _| Ok(())).unwrap_err(), InitError::TooLong(_)));
 }
 
 /// Wrong usage does nothing and says so with status 2.

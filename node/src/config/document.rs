@@ -187,6 +187,16 @@ impl<'d, 't> Section<'d, 't> {
         .unwrap_or(default)
     }
 
+    /// Yes or no.
+    pub(super) fn switch(&mut self, key: &'static str, default: bool) -> bool {
+        let Some(value) = self.take(key) else { return default };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            let mend = format!("write `true` or `false`; the default is `{default}`");
+            self.mismatch(value, key, "true or false", mend);
+            default
+        })
+    }
+
     /// A duration within limits.
     pub(super) fn duration(
         &mut self,

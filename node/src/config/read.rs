@@ -134,22 +134,19 @@ fn link(mut section: Section<'_, '_>) -> LinkSettings {
             default.handshake_timeout,
             s(1)..=s(60),
         ),
+        hello_timeout: section.duration("hello_timeout", default.hello_timeout, s(1)..=s(60)),
         progress_timeout: section.duration(
             "progress_timeout",
             default.progress_timeout,
             s(5)..=s(600),
         ),
-        pending_max: section.number("pending_max", default.pending_max, 8..=4096),
-        retry_above: section.number("retry_above", default.retry_above, 0..=4096),
+        pad_packets: section.switch("pad_packets", default.pad_packets),
     };
-    if link.keep_alive.saturating_mul(2) > link.idle_timeout {
-        let problem = "two signs of life must fit into `link.idle_timeout`, or one lost packet \
-                       ends the session";
-        section.refuse("keep_alive", problem.into(), "halve it or double the other".into());
-    }
-    if link.retry_above > link.pending_max {
-        let mend = "choose at most `link.pending_max`".to_owned();
-        section.refuse("retry_above", "is above `link.pending_max`: never reached".into(), mend);
+    if link.keep_alive.saturating_mul(3) > link.idle_timeout {
+        let problem = "three signs of life must fit into `link.idle_timeout`, or two lost packets \
+                       end the session";
+        let mend = "choose at most a third of `link.idle_timeout`".to_owned();
+        section.refuse("keep_alive", problem.into(), mend);
     }
     section.finish();
     link
