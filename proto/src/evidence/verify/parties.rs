@@ -52,7 +52,7 @@ impl<'a> Parties<'a> {
                 known.push(card);
             }
         }
-        // The newest word first.
+        // The newest word first; of equal numbers the verifier's own card, which came first.
         for cards in all.values_mut() {
             cards.sort_by_key(|card| std::cmp::Reverse(card.number()));
         }
