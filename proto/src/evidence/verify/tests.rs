@@ -11,10 +11,10 @@ use crate::{
     evidence::{vkey_file, vkey_line},
     receipt::{
         Event,
-        fixture::{PAYLOAD, Unit, open_card, raw_card, sign_checkpoint, to_wire},
+        fixture::{PAYLOAD, Unit, open_card, raw_card, sign_checkpoint},
     },
     signed::tests::{key, sign},
-    tlog::{MemoryTree, TlogProof, VerifierKey, inclusion_proof, leaf_hash},
+    tlog::{MemoryTree, TlogProof, VerifierKey, inclusion_proof, leaf_hash, path_to_wire},
 };
 
 struct World {
@@ -391,7 +391,7 @@ fn contradictions_and_forks_are_told() {
     bundle.receipts.push(v1::Receipt {
         statement: handed.bytes().clone(),
         index,
-        path: to_wire(&inclusion_proof(index, 8, &fork).unwrap()),
+        path: path_to_wire(&inclusion_proof(index, 8, &fork).unwrap()),
         checkpoint: sign_checkpoint(checkpoint, 13).to_string(),
         actor: String::new(),
     });
