@@ -1,14 +1,14 @@
 //! The node's clock: what time it is, and whose word it is that the time is right.
 //!
-//! Enter through [`Clock::new`]. Every receipt states source, state and bound of the clock that dated it, so a
-//! reader of evidence can judge the times. No other room may ask the system for the time of day. Invariant: the
-//! state is SYNCED only on the fresh word of a time service or on the operator's own; in doubt it is UNSYNCED,
-//! and nothing expires by an unsynced clock.
+//! Enter through [`Clock::new`]. Every receipt states source, state and bound of the clock that
+//! dated it, so a reader of evidence can judge the times. No other room may ask the system for the
+//! time of day. Invariant: the state is SYNCED only on the fresh word of a time service or on the
+//! operator's own; in doubt it is UNSYNCED, and nothing expires by an unsynced clock.
 //!
 //! With `kernel` the word comes from the files that the settings name: systemd-timesyncd touches
-//! `/run/systemd/timesync/synchronized` at every adjustment, chrony rewrites its drift file while it tracks a
-//! source. `adjtimex(2)` itself is not asked: a hardened service is denied that call (systemd's `@clock`
-//! group), and then the files are all there is.
+//! `/run/systemd/timesync/synchronized` at every adjustment, chrony rewrites its drift file while
+//! it tracks a source. `adjtimex(2)` itself is not asked: a hardened service is denied that call
+//! (systemd's `@clock` group), and then the files are all there is.
 
 use std::{
     fs,
@@ -120,7 +120,8 @@ struct StateFiles {
 }
 
 impl StateFiles {
-    /// The first file that was touched lately. One from the future says that the clock was put back since.
+    /// The first file that was touched lately. One from the future says that the clock was put back
+    /// since.
     fn synced_by(&self, now: SystemTime) -> Option<&PathBuf> {
         self.files.iter().find(|file| {
             let touched = fs::metadata(file).and_then(|metadata| metadata.modified());

@@ -2,11 +2,25 @@
 //!
 //! Enter through [`run`]. Only `main` and tests may use this module.
 
-use crate::config::Settings;
+use std::{error::Error, path::Path};
+
+use relay_proto::{ids::NodeId, timestamp::Timestamp};
+
+use crate::{config::Settings, keys::InstanceId};
 
 /// Runs a node until it is told to stop.
 pub fn run(_settings: Settings) -> Result<(), RunError> {
     Err(RunError::Start { what: "daemon", source: "this build has no rooms to start".into() })
+}
+
+/// Makes an empty store in an empty directory; only `init` calls this.
+pub fn create_store(
+    _dir: &Path,
+    _node: &NodeId,
+    _instance: InstanceId,
+    _now: Timestamp,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    Ok(())
 }
 
 /// Why a node did not start or did not go on.
@@ -21,7 +35,8 @@ pub enum RunError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The journal could not be written or synced: what is on disk is not known, so nothing goes on.
+    /// The journal could not be written or synced: what is on disk is not known, so nothing goes
+    /// on.
     #[error("the journal could not be made durable")]
     Journal {
         /// What the system said.
@@ -39,7 +54,8 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The process's exit status: 74 (EX_IOERR) asks service managers not to restart before a look at the disk.
+    /// The process's exit status: 74 (EX_IOERR) asks service managers not to restart before a look
+    /// at the disk.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Journal { .. } => 74,

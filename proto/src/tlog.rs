@@ -18,4 +18,4 @@ pub use tree::{
     Frontier, HashReader, MemoryTree, Position, TREE_SIZE_MAX, TreeError, consistency_proof,
     empty_root, inclusion_proof, leaf_hash, node_hash, root_at,
 };
-pub use verify::{ProofError, verify_consistency, verify_inclusion};
+pub use verify::{ProofError, path_from_wire, path_to_wire, verify_consistency, verify_inclusion};

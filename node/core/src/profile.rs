@@ -1,8 +1,9 @@
-//! The rules of one network of units, as checked data: what may be sent in it, for how long, with which marks.
+//! The rules of one network of units, as checked data: what may be sent in it, for how long, with
+//! which marks.
 //!
-//! A profile is read from a file by the node's `config` room; here it is plain data that policy decides by.
-//! Invariant: a `Profile` from that room has a lifetime within the wire's limits for every priority, at least
-//! one allowed kind, and never asks for fewer days than its own minimum.
+//! A profile is read from a file by the node's `config` room; here it is plain data that policy
+//! decides by. Invariant: a `Profile` from that room has a lifetime within the wire's limits for
+//! every priority, at least one allowed kind, and never asks for fewer days than its own minimum.
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ impl Profile {
         self.rules(kind).is_some()
     }
 
-    /// What a message of this kind rests on in law when its sender does not say; empty when not allowed.
+    /// What a message of this kind rests on in law when its sender does not say; empty when not
+    /// allowed.
     pub fn legal_basis_default(&self, kind: v1::Kind) -> &[v1::LegalBasis] {
         self.rules(kind).map_or(&[], |rules| &rules.legal_basis_default)
     }

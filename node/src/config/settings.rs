@@ -1,8 +1,8 @@
 //! Checked settings: what the other rooms are built from.
 //!
-//! Made only by [`super::load`]; `Default` of a section is the documented default of each of its keys.
-//! Invariant: every value lies within the limits that `config/relay.toml` states; paths are absolute or relative
-//! to the process, no longer to the file.
+//! Made only by [`super::load`]; `Default` of a section is the documented default of each of its
+//! keys. Invariant: every value lies within the limits that `config/relay.toml` states; paths are
+//! absolute or relative to the process, no longer to the file.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -74,14 +74,14 @@ pub struct LinkSettings {
     pub idle_timeout: Duration,
     /// Silence after which a sign of life is sent.
     pub keep_alive: Duration,
-    /// A handshake with Hello must be done by then.
+    /// One address must answer and finish TLS by then.
     pub handshake_timeout: Duration,
-    /// A stream that made no progress for so long is reset.
+    /// From the end of TLS to a session that both sides have taken.
+    pub hello_timeout: Duration,
+    /// A half-received frame that makes no progress for so long resets its stream.
     pub progress_timeout: Duration,
-    /// Most connections that are in their handshake.
-    pub pending_max: u32,
-    /// From so many on, a source must prove its address first (QUIC Retry, RFC 9000 8.1.2).
-    pub retry_above: u32,
+    /// Whether every packet is padded to full size, so that sizes tell nothing.
+    pub pad_packets: bool,
 }
 
 /// `link.key_exchange`
@@ -245,9 +245,9 @@ impl Default for LinkSettings {
             idle_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(10),
             progress_timeout: Duration::from_secs(30),
-            pending_max: 128,
-            retry_above: 16,
+            pad_packets: false,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Files that hold secrets: how they come to be and how they are read.
 //!
-//! Enter through [`create`] and [`read`]. Invariant: what is checked is the opened file itself, not a name that
-//! could lead elsewhere a moment later; links are not followed.
+//! Enter through [`create`] and [`read`]. Invariant: what is checked is the opened file itself, not
+//! a name that could lead elsewhere a moment later; links are not followed.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::Path,
@@ -69,7 +69,7 @@ pub fn check_dir(dir: &Path) -> Result<(), KeyStoreError> {
     if !metadata.is_dir() {
         return Err(KeyStoreError::Malformed { path: dir.into(), wanted: "a directory" });
     }
-    check(dir, &metadata, DIR_MODE)
+    check(dir, metadata.mode(), metadata.uid(), DIR_MODE)
 }
 
 fn open_checked(path: &Path) -> Result<File, KeyStoreError> {
@@ -86,12 +86,12 @@ fn open_checked(path: &Path) -> Result<File, KeyStoreError> {
     if !metadata.is_file() {
         return Err(not_a_file(path));
     }
-    check(path, &metadata, FILE_MODE)?;
+    check(path, metadata.mode(), metadata.uid(), FILE_MODE)?;
     Ok(file)
 }
 
-fn check(path: &Path, metadata: &Metadata, wanted: u32) -> Result<(), KeyStoreError> {
-    let (mode, owner, us) = (metadata.mode() & 0o7777, metadata.uid(), geteuid().as_raw());
+fn check(path: &Path, mode: u32, owner: u32, wanted: u32) -> Result<(), KeyStoreError> {
+    let (mode, us) = (mode & 0o7777, geteuid().as_raw());
     if owner != us {
         return Err(KeyStoreError::Owner { path: path.into(), owner, us });
     }
@@ -122,3 +122,22 @@ const DIR_MODE: u32 = 0o700;
 
 /// A PKCS#8 file of an Ed25519 key has 119 bytes; a comment may stand before it.
 const FILE_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A file of anybody else is refused, whatever its mode, with the command that helps.
+    #[test]
+    fn files_of_others_are_refused() {
+        let us = geteuid().as_raw();
+        let path = Path::new("keys/log-1.key");
+        check(path, 0o100_600, us, FILE_MODE).unwrap();
+        let error = check(path, 0o100_600, us.wrapping_add(1), FILE_MODE).unwrap_err();
+        assert!(matches!(error, KeyStoreError::Owner { .. }));
+        assert!(error.to_string().contains(&format!("chown {us} keys/log-1.key")), "{error}");
+        let error = check(path, 0o104_600, us, FILE_MODE).unwrap_err();
+        assert!(error.to_string().contains("mode 4600"), "{error}");
+    }
+}

@@ -1,9 +1,12 @@
-//! The node's private keys: made once, kept in files that only the node's user may read, never printed.
+//! The node's private keys: made once, kept in files that only the node's user may read, never
+//! printed.
 //!
-//! Enter through [`KeyStore`]: [`KeyStore::create`] for `init`, [`KeyStore::open`] for a running node, then
-//! [`KeyStore::signer`] for whoever signs. May use `proto` and `config` only. Invariants: a key file is created
-//! with its mode and never overwritten; a file or directory that others could read or change is refused; the
-//! identity key is not read by a running node, so it can be taken offline.
+//! Enter through [`KeyStore`]: [`KeyStore::create`] for `init`, [`KeyStore::open`] for a running
+//! node, then [`KeyStore::signer`] for whoever signs. May use `proto` and `config` only.
+//!
+//! Invariants: a key file is created with its mode and never overwritten; a file or directory that
+//! others could read or change is refused; the identity key is not read by a running node, so it
+//! can be taken offline.
 
 mod file;
 mod signer;
@@ -14,7 +17,7 @@ use std::{io, path::PathBuf};
 pub use self::{
     file::{check_dir, check_file},
     signer::{KeyUse, SignError, Signer},
-    store::{Identity, InstanceId, KeyStore, REQUIRED_FILES, ResetKey, SecretKey},
+    store::{IDENTITY_FILE, Identity, InstanceId, KeyStore, REQUIRED_FILES, ResetKey, SecretKey},
 };
 
 /// Why keys were not made or not taken.
@@ -31,8 +34,8 @@ pub enum KeyStoreError {
     Missing(PathBuf),
     /// Others than the owner could read or change it.
     #[error(
-        "`{}` has mode {mode:04o}, so others can use it: run `chmod {wanted:o} {}` and consider who \
-         may have read it", .path.display(), .path.display()
+        "`{}` has mode {mode:04o}, so others can use it: run `chmod {wanted:o} {}` and consider \
+         who may have read it", .path.display(), .path.display()
     )]
     Permissions {
         /// File or directory.

@@ -1,7 +1,8 @@
 //! Who signs for the unit: today keys in memory that came from files, later a hardware module.
 //!
-//! Enter through [`Signer::sign`]. It is async and may fail because a module may be slow or away; no signature
-//! means no acceptance, never an unsigned one. Invariant: a signature is given under the key of its use only.
+//! Enter through [`Signer::sign`]. It is async and may fail because a module may be slow or away;
+//! no signature means no acceptance, never an unsigned one. Invariant: a signature is given under
+//! the key of its use only.
 
 use std::{fmt, sync::Arc};
 

@@ -8,9 +8,10 @@
 //! | `witness-1.key` | cosigns other units' checkpoints | no start |
 //! | `transport-1.key` | the TLS key that peers pin | no start |
 //! | `instance.id` | tells this node from a copy of it | no start |
-//! | `quic-reset.key` | makes stateless resets that outlive a restart (RFC 9000 10.3.1) | no start |
+//! | `quic-reset.key` | stateless resets that outlive a restart (RFC 9000 10.3.1) | no start |
 //!
-//! Keys are PKCS#8 version 1 in PEM (RFC 8410), without the public key, which every TLS library reads. Invariant:
+//! Keys are PKCS#8 version 1 in PEM (RFC 8410), without the public key, which every TLS library
+//! reads. Invariant:
 //! [`KeyStore::open`] takes the directory as a whole or not at all.
 
 use std::{
@@ -50,7 +51,7 @@ impl KeyStore {
         file::create_dir(dir)?;
         let make = |name: &str| -> Result<SecretKey, KeyStoreError> {
             let key = SecretKey::random(EPOCH)?;
-            file::create(&dir.join(name), key.pem()?.as_bytes())?;
+            file::create(&dir.join(name), key.pem().as_bytes())?;
             Ok(key)
         };
         let identity = Identity(make(IDENTITY)?);
@@ -172,8 +173,8 @@ impl SecretKey {
         Zeroizing::new(document.as_bytes().to_vec())
     }
 
-    fn pem(&self) -> Result<Zeroizing<String>, KeyStoreError> {
-        Ok(self.bytes().to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key fits PKCS#8"))
+    fn pem(&self) -> Zeroizing<String> {
+        self.bytes().to_pkcs8_pem(LineEnding::LF).expect("an Ed25519 key fits PKCS#8")
     }
 
     fn bytes(&self) -> KeypairBytes {
@@ -191,7 +192,8 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// Random, made by `init`; a copy of the whole directory shows by having the same one at two places.
+/// Random, made by `init`; a copy of the whole directory shows by having the same one at two
+/// places.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InstanceId([u8; 16]);
 
@@ -251,13 +253,16 @@ fn hex<const N: usize>(path: PathBuf, wanted: &'static str) -> Result<[u8; N], K
 /// The first key of a kind; rotation counts on.
 const EPOCH: u32 = 1;
 
-const IDENTITY: &str = "identity.key";
+const IDENTITY: &str = IDENTITY_FILE;
 const SIGNING: &str = "signing-1.key";
 const LOG: &str = "log-1.key";
 const WITNESS: &str = "witness-1.key";
 const TRANSPORT: &str = "transport-1.key";
 const INSTANCE: &str = "instance.id";
 const RESET: &str = "quic-reset.key";
+
+/// The identity key, which is taken offline.
+pub const IDENTITY_FILE: &str = "identity.key";
 
 /// The files that a running node needs.
 pub const REQUIRED_FILES: [&str; 6] = [SIGNING, LOG, WITNESS, TRANSPORT, INSTANCE, RESET];
@@ -335,7 +340,8 @@ mod tests {
         assert_eq!(KeyStore::open(&dir).unwrap().instance(), made.instance());
     }
 
-    /// Any mode that lets others in is refused with the command that helps; stricter modes are fine.
+    /// Any mode that lets others in is refused with the command that helps; stricter modes are
+    /// fine.
     #[test]
     fn open_modes_are_refused() {
         let (_parent, dir, _, _) = made();

@@ -27,6 +27,11 @@ pub(super) struct Dialling {
 }
 
 impl Dialling {
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn enter(&self, unit: &UnitId) -> Option<Dial> {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
         units.insert(unit.clone()).then(|| Dial { dialling: self.clone(), unit: unit.clone() })

@@ -160,7 +160,8 @@ mod tests {
     fn the_certificate_carries_the_pinned_key() {
         let identity = TransportIdentity::from_secret(local(), &[7; 32], &[9; 64]).unwrap();
         let certified = identity.certified();
-        let certificate = ParsedCertificate::try_from(&certified.cert[0]).unwrap();
+        let certificate =
+            ParsedCertificate::try_from(certified.end_entity_cert().unwrap()).unwrap();
         assert_eq!(certificate.subject_public_key_info().as_ref(), identity.spki());
         certified.keys_match().unwrap();
     }

@@ -23,6 +23,7 @@
 
 mod accept;
 mod arbitrate;
+mod book;
 mod close;
 mod dial;
 mod endpoint;

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -41,8 +41,10 @@ pub struct Shared {
     pub wakes: Wakes,
     /// Durations of syncs.
     pub syncs: SyncTimes,
-    /// The last checkpoint that was signed, size first; noted in the next batch.
+    /// The last sequence that the index holds.
     pub indexed_seq: AtomicU64,
+    /// The last checkpoint that was signed and is not noted yet.
+    signed: Mutex<Option<(u64, Digest)>>,
 }
 
 #[derive(Default)]
@@ -78,7 +80,13 @@ impl Shared {
             wakes: Wakes::default(),
             syncs: SyncTimes::default(),
             indexed_seq,
+            signed: Mutex::default(),
         }
+    }
+
+    /// A checkpoint was signed: the next batch notes it as the anchor of the log.
+    pub fn note_signed(&self, size: u64, root: Digest) {
+        *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = Some((size, root));
     }
 
     /// Reads the durable state.
@@ -178,6 +186,10 @@ impl Engine {
             self.journal.durable_seq() + 1,
         );
         let dones = jobs.into_iter().map(|job| job(&mut txn)).collect();
+        if !txn.is_empty() {
+            let signed = self.shared.signed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            txn.anchor(signed);
+        }
         (dones, txn.finish())
     }
 

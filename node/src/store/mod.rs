@@ -26,13 +26,13 @@ use std::{io, sync::Arc};
 
 use relay_proto::{
     envelope::Priority,
-    ids::{LogOrigin, UnitId},
+    ids::{Digest, LogOrigin, UnitId},
     reason::Reason,
 };
 use tokio::sync::{oneshot, watch};
 
 pub use engine::LogHead;
-pub use open::{Backend, OpenStore, create};
+pub use open::{Backend, Hashes, OpenStore, create};
 pub use txn::{NewLeaf, Txn};
 pub use verbs::*;
 pub use view::View;
@@ -114,6 +114,18 @@ impl Store {
     /// The last sequence that the index holds.
     pub fn indexed_seq(&self) -> u64 {
         self.shared.indexed_seq.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// The last checkpoint that is known to have been signed: its size and root.
+    pub fn anchor(&self) -> Result<Option<(u64, Digest)>, StoreError> {
+        let anchor: Option<event::Anchor> =
+            self.read(|view| view.record(index::Tree::Meta, b"anchor"))?;
+        Ok(anchor.map(|anchor| (anchor.size, records::digest_of(&anchor.root))))
+    }
+
+    /// A checkpoint was signed; the next batch says so.
+    pub fn note_signed(&self, size: u64, root: Digest) {
+        self.shared.note_signed(size, root);
     }
 
     /// Takes no more commits, writes what is queued, marks the end. Returns how it ended.

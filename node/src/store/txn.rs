@@ -16,7 +16,7 @@ use relay_proto::{
 
 use crate::store::{
     StoreError,
-    event::{Event, Fact, Leaf},
+    event::{Anchor, Event, Fact, Leaf},
     index::Index,
     journal::{EventFrame, Position},
     project::project,
@@ -133,6 +133,20 @@ impl<'a> Txn<'a> {
     pub fn wake(&mut self, peer: &str) {
         if !peer.is_empty() {
             self.woken.insert(peer.to_owned());
+        }
+    }
+
+    /// Whether nothing was appended.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Notes the last checkpoint that was signed, as the anchor of the log.
+    pub fn anchor(&mut self, signed: Option<(u64, Digest)>) {
+        if let Some((size, root)) = signed {
+            let root = Bytes::copy_from_slice(root.as_bytes());
+            let fact = Fact::Anchor(Anchor { origin: self.origin.to_string(), size, root });
+            self.push(Timestamp::default(), fact, Bytes::new());
         }
     }
 

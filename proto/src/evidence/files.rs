@@ -4,9 +4,10 @@
 
 use crate::{
     card::Card,
-    ids::{Digest, LogOrigin, UnitId},
+    ids::{LogOrigin, UnitId},
+    limits,
     receipt::{Event, leaf_bytes},
-    tlog::{Note, NoteError, TlogProof, VerifierKey},
+    tlog::{Note, NoteError, TlogProof, VerifierKey, path_from_wire},
     v1,
 };
 
@@ -27,9 +28,8 @@ pub fn leaf_file(receipt: &v1::Receipt) -> Vec<u8> {
 
 /// The text of `NN-EVENT.tlog-proof`; refused when path or checkpoint are not well-formed.
 pub fn tlog_proof_file(receipt: &v1::Receipt) -> Result<String, NoteError> {
-    let path = receipt.path.iter().map(|hash| Digest::from_bytes(hash));
-    let path: Result<Vec<Digest>, _> = path.collect();
-    let path = path.map_err(|_| NoteError::Malformed("a hash is not 32 bytes"))?;
+    let path = path_from_wire(&receipt.path, limits::PATH_HASHES_MAX)
+        .map_err(|_| NoteError::Malformed("the path is too long or a hash is not 32 bytes"))?;
     let checkpoint: Note = receipt.checkpoint.parse()?;
     Ok(TlogProof { extra: None, index: receipt.index, path, checkpoint }.to_string())
 }

@@ -18,7 +18,7 @@ use crate::{
     reason::Reason,
     receipt::{Statement, check_message},
     scan::{self, schema},
-    tlog::{Checkpoint, SignedCheckpoint, verify_inclusion},
+    tlog::{Checkpoint, SignedCheckpoint, path_from_wire, verify_inclusion},
     v1,
 };
 
@@ -251,13 +251,10 @@ impl Case<'_> {
     }
 
     fn inclusion(&mut self, statement: &Statement, receipt: &v1::Receipt, checkpoint: &Checkpoint) {
-        let path: Result<Vec<Digest>, _> =
-            receipt.path.iter().map(|hash| Digest::from_bytes(hash)).collect();
-        let Ok(path) = path else {
-            return self.invalid(Reason::Malformed, "a hash of the proof is not 32 bytes");
-        };
         let (leaf, size) = (statement.leaf_hash(), checkpoint.size);
-        if let Err(error) = verify_inclusion(receipt.index, size, &leaf, &path, &checkpoint.root) {
+        let included = path_from_wire(&receipt.path, limits::PATH_HASHES_MAX)
+            .and_then(|path| verify_inclusion(receipt.index, size, &leaf, &path, &checkpoint.root));
+        if let Err(error) = included {
             self.invalid(error.reason(), &error.to_string());
         }
     }

@@ -263,7 +263,9 @@ mod tests {
         (Federation { xa, xb, xc, hub }, header)
     }
 
-    fn changed(statement: &Statement, change: fn(&mut v1::Statement)) -> Statement {
+    type Change = fn(&mut v1::Statement);
+
+    fn changed(statement: &Statement, change: Change) -> Statement {
         let mut raw = v1::Statement::decode(statement.bytes().clone()).unwrap();
         change(&mut raw);
         Statement::from_bytes(&Bytes::from(raw.encode_to_vec())).unwrap()
@@ -302,7 +304,7 @@ mod tests {
         let (f, header) = federation();
         let statement = f.xb.states(Event::ContentConsignment, &header, &f.xb);
         assert_eq!(check_message(&statement, &header, &[]), Ok(()));
-        let table: [(&str, fn(&mut v1::Statement)); 4] = [
+        let table: [(&str, Change); 4] = [
             ("the header digest", |s| s.header_digest = Bytes::from_static(&[7; 32])),
             ("the message id", |s| {
                 let mut id = s.message_id.to_vec();

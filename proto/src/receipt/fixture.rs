@@ -1,7 +1,6 @@
 //! A small federation for tests: units with cards, keys from fixed seeds, and logs.
 #![allow(clippy::unwrap_used)]
 
-use bytes::Bytes;
 use ed25519_dalek::Signer as _;
 
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     receipt::{Event, NewStatement, Statement},
     signed::tests::{key, sign, signer},
     timestamp::Timestamp,
-    tlog::{Checkpoint, MemoryTree, SignedCheckpoint, inclusion_proof, root_at},
+    tlog::{Checkpoint, MemoryTree, SignedCheckpoint, inclusion_proof, path_to_wire, root_at},
     v1,
 };
 
@@ -107,7 +106,7 @@ impl Unit {
         v1::Receipt {
             statement: statement.bytes().clone(),
             index,
-            path: to_wire(&self.path(index)),
+            path: path_to_wire(&self.path(index)),
             checkpoint: self.checkpoint().to_string(),
             actor: String::new(),
         }
@@ -157,8 +156,4 @@ pub(crate) fn sign_checkpoint(checkpoint: Checkpoint, seed: u8) -> SignedCheckpo
     let (signing, public) = key(seed);
     let signature = signing.sign(checkpoint.text().as_bytes()).to_bytes();
     checkpoint.finish(public, signature).unwrap()
-}
-
-pub(crate) fn to_wire(path: &[Digest]) -> Vec<Bytes> {
-    path.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
 }

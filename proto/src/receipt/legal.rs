@@ -85,7 +85,7 @@ fn refused_by_recipient(statement: &Statement) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::cloned_ref_to_slice_refs)]
     use super::*;
     use crate::{
         envelope::Header,

@@ -305,12 +305,13 @@ mod tests {
         assert_eq!(known.to_string(), GO_KEY);
         let note: Note = GO_NOTE.parse().unwrap();
         assert_eq!(note.to_string(), GO_NOTE);
-        assert_eq!(note.verify(&[known.clone()]), Ok(()));
+        let known = [known];
+        assert_eq!(note.verify(&known), Ok(()));
         for position in 0..GO_NOTE.len() {
             let mut bytes = GO_NOTE.as_bytes().to_vec();
             bytes[position] ^= 1;
             let Ok(text) = String::from_utf8(bytes) else { continue };
-            let taken = text.parse::<Note>().is_ok_and(|n| n.verify(&[known.clone()]).is_ok());
+            let taken = text.parse::<Note>().is_ok_and(|n| n.verify(&known).is_ok());
             assert!(!taken, "byte {position} may be changed");
         }
         for position in 0..GO_KEY.len() {

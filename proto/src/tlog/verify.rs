@@ -3,6 +3,8 @@
 //! Pure arithmetic over digests. Invariant: a proof that is shorter or longer than the one legal length is
 //! refused, so no two different proofs of one fact verify.
 
+use bytes::Bytes;
+
 use crate::{
     ids::Digest,
     reason::Reason,
@@ -18,6 +20,9 @@ pub enum ProofError {
     /// Too short or too long for this index and size.
     #[error("the proof has the wrong number of hashes")]
     Length,
+    /// A hash is not 32 bytes.
+    #[error("a hash of the proof is not 32 bytes")]
+    Hash,
     /// The hashes do not lead to the root.
     #[error("the proof leads to another root")]
     Root,
@@ -26,7 +31,10 @@ pub enum ProofError {
 impl ProofError {
     /// The label of a refused inclusion proof; consistency has a label of its own.
     pub fn reason(self) -> Reason {
-        Reason::BadInclusion
+        match self {
+            Self::Hash => Reason::Malformed,
+            Self::Range | Self::Length | Self::Root => Reason::BadInclusion,
+        }
     }
 }
 
@@ -94,6 +102,19 @@ pub fn verify_consistency(
     }
     walk.end()?;
     if older == *root1 && newer == *root2 { Ok(()) } else { Err(ProofError::Root) }
+}
+
+/// The hashes of a path or proof as they travel; more than `max` of them are refused.
+pub fn path_from_wire(path: &[Bytes], max: usize) -> Result<Vec<Digest>, ProofError> {
+    if path.len() > max {
+        return Err(ProofError::Length);
+    }
+    path.iter().map(|hash| Digest::from_bytes(hash).map_err(|_| ProofError::Hash)).collect()
+}
+
+/// The hashes of a path or proof as they travel.
+pub fn path_to_wire(path: &[Digest]) -> Vec<Bytes> {
+    path.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
 }
 
 /// Climbs from a node to the root; `last` is the last node of the same level.

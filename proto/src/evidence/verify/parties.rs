@@ -52,7 +52,7 @@ impl<'a> Parties<'a> {
                 known.push(card);
             }
         }
-        // The newest word first.
+        // The newest word first; of equal numbers the verifier's own card, which came first.
         for cards in all.values_mut() {
             cards.sort_by_key(|card| std::cmp::Reverse(card.number()));
         }
@@ -82,7 +82,7 @@ impl<'a> Parties<'a> {
     pub(super) fn signing_key(&self, unit: &UnitId, id: KeyId) -> Option<WorkingKey> {
         let mut found = self.of(unit).filter_map(|card| card.key(v1::KeyKind::Signing, id));
         let newest = *found.next()?;
-        Some(found.fold(newest, |newest, older| worse(newest, older)))
+        Some(found.fold(newest, worse))
     }
 
     /// What the unit's cards say of one of its logs, the newest word first.

@@ -1,1 +1,0 @@
-//! Scenarios over real QUIC on the loopback.

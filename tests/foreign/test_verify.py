@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Checks verify.py itself: it takes the vectors, and refuses them with any one byte changed.
+
+usage: test_verify.py FOLDER  (with one .leaf, .tlog-proof and .vkey file)
+"""
+import glob, sys
+
+sys.dont_write_bytecode = True
+import verify
+
+
+def taken(leaf, proof, vkey):
+    try:
+        keys = [verify.read_vkey(line) for line in vkey.decode().split("\n") if line]
+        verify.check(leaf, proof.decode(), keys)
+        return True
+    except (ValueError, IndexError):
+        return False
+
+
+def main(folder):
+    kinds = ("leaf", "tlog-proof", "vkey")
+    files = [open(glob.glob(f"{folder}/*.{kind}")[0], "rb").read() for kind in kinds]
+    # Both ways of verifying Ed25519: through the package, if it is there, and by the method of RFC 8032.
+    for way in (verify.ed25519_verify, verify.slow_ed25519_verify):
+        verify.ed25519_verify = way
+        assert taken(*files), f"refused under {way.__name__}"
+        for which, content in enumerate(files):
+            for position in range(len(content)):
+                changed = bytearray(content)
+                changed[position] ^= 1
+                case = files[:which] + [bytes(changed)] + files[which + 1:]
+                assert not taken(*case), f"{kinds[which]}: byte {position} may be changed"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+    print("OK")
