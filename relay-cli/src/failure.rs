@@ -22,18 +22,18 @@ pub struct Failure {
     #[serde(serialize_with = "as_code")]
     pub exit: Exit,
     /// The stable label, where there is one.
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
     /// What happened, one sentence.
     pub what: String,
     /// What is stored or unchanged all the same.
-    pub safe: Option<String>,
+    pub safe: Option<Box<str>>,
     /// What helps, as commands or one sentence each.
     #[serde(rename = "try")]
     pub remedies: Vec<String>,
     /// Faults of the content, all of them.
     pub faults: Vec<Fault>,
     /// When it makes sense to try again.
-    pub retry_after_ms: Option<u64>,
+    pub retry_after_ms: Option<u32>,
 }
 
 /// One fault of a message, a card or a command.
@@ -65,7 +65,7 @@ impl Failure {
 
     /// Adds what is safe all the same.
     pub fn safe(mut self, text: impl Into<String>) -> Self {
-        self.safe = Some(text.into());
+        self.safe = Some(text.into().into_boxed_str());
         self
     }
 
@@ -85,7 +85,7 @@ impl Failure {
     pub fn of_status(status: &Status) -> Self {
         let details = status.get_error_details();
         let reason = details.error_info().filter(|info| info.domain == DOMAIN);
-        let reason = reason.map(|info| info.reason.clone());
+        let reason = reason.map(|info| info.reason.clone().into_boxed_str());
         let exit = match timed_out(status) {
             true => Exit::Unreachable,
             false => Exit::of_status(status.code(), reason.as_deref()),
@@ -101,7 +101,7 @@ impl Failure {
             failure.faults = request.field_violations.iter().map(fault).collect();
         }
         let wait = details.retry_info().and_then(|info| info.retry_delay);
-        failure.retry_after_ms = wait.map(|delay| delay.as_millis().try_into().unwrap_or(u64::MAX));
+        failure.retry_after_ms = wait.map(|delay| delay.as_millis().try_into().unwrap_or(u32::MAX));
         failure.remedies.extend(remedy(exit, reason.as_deref()));
         if timed_out(status) {
             failure.what = "The node did not answer in time.".to_owned();
@@ -124,7 +124,7 @@ impl Failure {
             page.hanging(&format!("  safe: {safe}"), 6);
         }
         if let Some(wait) = self.retry_after_ms {
-            let wait = time::span(Duration::from_millis(wait.max(1000)));
+            let wait = time::span(Duration::from_millis(wait.max(1000).into()));
             page.hanging(&format!("  wait: {wait}, then try again"), 6);
         }
         for remedy in &self.remedies {

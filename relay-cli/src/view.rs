@@ -13,7 +13,7 @@ use relay_proto::timestamp::Timestamp;
 
 pub use self::{
     event::EventView,
-    message::{DeliveryView, MessageView},
+    message::{AckView, DeliveryView, MessageView},
     peer::PeerView,
     receipt::ReceiptView,
 };

@@ -120,7 +120,7 @@ async fn wait(
 ) -> Result<(), Failure> {
     let limit = context.global().timeout.unwrap_or(WAIT_TIME);
     let deadline = tokio::time::Instant::now() + limit;
-    context.printer().say(&format!("{}", promise(report)));
+    context.printer().say(&promise(report));
     loop {
         let found = look(node, &report.message.message_id).await;
         match found {

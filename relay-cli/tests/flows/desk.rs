@@ -90,7 +90,7 @@ async fn without_a_node_the_code_says_why() {
     // Root passes every permission check, so this part only speaks where tests run as a user.
     let _alive =
         std::fs::remove_file(&socket).map(|()| std::os::unix::net::UnixListener::bind(&socket));
-    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::os::unix::net::UnixStream::connect(&socket).is_err() {
         let ended = end(at(&socket)).await;
         assert_eq!(ended.code, Some(11), "{ended:?}");
