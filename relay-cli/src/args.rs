@@ -1,6 +1,8 @@
-//! What can be typed: verbs, flags, their help. Administration is noun then verb, the desk's verbs stand alone.
+//! What can be typed: verbs, flags, their help. Administration is noun then verb, the desk's
+//! verbs stand alone.
 //!
-//! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a type exists.
+//! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a
+//! type exists.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -121,7 +121,8 @@ impl Node {
 }
 
 async fn over_socket(path: &Path, timeout: Duration) -> Result<Channel, Failure> {
-    // The first dial is our own, for its error says what to do; later ones are tonic's, for reconnecting.
+    // The first dial is our own, for its error says what to do; later ones are tonic's, for
+    // reconnecting.
     let first = tokio::time::timeout(timeout, UnixStream::connect(path)).await;
     first.unwrap_or(Err(io::ErrorKind::TimedOut.into())).map_err(|e| no_socket(path, &e))?;
     let path = path.to_owned();

@@ -47,8 +47,8 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
     }
 }
 
-/// Makes a call that changes something. When its answer is lost on the way it is repeated, with the same request
-/// id, so that it happens once; the user is told.
+/// Makes a call that changes something. When its answer is lost on the way it is repeated, with
+/// the same request id, so that it happens once; the user is told.
 async fn once_for_sure<T, F>(
     context: &Context,
     node: &Node,

@@ -1,7 +1,7 @@
 //! What went wrong, for people and scripts: what happened, what is safe, what to type.
 //!
-//! Enter through [`Failure`]; [`Failure::of_status`] is the only place that reads the details of a gRPC error.
-//! Message texts of the node are shown, never interpreted.
+//! Enter through [`Failure`]; [`Failure::of_status`] is the only place that reads the details of
+//! a gRPC error. Message texts of the node are shown, never interpreted.
 
 use std::time::Duration;
 
@@ -138,11 +138,12 @@ impl Failure {
     }
 }
 
-/// Whether the answer was lost on the way, so that nobody knows whether the node did it: only then is the same
-/// request repeated without being asked.
+/// Whether the answer was lost on the way, so that nobody knows whether the node did it: only
+/// then is the same request repeated without being asked.
 pub fn answer_lost(status: &Status) -> bool {
     let stated = status.get_error_details().error_info().is_some_and(|i| i.domain == DOMAIN);
-    // A node of ours states a reason with every error, so these without one are of the library or a proxy.
+    // A node of ours states a reason with every error, so these without one are of the library or
+    // a proxy.
     let lost = [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal];
     !stated && !timed_out(status) && lost.contains(&status.code())
 }
@@ -174,7 +175,7 @@ fn remedy(exit: Exit, reason: Option<&str>) -> Option<String> {
         (_, Some("PEER_SUSPENDED")) => "relay-cli peer show UNIT    (who suspended it, and why)",
         (_, Some("UNKNOWN_RECIPIENT")) => "relay-cli peer list    (who can be written to)",
         (_, Some("FINGERPRINT_MISMATCH")) => {
-            "read once more; if it differs again, do not trust this card: somebody may stand between"
+            "read once more; if it differs again, do not trust this card: it may be forged"
         }
         (_, Some("STORE_STOPPED" | "STORAGE_FULL" | "INTERNAL" | "CLOCK_UNTRUSTED")) => {
             "relay-cli status    (what the node says of itself)"

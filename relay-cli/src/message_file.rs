@@ -1,4 +1,5 @@
-//! Message files: JSON as people write it. The door to relay-proto's reader, with its faults as ours.
+//! Message files: JSON as people write it. The door to relay-proto's reader, with its faults as
+//! ours.
 
 use relay_proto::{timestamp::Timestamp, v1};
 use serde_json::Value;
@@ -45,6 +46,6 @@ pub fn parse(text: &str, _now: Timestamp) -> Result<v1::Draft, Vec<Fault>> {
 }
 
 /// The content of a message as the file that would make it.
-pub fn content(_payload: &v1::Payload) -> Value {
+pub fn content(_message: &v1::Message) -> Value {
     Value::Null
 }

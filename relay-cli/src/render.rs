@@ -1,7 +1,8 @@
 //! How results look to people: pages of at most 80 columns, tables, times.
 //!
-//! Enter through [`Page`]. Invariant: what leaves a page holds no control or direction character, whoever wrote
-//! the string: every line passes through [`clean`] here, and nowhere else is text for people assembled.
+//! Enter through [`Page`]. Invariant: what leaves a page holds no control or direction character,
+//! whoever wrote the string: every line passes through [`clean`] here, and nowhere else is text
+//! for people assembled.
 
 pub mod table;
 pub mod time;
@@ -112,7 +113,8 @@ impl Page {
         }
     }
 
-    /// The same without `in` and `ago`, for columns that say which; `late` is added behind what is past.
+    /// The same without `in` and `ago`, for columns that say which; `late` is added behind what
+    /// is past.
     pub fn span(&self, at: Option<Timestamp>, late: &str) -> String {
         match at {
             Some(at) if self.look.utc => at.to_string(),
@@ -136,8 +138,9 @@ impl Page {
     }
 }
 
-/// Makes outside text harmless on a terminal: what moves the cursor, ends a line or turns the reading direction is
-/// shown as `\u{..}`. Clean text stays as it is, so cleaning twice changes nothing.
+/// Makes outside text harmless on a terminal: what moves the cursor, ends a line or turns the
+/// reading direction is shown as `\u{..}`. Clean text stays as it is, so cleaning twice changes
+/// nothing.
 pub fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -160,7 +163,8 @@ pub fn is_unsafe(c: char) -> bool {
             | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Breaks at blanks so that no line is wider than [`WIDTH`]; a longer word is left whole (ids, paths, commands).
+/// Breaks at blanks so that no line is wider than [`WIDTH`]; a longer word is left whole (ids,
+/// paths, commands).
 fn wrap(text: &str, hang: usize) -> Vec<String> {
     let lead = text.chars().take_while(|c| *c == ' ').count();
     if text.chars().count() <= WIDTH {

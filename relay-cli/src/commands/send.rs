@@ -1,6 +1,8 @@
-//! `send alert|preservation`: reads a message file, stores it at the node, says exactly what is promised so far.
+//! `send alert|preservation`: reads a message file, stores it at the node, says exactly what is
+//! promised so far.
 //!
-//! The request id is printed before anything is sent, so that repeating is safe whatever happens next.
+//! The request id is printed before anything is sent, so that repeating is safe whatever happens
+//! next.
 
 use std::time::Duration;
 
@@ -150,7 +152,8 @@ fn lost(delivery: &DeliveryView) -> bool {
     delivery.is_lost()
 }
 
-/// Whether every recipient has got so far. An officer who took it himself stands above a case system that did.
+/// Whether every recipient has got so far. An officer who took it himself stands above a case
+/// system that did.
 fn reached(report: &SendReport, goal: WaitFor) -> bool {
     use v1::Event as E;
     let events: &[E] = match goal {

@@ -1,4 +1,5 @@
-//! `watch`: what happens, one record per line, from a cursor. Goes on by itself when the connection is lost.
+//! `watch`: what happens, one record per line, from a cursor. Goes on by itself when the
+//! connection is lost.
 
 use std::time::Duration;
 

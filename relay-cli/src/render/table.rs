@@ -1,4 +1,5 @@
-//! A small table: columns as wide as their widest cell, two blanks apart; what is too wide goes on below.
+//! A small table: columns as wide as their widest cell, two blanks apart; what is too wide goes
+//! on below.
 //!
 //! Cells are cleaned when they are put in, so widths are measured on what is printed.
 

@@ -47,7 +47,8 @@ pub fn absolute_and_relative(at: Option<Timestamp>, now: Timestamp, utc: bool) -
     }
 }
 
-/// The time of day when it is of today, else with the date, to the second or minute: `03:20:11Z`, `2026-11-23 03:20Z`.
+/// The time of day when it is of today, else with the date, to the second or minute: `03:20:11Z`,
+/// `2026-11-23 03:20Z`.
 pub fn short(at: Timestamp, now: Timestamp) -> String {
     let (text, today) = (at.to_string(), now.to_string());
     let (Some((date, clock)), Some((day, _))) = (text.split_once('T'), today.split_once('T'))

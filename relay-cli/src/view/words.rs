@@ -1,6 +1,7 @@
 //! Enum values as words: the same in tables, JSON and documents.
 //!
-//! The words are the names of the `.proto` without their prefix, so that there is no second list to keep.
+//! The words are the names of the `.proto` without their prefix, so that there is no second list
+//! to keep.
 
 use relay_proto::v1;
 

@@ -68,7 +68,8 @@ async fn status_tells_whether_all_is_well() {
     assert_eq!((ended.code, ended.out.lines().count()), (Some(1), 1), "{ended:?}");
 }
 
-/// No node, a node without permission, a wrong address: each its own code and remedy, and nothing on stdout.
+/// No node, a node without permission, a wrong address: each its own code and remedy, and nothing
+/// on stdout.
 #[tokio::test]
 async fn without_a_node_the_code_says_why() {
     let dir = tempfile::tempdir().unwrap();

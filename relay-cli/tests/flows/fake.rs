@@ -1,4 +1,5 @@
-//! A node that answers what a test tells it to: the real services over a Unix socket, without a store.
+//! A node that answers what a test tells it to: the real services over a Unix socket, without a
+//! store.
 //!
 //! Enter through [`Fake::start`]. It records requests; what is not scripted is `UNIMPLEMENTED`.
 

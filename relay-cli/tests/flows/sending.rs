@@ -144,7 +144,8 @@ async fn an_alert_is_not_sent_as_a_request() {
     assert_eq!(fake.run("send alert --file missing.json").await.code, Some(12));
 }
 
-/// The node dies with the request in hand and comes back: asked again with the same id, and the user is told.
+/// The node dies with the request in hand and comes back: asked again with the same id, and the
+/// user is told.
 #[test]
 fn a_lost_answer_is_asked_for_again() {
     let (first, second) =
