@@ -33,7 +33,7 @@ pub struct Global {
     /// One JSON document on stdout, with a schema number
     #[arg(long, global = true)]
     pub json: bool,
-    /// One JSON document per line (watch)
+    /// The same on one line; watch prints one line per record
     #[arg(long, global = true)]
     pub jsonl: bool,
     /// Tables as tab-separated lines, nothing shortened or emphasised

@@ -53,7 +53,7 @@ impl Context {
         };
         let json = global.json || global.jsonl;
         let bold = !json && report::emphasis_wanted(global.no_color, global.plain);
-        let printer = Printer { json, look, bold };
+        let printer = Printer { json, jsonl: global.jsonl, look, bold };
         Self { global, printer, stage: Mutex::new(Stage::Nothing) }
     }
 

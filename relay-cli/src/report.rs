@@ -36,6 +36,8 @@ pub trait Report: Serialize {
 pub struct Printer {
     /// JSON instead of pages.
     pub json: bool,
+    /// Each document on one line.
+    pub jsonl: bool,
     /// The page's looks.
     pub look: Look,
     /// The first line stands out.
@@ -46,6 +48,7 @@ impl Printer {
     /// Prints a result; the code says how the process ends.
     pub fn report<R: Report>(&self, report: &R) -> Result<Exit, Failure> {
         let text = match self.json {
+            true if self.jsonl => format!("{}\n", line_document(report)),
             true => format!("{}\n", document(report)),
             false => {
                 let mut page = Page::new(self.look);

@@ -10,7 +10,7 @@ mod samples;
 use std::{fs, path::PathBuf};
 
 use relay_proto::{
-    evidence::{self, TrustAnchors},
+    evidence::{self, Outcome, TrustAnchors},
     v1,
 };
 use serde_json::json;
@@ -271,6 +271,25 @@ fn evidence_pages() {
     let verdict = evidence::verify(&v1::EvidenceBundle::default(), &TrustAnchors::default());
     let report = VerifyReport::of(&verdict);
     assert!(golden("evidence-verify-empty", &report).starts_with("INVALID"));
+    assert_eq!(report.exit(), Exit::Invalid);
+}
+
+/// The three judgements: what carried a VALID one, what to compare before a CONSISTENT one counts, and
+/// what broke an INVALID one. Only the first ends with 0.
+#[test]
+fn judgements() {
+    let valid = samples::verdict(Outcome::Valid);
+    let report = VerifyReport::of(&valid);
+    assert!(golden("evidence-verify-valid", &report).starts_with("VALID  message 4D2P-F2DB"));
+    assert_eq!(report.exit(), Exit::Done);
+    let report = VerifyReport::of(&samples::verdict(Outcome::Consistent));
+    assert!(golden("evidence-verify-consistent", &report).starts_with("CONSISTENT  "));
+    assert_eq!(report.exit(), Exit::Attention);
+    let report = VerifyReport::of(&samples::verdict(Outcome::UnprovenTime));
+    assert_eq!(report.exit(), Exit::Attention);
+    let report = VerifyReport::of(&samples::verdict(Outcome::Invalid));
+    let text = golden("evidence-verify-invalid", &report);
+    assert!(text.starts_with("INVALID  message 4D2P-F2DB: BAD_INCLUSION in receipt 1\n"));
     assert_eq!(report.exit(), Exit::Invalid);
 }
 

@@ -107,10 +107,15 @@ impl StatusReport {
         if self.inbox_unacknowledged > 0 {
             concerns.push(format!("{} to acknowledge", self.inbox_unacknowledged));
         }
-        for word in ["down", "unverified", "suspended"] {
+        for (word, text) in [
+            ("down", "down"),
+            ("never", "never reached"),
+            ("unverified", "unverified"),
+            ("suspended", "suspended"),
+        ] {
             match peers(word) {
                 0 => {}
-                n => concerns.push(format!("{} {word}", count(n, "peer"))),
+                n => concerns.push(format!("{} {text}", count(n, "peer"))),
             }
         }
         let alarms =
@@ -131,7 +136,7 @@ impl StatusReport {
     }
 
     fn store_is_well(&self) -> bool {
-        ["ok", "OK", "open", "serving"].contains(&self.store.as_str())
+        ["ok", "open", "serving"].iter().any(|well| self.store.eq_ignore_ascii_case(well))
     }
 
     fn keys_end_soon(&self) -> bool {

@@ -232,7 +232,7 @@ impl Report for VerifyReport {
         }
         for unit in &self.not_anchored {
             let key = unit.identity_key.as_deref().unwrap_or("no card in the file");
-            page.line(format!("  {}  {key}", unit.unit));
+            page.line(format!("  not trusted: {}  {key}", unit.unit));
         }
         for problem in &self.problems {
             let (place, reason, text) = (&problem.place, problem.reason, &problem.text);

@@ -1,6 +1,14 @@
 //! What a node might answer, with a peer's hostile string wherever a peer may write one.
 
-use relay_proto::{timestamp::Timestamp, v1};
+use relay_proto::{
+    evidence::{Bounds, Effect, NOT_PROVEN, Outcome, Problem, ReceiptLine, Verdict},
+    ids::{Digest, UnitId},
+    keys::PublicKey,
+    reason::Reason,
+    receipt::Event,
+    timestamp::Timestamp,
+    v1,
+};
 
 use crate::{render::Look, view::ReceiptView};
 
@@ -194,5 +202,63 @@ pub fn status() -> v1::NodeStatus {
         }),
         working_keys_expire_time: ahead(60 * 24 * 61),
         ..Default::default()
+    }
+}
+
+/// A judgement with one receipt; what was found goes with the outcome.
+pub fn verdict(outcome: Outcome) -> Verdict {
+    let unit: UnitId = "xb.ncu".parse().unwrap();
+    let problem = |effect, reason, text: &str| Problem {
+        effect,
+        reason,
+        place: "receipt 1".into(),
+        text: text.into(),
+    };
+    let problems = match outcome {
+        Outcome::Invalid => {
+            vec![problem(Effect::Invalid, Reason::BadInclusion, "the path leads elsewhere")]
+        }
+        Outcome::UnprovenTime => {
+            vec![problem(Effect::UnprovenTime, Reason::KeyRevoked, "the log key was revoked")]
+        }
+        _ => Vec::new(),
+    };
+    // RFC 8032, section 7.1, test 1: any well-formed key will do.
+    let key = PublicKey::from_bytes(&[
+        0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07,
+        0x3a, 0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07,
+        0x51, 0x1a,
+    ]);
+    let anchored = outcome == Outcome::Valid;
+    Verdict {
+        outcome,
+        anchored_by: anchored.then(|| "card of xb.ncu".to_owned()).into_iter().collect(),
+        unanchored: (!anchored)
+            .then(|| (unit.clone(), key.ok().map(|k| k.id())))
+            .into_iter()
+            .collect(),
+        message_id: "0193c8a0-1c00-7abc-8def-0123456789ab".parse().ok(),
+        header_digest: Some(Digest::from_array([0x9c; 32])),
+        from: "xa.cyber-poc".parse().ok(),
+        to: vec![unit.clone()],
+        payload_matches: anchored,
+        ladder: vec![ReceiptLine {
+            number: 1,
+            event: Event::ConsignmentAcceptance,
+            issuer: unit.clone(),
+            recipient: Some(unit.clone()),
+            event_time: now(),
+            clock: clock(),
+            reason: None,
+            actor: Some(format!("K. Novak {HOSTILE}")),
+            flags: vec![v1::StatementFlag::ClockUnverified],
+            index: 88_213,
+            log: Some(unit.log_origin(1)),
+            size: Some(88_214),
+            bounds: Bounds::default(),
+            verified: outcome != Outcome::Invalid,
+        }],
+        problems,
+        not_proven: NOT_PROVEN,
     }
 }
