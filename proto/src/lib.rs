@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod ids;
 pub mod keys;
 pub mod limits;
+pub mod payload;
 pub mod reason;
 pub mod scan;
 pub mod signed;
