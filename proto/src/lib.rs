@@ -7,6 +7,7 @@
 
 pub mod card;
 pub mod envelope;
+pub mod file;
 pub mod ids;
 pub mod keys;
 pub mod limits;
@@ -15,6 +16,7 @@ pub mod reason;
 pub mod scan;
 pub mod signed;
 pub mod timestamp;
+pub mod untrusted;
 
 /// Messages generated from `relay/v1/*.proto`; with feature `grpc` also the stubs of the local API.
 #[allow(clippy::all, clippy::pedantic, missing_docs)]

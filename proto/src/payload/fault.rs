@@ -172,10 +172,15 @@ impl Collector {
 
     /// A fault with a label of its own.
     pub fn labelled(&mut self, at: At<'_>, reason: Reason, text: impl Into<String>) {
-        // One more than is reported would only cost memory: the reader mends the first hundred first.
+        let (path, article) = (at.to_string(), at.article);
+        self.push(Fault { path, reason, text: text.into(), article });
+    }
+
+    /// A fault that was found elsewhere.
+    pub fn push(&mut self, fault: Fault) {
+        // More than is reported would only cost memory: the reader mends the first hundred first.
         if self.faults.len() < FAULTS_MAX {
-            let (path, article) = (at.to_string(), at.article);
-            self.faults.push(Fault { path, reason, text: text.into(), article });
+            self.faults.push(fault);
         }
     }
 

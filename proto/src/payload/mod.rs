@@ -27,10 +27,11 @@ pub use alert::{
     Subject, Victims,
 };
 pub use clear::{bucket, check_inner, clear_bytes, open_clear};
+pub(crate) use common::unit_text;
 pub use common::{Attachment, Authority, Handling, LegalBasis};
 pub use complete::{Completion, NewIds, ProfileDefaults, UnitFacts, complete, lifetime};
+pub(crate) use fault::Collector as FaultCollector;
 use fault::{At, Collector};
-pub(crate) use fault::{At as FaultPath, Collector as FaultCollector};
 pub use fault::{FAULTS_MAX, Fault, Faults};
 pub use preservation::{
     Confidentiality, Contact, Custodian, JudicialAuthorisation, Necessity, Offence,
