@@ -43,10 +43,8 @@ pub struct Fault {
     pub path: String,
     /// The article or rule that asks for it.
     pub article: Option<String>,
-    /// What is wrong.
+    /// What is wrong and what to write instead.
     pub what: String,
-    /// What to write instead.
-    pub mend: Option<String>,
 }
 
 impl Failure {
@@ -96,7 +94,6 @@ impl Failure {
                 path: violation.field.clone(),
                 article: None,
                 what: violation.description.clone(),
-                mend: None,
             };
             failure.faults = request.field_violations.iter().map(fault).collect();
         }
@@ -116,9 +113,6 @@ impl Failure {
         for fault in &self.faults {
             let article = fault.article.as_ref().map(|a| format!(" [{a}]")).unwrap_or_default();
             page.hanging(&format!("  {}{article}: {}", fault.path, fault.what), 4);
-            if let Some(mend) = &fault.mend {
-                page.hanging(&format!("    mend: {mend}"), 6);
-            }
         }
         if let Some(safe) = &self.safe {
             page.hanging(&format!("  safe: {safe}"), 6);

@@ -7,7 +7,7 @@
 pub mod table;
 pub mod time;
 
-use relay_proto::timestamp::Timestamp;
+use relay_proto::{timestamp::Timestamp, untrusted::Untrusted};
 pub use table::Table;
 
 /// The text of one result: first line the verdict, then what needs you, then facts.
@@ -138,29 +138,17 @@ impl Page {
     }
 }
 
-/// Makes outside text harmless on a terminal: what moves the cursor, ends a line or turns the
-/// reading direction is shown as `\u{..}`. Clean text stays as it is, so cleaning twice changes
-/// nothing.
+/// Makes outside text harmless on a terminal: what moves the cursor, ends a line, hides or turns
+/// the reading direction is shown as `\u{..}`. Clean text stays, so cleaning twice changes nothing.
 pub fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unsafe(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    Untrusted(text).to_string()
 }
 
-/// Control, format, direction, line-separating and invisible characters.
+/// Whether [`clean`] would not let this character stand.
 pub fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    // Only ASCII is worth a shorter way: most of all text is.
+    let mut bytes = [0; 4];
+    !(' '..='~').contains(&c) && !clean(c.encode_utf8(&mut bytes)).starts_with(c)
 }
 
 /// Breaks at blanks so that no line is wider than [`WIDTH`]; a longer word is left whole (ids,

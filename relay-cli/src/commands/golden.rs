@@ -293,17 +293,19 @@ fn judgements() {
     assert_eq!(report.exit(), Exit::Invalid);
 }
 
-/// What happened, what is safe, what to type; every fault with path, article and mend.
+/// What happened, what is safe, what to type; every fault with path, article and what to write.
 #[test]
 fn failures() {
     let fault = |path: &str, article: &str| Fault {
         path: path.into(),
         article: Some(article.into()),
-        what: format!("missing {HOSTILE}"),
-        mend: Some("state the provider, the custodian or the system's location".into()),
+        what: format!("missing {HOSTILE}: name the provider, the custodian or the system"),
     };
     let failure = Failure::new(Exit::Faults, "request.json has 2 faults.")
-        .with_faults(vec![fault("items[0].provider", "29(2)(d)"), fault("facts", "29(2)(b)")])
+        .with_faults(vec![
+            fault("items[0].provider", "Article 29(2)(d)"),
+            fault("facts", "Article 29(2)(b)"),
+        ])
         .safe("nothing was sent")
         .with_remedy("mend request.json, then the same command with --dry-run");
     let mut page = Page::new(look());

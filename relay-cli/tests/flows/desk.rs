@@ -224,12 +224,20 @@ async fn an_unknown_message_is_not_found() {
 /// A peer's control characters reach neither stdout nor JSON.
 #[tokio::test]
 async fn show_prints_nothing_raw() {
-    let fake = Fake::start(Script { message: Some(message()), ..Default::default() }).await;
+    let alert = v1::Alert { summary: "sum\u{202e}mary".into(), ..Default::default() };
+    let body = Some(v1::payload::Body::Alert(alert));
+    let payload = Some(v1::Payload { body, ..Default::default() });
+    let message = v1::Message { payload, ..message() };
+    let fake = Fake::start(Script { message: Some(message), ..Default::default() }).await;
     for line in ["show 4D2P-F2DB", "show 4D2P-F2DB --json", "show 4D2P-F2DB --plain"] {
         let ended = fake.run(line).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.out.contains("a title with"));
-        assert!(!ended.out.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{line}");
+        assert!(ended.out.contains("sum\\u{202e}mary") || ended.out.contains("sum\\u202emary"));
+        assert!(
+            !ended.out.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'),
+            "{line}"
+        );
     }
     assert!(!fake.run("show 4D2P-F2DB --no-content").await.out.contains("a title with"));
 }

@@ -88,7 +88,10 @@ async fn a_dry_run_stores_nothing() {
     let ended = fake.run("send alert --file alert.json --dry-run").await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.starts_with("CHECKED") && !ended.out.contains("STORED"));
-    assert!(fake.script.lock().unwrap().sent[0].validate_only);
+    let sent = fake.script.lock().unwrap().sent.remove(0);
+    assert!(sent.validate_only);
+    let draft = sent.draft.unwrap();
+    assert_eq!((draft.profile.as_str(), draft.to.concat().as_str()), ("budapest-247", "xb.ncu"));
 }
 
 /// Faults that the file has, and faults that only the node can see: 15, all listed, nothing sent.
@@ -104,11 +107,14 @@ async fn faults_are_listed_with_their_paths() {
     assert!(ended.err.contains("draft.expire_time: past"));
     assert!(ended.err.contains("nothing was sent"));
     let mut bad = alert();
-    bad["env"]["to"] = json!([]);
+    bad["env"]["prioritty"] = json!("ROUTINE");
+    bad["alert"]["confidence"] = json!("high");
     write(&fake, &bad);
     let ended = fake.run("send alert --file alert.json --json").await;
     assert_eq!(ended.code, Some(15), "{ended:?}");
-    assert_eq!(ended.json()["faults"][0]["path"], "env.to");
+    let faults = ended.json()["faults"].as_array().unwrap().clone();
+    let paths: Vec<&str> = faults.iter().map(|fault| fault["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["env.prioritty", "alert.confidence"]);
     assert_eq!(ids(&fake).len(), 1, "the node was asked with a bad file");
 }
 
