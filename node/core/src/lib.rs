@@ -7,5 +7,7 @@
 
 pub mod inbox;
 pub mod outbox;
+pub mod policy;
+pub mod profile;
 pub mod retry;
 pub mod route;

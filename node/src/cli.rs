@@ -1,0 +1,201 @@
+//! The command line of `relay-node`: what can be asked of it, and which exit status answers.
+//!
+//! Enter through [`Arguments::parse`] and [`execute`]. Results go to stdout, all else to stderr.
+//! Exit status: 0 done, 1 not done or faults found, 2 wrong usage (nothing was done), 74 the
+//! journal could not be made durable.
+
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use relay_proto::ids::UnitId;
+
+use crate::{
+    check::check,
+    clock::Clock,
+    config::{self, ClockSettings, ClockSource},
+    daemon,
+    init::{InitOptions, People, init},
+    telemetry,
+};
+
+/// The relay daemon: signs, exchanges and receipts alerts and preservation requests.
+#[derive(Debug, Parser)]
+#[command(name = "relay-node", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make the keys, configuration, store and card of a new node
+    Init(Box<InitArguments>),
+    /// Run a node until SIGTERM
+    Run {
+        /// The node's relay.toml
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Look at configurations
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Report every fault with file, line, key and mend; opens nothing for use, needs no network
+    Check {
+        /// A relay.toml
+        file: PathBuf,
+        /// Look at the file and its profiles only, not at the keys, directories and sockets they
+        /// name
+        #[arg(long)]
+        file_only: bool,
+        /// Print faults only
+        #[arg(long, short)]
+        quiet: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct InitArguments {
+    /// The unit: territory, dot, name, as in xa.cyber-poc
+    #[arg(long)]
+    unit: UnitId,
+    /// The directory to make
+    #[arg(long)]
+    dir: PathBuf,
+    /// Which of the unit's nodes this is
+    #[arg(long, default_value = "a")]
+    node: String,
+    /// UDP address and port for other nodes
+    #[arg(long, default_value = "[::]:7443")]
+    listen: SocketAddr,
+    /// What other nodes may dial; may be repeated; without it this node only dials
+    #[arg(long, value_name = "HOST:PORT", value_parser = config::host_and_port)]
+    advertise: Vec<String>,
+    /// Where the time comes from: the machine's time service, or the operator's word
+    #[arg(long, value_enum, default_value_t = ClockArgument::Kernel)]
+    clock: ClockArgument,
+    /// The unit's name, for the card
+    #[arg(long)]
+    name: Option<String>,
+    /// The telephone that is answered at any hour, for the card
+    #[arg(long, value_name = "TEL")]
+    phone: Option<String>,
+    /// The unit's shared mailbox, for the card
+    #[arg(long)]
+    email: Option<String>,
+    /// Language of the unit (BCP 47), for the card
+    #[arg(long, default_value = "en")]
+    language: String,
+    /// Office hours, for the card
+    #[arg(long)]
+    hours: Option<String>,
+    /// Time zone (IANA), for the card; UTC when not given
+    #[arg(long)]
+    time_zone: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ClockArgument {
+    Kernel,
+    Assumed,
+}
+
+/// Does what the arguments ask; gives the exit status.
+pub fn execute(arguments: Arguments) -> u8 {
+    match arguments.verb {
+        Verb::Init(arguments) => make(*arguments),
+        Verb::Run { config } => run(&config),
+        Verb::Config(ConfigVerb::Check { file, file_only, quiet }) => {
+            let report = if file_only { config::inspect(&file).report() } else { check(&file) };
+            if !quiet || !report.faults.is_empty() {
+                print(&report);
+            }
+            u8::from(!report.is_ok())
+        }
+    }
+}
+
+fn make(arguments: InitArguments) -> u8 {
+    let clock = match arguments.clock {
+        ClockArgument::Kernel => ClockSource::Kernel,
+        ClockArgument::Assumed => ClockSource::Assumed,
+    };
+    let options = InitOptions {
+        unit: arguments.unit,
+        node: arguments.node,
+        dir: arguments.dir,
+        listen: arguments.listen,
+        advertise: arguments.advertise,
+        clock,
+        people: People {
+            name: arguments.name,
+            phone: arguments.phone,
+            email: arguments.email,
+            language: arguments.language,
+            hours: arguments.hours,
+            time_zone: arguments.time_zone,
+        },
+    };
+    let now = Clock::new(&ClockSettings { source: clock, ..ClockSettings::default() }).now();
+    match init(&options, now, &daemon::create_store) {
+        Ok(made) => {
+            print(&made);
+            0
+        }
+        Err(error) => {
+            complain(&error);
+            1
+        }
+    }
+}
+
+fn run(config: &std::path::Path) -> u8 {
+    let settings = match config::load(config) {
+        Ok(settings) => settings,
+        Err(report) => {
+            // A closed stderr must not turn a refusal into something else.
+            let _ = writeln!(io::stderr(), "{report}");
+            return 1;
+        }
+    };
+    if let Err(error) = telemetry::start_logs(&settings.log) {
+        complain(&error);
+        return 1;
+    }
+    match daemon::run(settings) {
+        Ok(()) => 0,
+        Err(error) => {
+            complain(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// A reader of stdout who went away has seen enough.
+fn print(result: &dyn fmt::Display) {
+    let _ = writeln!(io::stdout(), "{result}");
+}
+
+/// An error with its causes on one line.
+fn complain(error: &dyn Error) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    for _ in 0..CAUSES_MAX {
+        let Some(error) = cause else { break };
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    let _ = writeln!(io::stderr(), "relay-node: {}", config::escaped(&text));
+}
+
+/// Longest chain of causes that is told.
+const CAUSES_MAX: usize = 8;

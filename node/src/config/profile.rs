@@ -1,0 +1,184 @@
+//! From a profile's file to a checked [`Profile`].
+//!
+//! Enter through [`read`]. The rules themselves are applied by `relay-core`; here they are only
+//! read.
+
+use std::time::Duration;
+
+use relay_core::profile::{KindRules, Lifetimes, Profile, Topology};
+use relay_proto::{limits, v1};
+
+use super::document::Section;
+
+/// Reads a profile; faults are in the document.
+pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
+    let id = root.mandatory("id", "\"budapest-247\"", |text| {
+        let slug = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let fits = slug && (1..=ID_BYTES_MAX).contains(&text.len());
+        if fits {
+            Ok(text.to_owned())
+        } else {
+            Err("is not lower-case letters, digits, hyphens".into())
+        }
+    });
+    let topology = root.choice("topology", Topology::Mesh, &[("mesh", Topology::Mesh)]);
+    let lifetimes = lifetimes(root.section("lifetimes"));
+    let handling_default = handling(root.section("handling_default"));
+    let min = root.number("min_preservation_days", MIN_DAYS, 1..=DAYS_MAX);
+    let requested = root.number("requested_preservation_days", REQUESTED_DAYS, 1..=DAYS_MAX);
+    if requested < min {
+        let problem = format!("is below `min_preservation_days` ({min}): every request would fail");
+        root.refuse("requested_preservation_days", problem, format!("choose {min} or more"));
+    }
+    let languages = root
+        .list("languages", LANGUAGES_MAX, "\"en\"", language)
+        .unwrap_or_else(|| vec!["en".into()]);
+    if languages.is_empty() {
+        root.refuse("languages", "is empty".into(), "name one, as in `[\"en\"]`".into());
+    }
+    let kinds = kinds(&mut root);
+    root.finish();
+    Some(Profile {
+        id: id?,
+        topology,
+        kinds,
+        handling_default,
+        lifetimes,
+        min_preservation_days: min,
+        requested_preservation_days: requested,
+        languages,
+    })
+}
+
+fn kinds(root: &mut Section<'_, '_>) -> Vec<KindRules> {
+    let example = "\"ALERT\", \"PRESERVATION_REQUEST\"";
+    let allowed = root.list("kinds_allowed", KINDS.len(), example, |text| {
+        let found = KINDS.iter().find(|(name, _)| *name == text);
+        found.copied().ok_or_else(|| {
+            let near = super::document::nearest(text, KINDS.iter().map(|(name, _)| *name));
+            let hint = near.map(|name| format!(", did you mean \"{name}\"?"));
+            format!("is not a kind that this version knows{}", hint.unwrap_or_default())
+        })
+    });
+    if !root.has("kinds_allowed") || allowed.as_ref().is_some_and(Vec::is_empty) {
+        let mend = format!("name some, as in `kinds_allowed = [{example}]`");
+        root.refuse("kinds_allowed", "no kind is allowed, so nothing can be sent".into(), mend);
+    }
+    let allowed = allowed.unwrap_or_default();
+    let mut section = root.section("legal_basis_default");
+    // Every known kind may have one here, also a kind that is not allowed at the moment.
+    let mut all: Vec<_> = KINDS
+        .iter()
+        .map(|(name, kind)| {
+            let list = section.list(name, limits::LIST_MAX, "\"ETS185 29\"", legal_basis);
+            (*kind, list.unwrap_or_default())
+        })
+        .collect();
+    section.finish();
+    all.retain(|(kind, _)| allowed.iter().any(|(_, allowed)| allowed == kind));
+    all.into_iter()
+        .map(|(kind, legal_basis_default)| KindRules { kind, legal_basis_default })
+        .collect()
+}
+
+fn lifetimes(mut section: Section<'_, '_>) -> Lifetimes {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let limits = limits::LIFETIME_MIN..=limits::LIFETIME_MAX;
+    let lifetimes = Lifetimes {
+        emergency: section.duration("EMERGENCY", hours(4), limits.clone()),
+        urgent: section.duration("URGENT", hours(24), limits.clone()),
+        routine: section.duration("ROUTINE", hours(120), limits),
+    };
+    section.finish();
+    lifetimes
+}
+
+fn handling(mut section: Section<'_, '_>) -> v1::Handling {
+    let tlp = section.choice("tlp", v1::Tlp::AmberStrict, &TLP);
+    let pap = section.choice("pap", v1::Pap::Amber, &PAP);
+    let class = section.choice("classification", v1::Classification::Bpl, &CLASSIFICATION);
+    let europol = section.list("europol", EUROPOL.len(), "\"H1\"", |text| {
+        let found = EUROPOL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, code)| i32::from(*code)).ok_or_else(|| "is not H0, H1, H2 or H3".to_owned())
+    });
+    section.finish();
+    v1::Handling {
+        tlp: tlp.into(),
+        pap: pap.into(),
+        europol: europol.unwrap_or_default(),
+        classification: class.into(),
+        conditions: Vec::new(),
+        delete_by_ms: 0,
+    }
+}
+
+fn legal_basis(text: &str) -> Result<v1::LegalBasis, String> {
+    match text.split_once(' ') {
+        Some((instrument, article)) if !instrument.is_empty() && !article.trim().is_empty() => {
+            Ok(v1::LegalBasis { instrument: instrument.into(), article: article.into() })
+        }
+        _ => Err("is not an instrument, a space and an article".into()),
+    }
+}
+
+/// The shape of a language tag (BCP 47, RFC 5646).
+pub fn language(text: &str) -> Result<String, String> {
+    let mut parts = text.split('-');
+    let first = parts.next().unwrap_or_default();
+    let primary = (2..=8).contains(&first.len()) && first.bytes().all(|b| b.is_ascii_lowercase());
+    let part = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    if primary && text.len() <= LANGUAGE_BYTES_MAX && parts.all(part) {
+        Ok(text.into())
+    } else {
+        Err("is not a language tag (BCP 47)".into())
+    }
+}
+
+const KINDS: [(&str, v1::Kind); 2] =
+    [("ALERT", v1::Kind::Alert), ("PRESERVATION_REQUEST", v1::Kind::PreservationRequest)];
+
+const TLP: [(&str, v1::Tlp); 5] = [
+    ("CLEAR", v1::Tlp::Clear),
+    ("GREEN", v1::Tlp::Green),
+    ("AMBER", v1::Tlp::Amber),
+    ("AMBER+STRICT", v1::Tlp::AmberStrict),
+    ("RED", v1::Tlp::Red),
+];
+
+const PAP: [(&str, v1::Pap); 4] = [
+    ("CLEAR", v1::Pap::Clear),
+    ("GREEN", v1::Pap::Green),
+    ("AMBER", v1::Pap::Amber),
+    ("RED", v1::Pap::Red),
+];
+
+const CLASSIFICATION: [(&str, v1::Classification); 4] = [
+    ("UNCLASSIFIED", v1::Classification::Unclassified),
+    ("BPL", v1::Classification::Bpl),
+    ("RESTRICTED", v1::Classification::Restricted),
+    ("CONFIDENTIAL", v1::Classification::Confidential),
+];
+
+const EUROPOL: [(&str, v1::EuropolCode); 4] = [
+    ("H0", v1::EuropolCode::H0),
+    ("H1", v1::EuropolCode::H1),
+    ("H2", v1::EuropolCode::H2),
+    ("H3", v1::EuropolCode::H3),
+];
+
+/// Article 29(7): data are preserved for at least sixty days.
+const MIN_DAYS: u32 = 60;
+
+/// Article 16(2) speaks of ninety days.
+const REQUESTED_DAYS: u32 = 90;
+
+/// Ten years: longer than any preservation.
+const DAYS_MAX: u32 = 3650;
+
+const ID_BYTES_MAX: usize = 32;
+const LANGUAGES_MAX: usize = 32;
+
+/// RFC 5646 4.4.1 recommends room for 35 characters.
+const LANGUAGE_BYTES_MAX: usize = 35;

@@ -1,0 +1,317 @@
+//! Checked settings: what the other rooms are built from.
+//!
+//! Made only by [`super::load`]; `Default` of a section is the documented default of each of its
+//! keys. Invariant: every value lies within the limits that `config/relay.toml` states; paths are
+//! absolute or relative to the process, no longer to the file.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use relay_core::profile::Profile;
+use relay_proto::{ids::NodeId, v1};
+
+/// All settings of one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Who this node is.
+    pub node: NodeSettings,
+    /// Where its keys are.
+    pub keys: KeySettings,
+    /// The wire to other nodes.
+    pub link: LinkSettings,
+    /// The local door for case systems and operators.
+    pub api: ApiSettings,
+    /// Where the time comes from.
+    pub clock: ClockSettings,
+    /// The journal and its index.
+    pub store: StoreSettings,
+    /// What waits for peers.
+    pub outbox: OutboxSettings,
+    /// What waits for our own case systems.
+    pub inbox: InboxSettings,
+    /// When a failed transfer is tried again.
+    pub retry: RetrySettings,
+    /// The networks that this node takes part in, at least one.
+    pub profiles: Vec<Arc<Profile>>,
+    /// Logs.
+    pub log: LogSettings,
+    /// Stopping.
+    pub stop: StopSettings,
+}
+
+impl Settings {
+    /// The profile of this name.
+    pub fn profile(&self, id: &str) -> Option<&Arc<Profile>> {
+        self.profiles.iter().find(|profile| profile.id == id)
+    }
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeSettings {
+    /// `unit` and `name` together.
+    pub id: NodeId,
+    /// The store.
+    pub dir: PathBuf,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeySettings {
+    /// The working keys, the instance id and the QUIC reset key.
+    pub dir: PathBuf,
+}
+
+/// `[link]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinkSettings {
+    /// UDP address to listen on; port 0: any free one.
+    pub listen: SocketAddr,
+    /// What peers may dial, `host:port`; empty: this node only dials.
+    pub advertise: Vec<String>,
+    /// Whether sessions without post-quantum key exchange are taken.
+    pub key_exchange: KeyExchange,
+    /// A session is over when nothing was heard for so long.
+    pub idle_timeout: Duration,
+    /// Silence after which a sign of life is sent.
+    pub keep_alive: Duration,
+    /// One address must answer and finish TLS by then.
+    pub handshake_timeout: Duration,
+    /// From the end of TLS to a session that both sides have taken.
+    pub hello_timeout: Duration,
+    /// A half-received frame that makes no progress for so long resets its stream.
+    pub progress_timeout: Duration,
+    /// Whether every packet is padded to full size, so that sizes tell nothing.
+    pub pad_packets: bool,
+}
+
+/// `link.key_exchange`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyExchange {
+    /// X25519MLKEM768 where the peer has it, X25519 otherwise.
+    Prefer,
+    /// X25519MLKEM768 or no session.
+    Require,
+}
+
+/// `[api]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiSettings {
+    /// The Unix socket; callers are known by their peer credentials.
+    pub socket: PathBuf,
+    /// Its mode.
+    pub socket_mode: u32,
+    /// A TCP listener for callers with client certificates.
+    pub tcp: Option<ApiTcpSettings>,
+}
+
+/// `[api.tcp]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiTcpSettings {
+    /// TCP address to listen on.
+    pub listen: SocketAddr,
+    /// The server's certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// The server's private key, PEM.
+    pub key: PathBuf,
+    /// The authority that every client certificate must come from, PEM.
+    pub client_ca: PathBuf,
+}
+
+/// `[clock]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClockSettings {
+    /// Whose word it is that the clock is right.
+    pub source: ClockSource,
+    /// With `assumed`: the bound of the error that the operator vouches for.
+    pub assumed_uncertainty: Duration,
+    /// With `kernel`: files that a time service touches whenever it has set the clock.
+    pub state_files: Vec<PathBuf>,
+    /// With `kernel`: a file not touched for so long says nothing any more.
+    pub state_age_max: Duration,
+    /// With `kernel`: the bound of the error while such a file is fresh.
+    pub state_uncertainty: Duration,
+}
+
+/// `clock.source`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockSource {
+    /// What the machine's time service says.
+    Kernel,
+    /// The operator's word; every receipt says so.
+    Assumed,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreSettings {
+    /// Length of one journal file.
+    pub segment_bytes: u64,
+    /// Memory of the index.
+    pub index_cache_bytes: u64,
+}
+
+/// `[outbox]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboxSettings {
+    /// Most messages that wait for one peer.
+    pub queue_messages_max: u32,
+    /// Most bytes that wait for one peer.
+    pub queue_bytes_max: u64,
+    /// Most messages in flight to one peer without receipt, each lane.
+    pub window_messages: u32,
+    /// Most bytes in flight to one peer without receipt, each lane.
+    pub window_bytes: u64,
+}
+
+/// `[inbox]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct InboxSettings {
+    /// Most messages of one peer that nobody has acknowledged.
+    pub queue_messages_max: u32,
+    /// Most bytes of one peer that nobody has acknowledged.
+    pub queue_bytes_max: u64,
+}
+
+/// `[retry]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetrySettings {
+    /// Wait after the first failure; doubled with each further one.
+    pub first: Duration,
+    /// Longest wait while an EMERGENCY is queued.
+    pub max_emergency: Duration,
+    /// Longest wait while an URGENT is queued.
+    pub max_urgent: Duration,
+    /// Longest wait otherwise.
+    pub max_routine: Duration,
+}
+
+impl RetrySettings {
+    /// The longest wait for a priority.
+    pub fn max(&self, priority: v1::Priority) -> Duration {
+        match priority {
+            v1::Priority::Emergency => self.max_emergency,
+            v1::Priority::Urgent => self.max_urgent,
+            v1::Priority::Routine | v1::Priority::Unspecified => self.max_routine,
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogSettings {
+    /// How a record is written.
+    pub format: LogFormat,
+    /// The least important records that are written.
+    pub level: LogLevel,
+}
+
+/// `log.format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line of text.
+    Text,
+}
+
+/// `log.level`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// An operator must act.
+    Error,
+    /// An operator may have to act.
+    Warn,
+    /// Once per life event.
+    Info,
+    /// Once per message.
+    Debug,
+    /// Everything of this program.
+    Trace,
+}
+
+/// `[stop]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct StopSettings {
+    /// Transfers may finish for so long after a stop was asked for.
+    pub grace: Duration,
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], 7443)),
+            advertise: Vec::new(),
+            key_exchange: KeyExchange::Prefer,
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(10),
+            progress_timeout: Duration::from_secs(30),
+            pad_packets: false,
+        }
+    }
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self { socket: "/run/relay/api.sock".into(), socket_mode: 0o660, tcp: None }
+    }
+}
+
+impl Default for ClockSettings {
+    fn default() -> Self {
+        Self {
+            source: ClockSource::Kernel,
+            assumed_uncertainty: Duration::from_secs(1),
+            state_files: vec!["/run/systemd/timesync/synchronized".into()],
+            state_age_max: Duration::from_secs(3600),
+            state_uncertainty: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, index_cache_bytes: 64 << 20 }
+    }
+}
+
+impl Default for OutboxSettings {
+    fn default() -> Self {
+        Self {
+            queue_messages_max: 10_000,
+            queue_bytes_max: 256 << 20,
+            window_messages: 256,
+            window_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Default for InboxSettings {
+    fn default() -> Self {
+        Self { queue_messages_max: 10_000, queue_bytes_max: 256 << 20 }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            max_emergency: Duration::from_secs(15),
+            max_urgent: Duration::from_secs(30),
+            max_routine: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, level: LogLevel::Info }
+    }
+}
+
+impl Default for StopSettings {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(30) }
+    }
+}

@@ -1,0 +1,137 @@
+//! One state of the directory: peers by unit, keys by id, nodes by transport key.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prost::Message;
+use relay_proto::{
+    card::{Card, WorkingKey},
+    ids::{NodeId, UnitId},
+    keys::KeyId,
+    timestamp::Timestamp,
+    v1,
+};
+
+use crate::store::records::PeerRecord;
+
+/// How far a peer is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// The card was imported, not compared.
+    Unverified,
+    /// Compared by telephone.
+    Verified,
+    /// Stopped by the operator.
+    Suspended,
+}
+
+impl Trust {
+    /// As in the store and on the API.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Unverified => 1,
+            Self::Verified => 2,
+            Self::Suspended => 3,
+        }
+    }
+
+    fn from_number(number: u32) -> Self {
+        match number {
+            2 => Self::Verified,
+            3 => Self::Suspended,
+            _ => Self::Unverified,
+        }
+    }
+}
+
+/// A unit of the directory.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its card.
+    pub card: Arc<Card>,
+    /// Whether it is trusted.
+    pub trust: Trust,
+    /// Who compared the number.
+    pub verified_by: String,
+    /// When.
+    pub verified_at: Option<Timestamp>,
+    /// Why it was suspended.
+    pub note: String,
+}
+
+/// One state of the directory.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    peers: BTreeMap<UnitId, Peer>,
+    signing: BTreeMap<KeyId, (UnitId, WorkingKey)>,
+    transport: BTreeMap<[u8; 44], NodeId>,
+}
+
+impl Snapshot {
+    /// From the store's records. A record that does not verify any more is left out: it was damaged.
+    pub(super) fn build(own: &Card, records: &[PeerRecord]) -> Self {
+        let mut snapshot = Self::default();
+        snapshot.take_signing_keys(own);
+        for record in records {
+            let Some(card) = card_of(record) else {
+                tracing::error!("a card of the directory does not verify; its unit is left out");
+                continue;
+            };
+            let trust = Trust::from_number(record.trust);
+            // Keys of units that are not verified do not exist for anybody else.
+            if trust == Trust::Verified {
+                snapshot.take_signing_keys(&card);
+                for node in card.nodes() {
+                    for key in &node.transport_keys {
+                        snapshot.transport.insert(key.key.spki(), node.id.clone());
+                    }
+                }
+            }
+            let peer = Peer {
+                trust,
+                verified_by: record.verified_by.clone(),
+                verified_at: Timestamp::from_wire(record.verified_at_ms),
+                note: record.note.clone(),
+                card: Arc::new(card),
+            };
+            snapshot.peers.insert(peer.card.unit().clone(), peer);
+        }
+        snapshot
+    }
+
+    /// All peers, by unit.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.values()
+    }
+
+    /// One peer.
+    pub fn peer(&self, unit: &UnitId) -> Option<&Peer> {
+        self.peers.get(unit)
+    }
+
+    /// One peer, if it is verified.
+    pub fn verified(&self, unit: &UnitId) -> Option<&Peer> {
+        self.peers.get(unit).filter(|peer| peer.trust == Trust::Verified)
+    }
+
+    /// The signing key of a key id: our own or a verified peer's.
+    pub fn signing_key(&self, id: KeyId) -> Option<&(UnitId, WorkingKey)> {
+        self.signing.get(&id)
+    }
+
+    /// The verified peer's node of a transport key.
+    pub fn node_of(&self, spki: &[u8]) -> Option<&NodeId> {
+        self.transport.get(<&[u8; 44]>::try_from(spki).ok()?)
+    }
+
+    fn take_signing_keys(&mut self, card: &Card) {
+        for key in card.keys().iter().filter(|key| key.kind == v1::KeyKind::Signing) {
+            self.signing.insert(key.key.id(), (card.unit().clone(), *key));
+        }
+    }
+}
+
+/// The card of a record, when it verifies.
+pub(super) fn card_of(record: &PeerRecord) -> Option<Card> {
+    let signed = v1::Signed::decode(record.card.clone()).ok()?;
+    Card::open(&signed).ok()
+}

@@ -1,0 +1,89 @@
+//! Accepting: who may begin a handshake, and what becomes of it.
+//!
+//! Invariant: a handshake may fail, the loop may not; strangers cost a bounded number of handshakes, bounded memory
+//! and one log line a source and minute.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    Counters, Shared,
+    close::{CloseCode, Closed},
+    establish,
+    sources::{Admission, Ticket},
+};
+use crate::tasks::TaskKind;
+
+/// Starts the loop. It also runs in a node that only dials, to notice that the socket failed.
+pub(super) fn spawn(shared: &Arc<Shared>) {
+    let own = shared.clone();
+    shared.tasks.spawn("link-accept", TaskKind::Process, async move {
+        let stop = own.tasks.stop_token();
+        loop {
+            let incoming = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = own.closing.cancelled() => break,
+                incoming = own.endpoint.accept() => incoming,
+            };
+            let Some(incoming) = incoming else {
+                if own.closing.is_cancelled() {
+                    break;
+                }
+                tracing::error!("socket of the link failed");
+                return;
+            };
+            admit(&own, incoming);
+        }
+        // From now on the library refuses new connections; sessions go on until the link is shut down.
+        own.endpoint.set_server_config(None);
+        stop.cancelled().await;
+    });
+}
+
+fn admit(shared: &Arc<Shared>, incoming: quinn::Incoming) {
+    let address = incoming.remote_address();
+    let validated = incoming.remote_address_validated();
+    match shared.sources.admit(address.ip(), validated) {
+        Admission::Refuse => {
+            Counters::add(&shared.counters.handshakes_refused);
+            incoming.refuse();
+        }
+        Admission::Retry => {
+            Counters::add(&shared.counters.retries);
+            if let Err(error) = incoming.retry() {
+                error.into_incoming().refuse();
+            }
+        }
+        Admission::Accept => {
+            Counters::add(&shared.counters.handshakes);
+            let ticket = shared.sources.enter(address.ip());
+            let own = shared.clone();
+            let task = async move { serve(&own, incoming, address, ticket).await };
+            shared.tasks.spawn("link-session", TaskKind::Session, task);
+        }
+    }
+}
+
+async fn serve(shared: &Shared, incoming: quinn::Incoming, address: SocketAddr, ticket: Ticket) {
+    let established = async {
+        let handshake = async { Ok::<_, Closed>(incoming.accept()?.await?) };
+        let late = |_| Err(Closed::by_us(CloseCode::HelloTimeout, "handshake took too long"));
+        let connection = tokio::time::timeout(shared.settings.handshake, handshake).await;
+        let connection = connection.unwrap_or_else(late)?;
+        establish::session(shared, &connection, None).await
+    };
+    let established = established.await;
+    drop(ticket);
+    match established {
+        Ok(established) => establish::run(shared, established).await,
+        // Not a failure of the source: both sides dialled at once.
+        Err(closed) if closed.code == CloseCode::Crossed => {}
+        Err(closed) => {
+            Counters::add(&shared.counters.handshakes_failed);
+            if shared.sources.failed(address.ip()) {
+                let (code, by_peer, text) = (closed.code, closed.by_peer, closed.text);
+                tracing::info!(%address, ?code, by_peer, text, "incoming connection refused");
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The directory as the link's peer book: pins and addresses of verified peers, nothing of anybody else.
+
+use relay_proto::ids::UnitId;
+
+use super::{DialTarget, KeyExchange, PeerBook, PeerNode};
+use crate::directory::Directory;
+
+impl PeerBook for Directory {
+    fn by_spki(&self, spki: &[u8]) -> Option<PeerNode> {
+        let node = self.snapshot().node_of(spki)?.clone();
+        Some(PeerNode { node, key_exchange: KeyExchange::Prefer })
+    }
+
+    fn addresses(&self, unit: &UnitId) -> Vec<DialTarget> {
+        let snapshot = self.snapshot();
+        let Some(peer) = snapshot.verified(unit) else { return Vec::new() };
+        let targets = peer.card.nodes().iter().flat_map(|node| {
+            let pins: Vec<Vec<u8>> =
+                node.transport_keys.iter().map(|key| key.key.spki().to_vec()).collect();
+            node.addresses.iter().map(move |address| DialTarget {
+                node: node.id.clone(),
+                address: address.clone(),
+                spki_pins: pins.clone(),
+                key_exchange: KeyExchange::Prefer,
+            })
+        });
+        targets.collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! Dialling: one attempt at all addresses of a unit, when the relay says so. When to try again is the relay's to say.
+//!
+//! Invariant: one dial a unit at a time, and each dial ends in a session or in one `DialFailed`.
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use relay_proto::ids::UnitId;
+
+use super::{
+    DialTarget, LinkEvent, Shared,
+    close::{CloseCode, Closed},
+    endpoint,
+    establish::{self, Established},
+    settings::DIAL_ADDRESSES_MAX,
+    tls::SERVER_NAME,
+};
+use crate::tasks::TaskKind;
+
+/// The units that are being dialled.
+#[derive(Clone, Default)]
+pub(super) struct Dialling {
+    units: Arc<Mutex<HashSet<UnitId>>>,
+}
+
+impl Dialling {
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn enter(&self, unit: &UnitId) -> Option<Dial> {
+        let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        units.insert(unit.clone()).then(|| Dial { dialling: self.clone(), unit: unit.clone() })
+    }
+}
+
+/// One dial in work.
+struct Dial {
+    dialling: Dialling,
+    unit: UnitId,
+}
+
+impl Drop for Dial {
+    fn drop(&mut self) {
+        let mut units = self.dialling.units.lock().unwrap_or_else(PoisonError::into_inner);
+        units.remove(&self.unit);
+    }
+}
+
+/// Starts a dial, unless there is a session, another dial, or the link closes.
+pub(super) fn spawn(shared: &Arc<Shared>, unit: &UnitId) {
+    if shared.closing.is_cancelled() || shared.registry.session_of(unit).is_some() {
+        return;
+    }
+    let Some(dial) = shared.dialling.enter(unit) else { return };
+    let own = shared.clone();
+    shared.tasks.spawn("link-dial", TaskKind::Session, async move {
+        let dialled = tokio::select! {
+            biased;
+            () = own.closing.cancelled() => return,
+            dialled = first_session(&own, &dial.unit) => dialled,
+        };
+        let unit = dial.unit.clone();
+        drop(dial);
+        match dialled {
+            Ok(established) => establish::run(&own, established).await,
+            // The crossing connection is the session.
+            Err(_) if own.registry.session_of(&unit).is_some() => {}
+            Err(Closed { code, text, .. }) => {
+                tracing::debug!(%unit, ?code, text, "dial failed");
+                own.tell(LinkEvent::DialFailed { unit, reason: code.reason(), text }).await;
+            }
+        }
+    });
+}
+
+/// The first address that gives a session; else the last failure.
+async fn first_session(shared: &Shared, unit: &UnitId) -> Result<Established, Closed> {
+    let mut last = Closed::by_us(CloseCode::Lost, "no address is known");
+    let mut left = DIAL_ADDRESSES_MAX;
+    for target in shared.book.addresses(unit) {
+        let addresses = match resolve(shared, &target.address).await {
+            Ok(addresses) => addresses,
+            Err(closed) => {
+                last = closed;
+                continue;
+            }
+        };
+        for address in addresses {
+            let Some(fewer) = left.checked_sub(1) else { return Err(last) };
+            left = fewer;
+            match one_address(shared, &target, address).await {
+                Ok(established) => return Ok(established),
+                Err(closed) => last = closed,
+            }
+            if shared.registry.session_of(unit).is_some() {
+                return Err(last);
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn resolve(shared: &Shared, address: &str) -> Result<Vec<SocketAddr>, Closed> {
+    if let Ok(address) = address.parse() {
+        return Ok(vec![address]);
+    }
+    let lookup = tokio::net::lookup_host(address);
+    let failed = |text: &str| Closed::by_us(CloseCode::Lost, format!("{address}: {text}"));
+    let found = tokio::time::timeout(shared.settings.handshake, lookup).await;
+    let found = found.map_err(|_| failed("name was not resolved in time"))?;
+    let found = found.map_err(|error| failed(&error.to_string()))?;
+    let found: Vec<_> = found.take(DIAL_ADDRESSES_MAX).collect();
+    if found.is_empty() { Err(failed("name has no address")) } else { Ok(found) }
+}
+
+async fn one_address(
+    shared: &Shared,
+    target: &DialTarget,
+    address: SocketAddr,
+) -> Result<Established, Closed> {
+    let failed = |text: String| Closed::by_us(CloseCode::Lost, format!("{address}: {text}"));
+    let config = endpoint::client_config(shared, target).map_err(|e| failed(e.to_string()))?;
+    let connecting = shared.endpoint.connect_with(config, address, SERVER_NAME);
+    let connecting = connecting.map_err(|error| failed(error.to_string()))?;
+    let connection = tokio::time::timeout(shared.settings.handshake, connecting).await;
+    let connection = connection.map_err(|_| failed("no answer in time".to_owned()))?;
+    let connection = connection.map_err(|error| located(address, error.into()))?;
+    let established = establish::session(shared, &connection, Some(&target.node)).await;
+    established.map_err(|closed| located(address, closed))
+}
+
+/// Says at which address it was.
+fn located(address: SocketAddr, closed: Closed) -> Closed {
+    Closed { text: format!("{address}: {}", closed.text), ..closed }
+}

@@ -1,0 +1,179 @@
+//! All connections that are past TLS, by node: at most one session each, and a few that are being made.
+//!
+//! Invariant: whatever is in here can be closed by name, so a removed peer loses its live connections; the lock is
+//! never held over an await.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use quinn::Connection;
+use relay_proto::ids::{NodeId, UnitId};
+use tokio::time::Instant;
+
+use super::{
+    PeerBook,
+    arbitrate::{Verdict, arbitrate},
+    close::{CloseCode, Closed},
+    session::{SessionCore, SessionId},
+    settings::UNSETTLED_PER_PEER_MAX,
+};
+
+/// See the head of this file.
+#[derive(Default)]
+pub(super) struct Registry {
+    /// Nodes are verified peers, so their number is bounded by the book.
+    peers: Mutex<HashMap<NodeId, Peer>>,
+}
+
+#[derive(Default)]
+struct Peer {
+    session: Option<Arc<SessionCore>>,
+    unsettled: Vec<Unsettled>,
+    alarmed: Option<Instant>,
+}
+
+struct Unsettled {
+    id: SessionId,
+    spki: Vec<u8>,
+    connection: Connection,
+}
+
+impl Registry {
+    /// Notes a connection that is past TLS, until the reservation is dropped.
+    pub(super) fn reserve(
+        &self,
+        node: &NodeId,
+        id: SessionId,
+        spki: &[u8],
+        connection: &Connection,
+    ) -> Result<Reservation<'_>, Closed> {
+        let mut peers = self.lock();
+        let unsettled = &mut peers.entry(node.clone()).or_default().unsettled;
+        if unsettled.len() >= UNSETTLED_PER_PEER_MAX {
+            return Err(Closed::by_us(CloseCode::Busy, ""));
+        }
+        unsettled.push(Unsettled { id, spki: spki.to_vec(), connection: connection.clone() });
+        Ok(Reservation { registry: self, node: node.clone(), id })
+    }
+
+    /// Refuses a connection of another instance as soon as its Hello is known.
+    pub(super) fn refuse_duplicate(&self, newer: &SessionCore) -> Result<(), Closed> {
+        let peers = self.lock();
+        let standing = peers.get(&newer.peer).and_then(Peer::live);
+        match standing.map(|standing| arbitrate(&standing.claim, &newer.claim)) {
+            Some(Verdict::Duplicate) => Err(Closed::by_us(CloseCode::DuplicateIdentity, "")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a connection that is complete on both sides the session of its node, or refuses it.
+    pub(super) fn settle(&self, newer: &Arc<SessionCore>) -> Result<(), Closed> {
+        let mut peers = self.lock();
+        let peer = peers.entry(newer.peer.clone()).or_default();
+        let verdict = peer.live().map(|standing| arbitrate(&standing.claim, &newer.claim));
+        let code = match verdict {
+            Some(Verdict::Duplicate) => {
+                return Err(Closed::by_us(CloseCode::DuplicateIdentity, ""));
+            }
+            Some(Verdict::Yield) => return Err(Closed::by_us(CloseCode::Crossed, "")),
+            Some(Verdict::Cross) => CloseCode::Crossed,
+            Some(Verdict::Supersede) | None => CloseCode::Superseded,
+        };
+        let replaced = peer.session.replace(newer.clone());
+        peer.unsettled.retain(|unsettled| unsettled.id != newer.id);
+        drop(peers);
+        if let Some(replaced) = replaced {
+            replaced.end(Closed::by_us(code, ""));
+        }
+        Ok(())
+    }
+
+    /// Forgets a session that ended; a newer one stays.
+    pub(super) fn remove(&self, ended: &SessionCore) {
+        let mut peers = self.lock();
+        let Some(peer) = peers.get_mut(&ended.peer) else { return };
+        if peer.session.as_ref().is_some_and(|session| session.id == ended.id) {
+            peer.session = None;
+        }
+    }
+
+    /// Whether an alarm about this node is due: one a minute, whatever the other instance does.
+    pub(super) fn may_alarm(&self, node: &NodeId) -> bool {
+        let mut peers = self.lock();
+        let alarmed = &mut peers.entry(node.clone()).or_default().alarmed;
+        let due = alarmed.is_none_or(|last| last.elapsed() >= ALARM_INTERVAL);
+        if due {
+            *alarmed = Some(Instant::now());
+        }
+        due
+    }
+
+    pub(super) fn live(&self) -> Vec<Arc<SessionCore>> {
+        self.lock().values().filter_map(Peer::live).cloned().collect()
+    }
+
+    pub(super) fn session_of(&self, unit: &UnitId) -> Option<Arc<SessionCore>> {
+        self.live().into_iter().find(|session| session.peer.unit() == unit)
+    }
+
+    pub(super) fn close_unit(&self, unit: &UnitId, code: CloseCode, text: &str) {
+        self.close_where(code, text, |node, _| node.unit() == unit);
+    }
+
+    pub(super) fn recheck(&self, book: &dyn PeerBook) {
+        self.close_where(CloseCode::Removed, "", |node, spki| {
+            book.by_spki(spki).is_none_or(|peer| peer.node != *node)
+        });
+    }
+
+    pub(super) fn close_all(&self, code: CloseCode) {
+        self.close_where(code, "", |_, _| true);
+    }
+
+    fn close_where(&self, code: CloseCode, text: &str, matches: impl Fn(&NodeId, &[u8]) -> bool) {
+        let mut sessions = Vec::new();
+        let mut connections = Vec::new();
+        for (node, peer) in &*self.lock() {
+            sessions.extend(peer.session.iter().filter(|s| matches(node, &s.spki)).cloned());
+            let unsettled = peer.unsettled.iter().filter(|one| matches(node, &one.spki));
+            connections.extend(unsettled.map(|one| one.connection.clone()));
+        }
+        for session in sessions {
+            session.end(Closed::by_us(code, text));
+        }
+        for connection in connections {
+            code.close(&connection, text);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    /// A session whose connection is already lost stands in nobody's way.
+    fn live(&self) -> Option<&Arc<SessionCore>> {
+        self.session.as_ref().filter(|session| session.is_live())
+    }
+}
+
+/// A place among the unsettled connections of a node.
+pub(super) struct Reservation<'a> {
+    registry: &'a Registry,
+    node: NodeId,
+    id: SessionId,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if let Some(peer) = self.registry.lock().get_mut(&self.node) {
+            peer.unsettled.retain(|unsettled| unsettled.id != self.id);
+        }
+    }
+}
+
+const ALARM_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,0 +1,95 @@
+//! Settings of the link, and every limit that the QUIC library would leave open, each with its reason.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::KeyExchange;
+
+/// How this node listens and dials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// Where to listen; without it the node only dials.
+    pub listen: Option<SocketAddr>,
+    /// The least that is taken of any peer; a peer's own entry may require more.
+    pub key_exchange: KeyExchange,
+    /// A connection is lost after so long without a packet.
+    pub idle: Duration,
+    /// How often an idle connection is probed; below a third of `idle`, so that two lost probes are no end.
+    pub keep_alive: Duration,
+    /// For one address to answer and finish TLS.
+    pub handshake: Duration,
+    /// From the end of TLS to a session that both sides have taken.
+    pub hello: Duration,
+    /// For 16 KiB of a half-received frame, or its end, to come.
+    pub frame_progress: Duration,
+    /// Pads every packet to full size, so that sizes tell nothing; for a profile of high protection.
+    pub pad_packets: bool,
+    /// Fixes the QUIC library's choices in simulations; never set in a daemon.
+    pub seed: Option<[u8; 32]>,
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            key_exchange: KeyExchange::Prefer,
+            idle: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            hello: Duration::from_secs(10),
+            frame_progress: Duration::from_secs(30),
+            pad_packets: false,
+            seed: None,
+        }
+    }
+}
+
+/// Window of one stream: two frames of the largest size, so that reading one and sending the next overlap.
+pub(super) const STREAM_WINDOW: u32 = 1 << 20;
+
+/// Window of a connection: twelve stream windows (control and three lanes both ways, four for attachments) and
+/// 1 MiB to spare, so that streams that nobody reads cannot take the credit of EMERGENCY.
+pub(super) const CONNECTION_WINDOW: u32 = 13 << 20;
+
+/// Streams that a peer may open: four lanes, four for attachments.
+pub(super) const PEER_STREAMS_MAX: u32 = 8;
+
+/// Handshakes that wait for us to look at them; more are refused by the library.
+pub(super) const INCOMING_MAX: usize = 128;
+
+/// Bytes that are kept for one waiting handshake, and for all of them.
+pub(super) const INCOMING_BYTES_MAX: u64 = 64 << 10;
+/// See [`INCOMING_BYTES_MAX`].
+pub(super) const INCOMING_TOTAL_BYTES_MAX: u64 = 2 << 20;
+
+/// Handshakes in work from which on a source has to prove its address first (RFC 9000, 8.1.2).
+pub(super) const RETRY_FROM: usize = 16;
+
+/// Handshakes in work at once; beyond, new ones are refused.
+pub(super) const HANDSHAKES_MAX: usize = 128;
+
+/// Handshakes in work of one source; a unit has a few nodes behind one address at most.
+pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = 8;
+
+/// Connections of one peer that are past TLS and no session yet: two crossing ones and their retries.
+pub(super) const UNSETTLED_PER_PEER_MAX: usize = 4;
+
+/// Addresses that one dial tries: a unit's nodes and their addresses.
+pub(super) const DIAL_ADDRESSES_MAX: usize = 16;
+
+/// Events that wait for the relay; a session that cannot report waits, and nothing else does.
+pub(super) const EVENTS_MAX: usize = 64;
+
+/// Encoded frames that wait on an envelope lane, each up to 512 KiB.
+pub(super) const LANE_QUEUE: usize = 4;
+
+/// Encoded frames that wait on the control lane, each up to 256 KiB.
+pub(super) const CONTROL_QUEUE: usize = 8;
+
+/// Encoded answers that wait on the reverse side of a lane; small, except on control.
+pub(super) const REVERSE_QUEUE: usize = 16;
+
+/// Pings of our own without an answer.
+pub(super) const PINGS_MAX: usize = 16;
+
+/// How long [`Link::shutdown`](super::Link::shutdown) waits for the peers to see the close.
+pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(3);

@@ -1,0 +1,195 @@
+//! What is remembered of addresses that are not yet authenticated: handshakes in work, failures, when last logged.
+//!
+//! Invariant: bounded whatever comes; a source causes at most one log line a minute; when the table is full, new
+//! sources are served but neither remembered nor logged.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::settings::{HANDSHAKES_MAX, HANDSHAKES_PER_SOURCE_MAX, RETRY_FROM};
+
+/// The table of sources; a clone is the same table.
+#[derive(Clone, Default)]
+pub(super) struct Sources {
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    in_work: usize,
+    sources: HashMap<IpAddr, Source>,
+}
+
+struct Source {
+    in_work: usize,
+    failures: u32,
+    since: Instant,
+    logged: bool,
+}
+
+/// What to do with a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Begin it.
+    Accept,
+    /// Let the source prove its address first.
+    Retry,
+    /// Say no.
+    Refuse,
+}
+
+impl Sources {
+    /// Decides about a handshake from `address`.
+    pub(super) fn admit(&self, address: IpAddr, validated: bool) -> Admission {
+        let mut table = self.lock();
+        let in_work = table.in_work;
+        let source = table.fresh(address, Instant::now());
+        let (of_source, failures) = source.map_or((0, 0), |one| (one.in_work, one.failures));
+        decide(in_work, of_source, failures, validated)
+    }
+
+    /// Counts a handshake in work until the ticket is dropped.
+    pub(super) fn enter(&self, address: IpAddr) -> Ticket {
+        let mut table = self.lock();
+        table.in_work += 1;
+        let known = table.fresh(address, Instant::now()).map(|source| source.in_work += 1);
+        let address = known.map(|()| address);
+        Ticket { sources: self.clone(), address }
+    }
+
+    /// Counts a failed handshake; says whether it may be logged.
+    pub(super) fn failed(&self, address: IpAddr) -> bool {
+        let mut table = self.lock();
+        let Some(source) = table.fresh(address, Instant::now()) else { return false };
+        source.failures = source.failures.saturating_add(1);
+        !std::mem::replace(&mut source.logged, true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// The source's entry of the present minute; none when the table is full.
+    fn fresh(&mut self, address: IpAddr, now: Instant) -> Option<&mut Source> {
+        let key = source_of(address);
+        if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&key) {
+            self.sources.retain(|_, one| one.in_work > 0 || now - one.since < PERIOD);
+            if self.sources.len() >= SOURCES_MAX {
+                return None;
+            }
+        }
+        let new = Source { in_work: 0, failures: 0, since: now, logged: false };
+        let source = self.sources.entry(key).or_insert(new);
+        if now - source.since >= PERIOD {
+            *source = Source { in_work: source.in_work, failures: 0, since: now, logged: false };
+        }
+        Some(source)
+    }
+}
+
+/// A handshake in work.
+pub(super) struct Ticket {
+    sources: Sources,
+    address: Option<IpAddr>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut table = self.sources.lock();
+        table.in_work = table.in_work.saturating_sub(1);
+        let source = self.address.and_then(|a| table.sources.get_mut(&source_of(a)));
+        if let Some(source) = source {
+            source.in_work = source.in_work.saturating_sub(1);
+        }
+    }
+}
+
+/// Pure: how busy we are, how busy with this source, its failures of this minute, whether its address is proven.
+fn decide(in_work: usize, of_source: usize, failures: u32, validated: bool) -> Admission {
+    if in_work >= HANDSHAKES_MAX {
+        return Admission::Refuse;
+    }
+    if in_work < RETRY_FROM {
+        // While there is room everybody is heard: an address may be shared with a peer.
+        return Admission::Accept;
+    }
+    if !validated {
+        return Admission::Retry;
+    }
+    if of_source >= HANDSHAKES_PER_SOURCE_MAX || failures >= FAILURES_MAX {
+        return Admission::Refuse;
+    }
+    Admission::Accept
+}
+
+/// One customer of a provider has a whole /64 of IPv6 addresses.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address => address,
+    }
+}
+
+/// Sources remembered; some 100 KiB.
+const SOURCES_MAX: usize = 1024;
+
+/// How long failures and log lines count.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Failed handshakes a minute from which on a source has to wait while we are busy.
+const FAILURES_MAX: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_table_of_admission() {
+        use Admission::{Accept, Refuse, Retry};
+        assert_eq!(decide(0, 0, 0, false), Accept);
+        assert_eq!(decide(RETRY_FROM - 1, 15, 99, false), Accept);
+        assert_eq!(decide(RETRY_FROM, 0, 0, false), Retry);
+        assert_eq!(decide(RETRY_FROM, 0, 0, true), Accept);
+        assert_eq!(decide(RETRY_FROM, HANDSHAKES_PER_SOURCE_MAX, 0, true), Refuse);
+        assert_eq!(decide(RETRY_FROM, 0, FAILURES_MAX, true), Refuse);
+        assert_eq!(decide(HANDSHAKES_MAX, 0, 0, true), Refuse);
+    }
+
+    /// One line a source and minute; the table stays bounded under any number of sources.
+    #[tokio::test(start_paused = true)]
+    async fn lines_and_memory_are_bounded() {
+        let sources = Sources::default();
+        let of = |number: u32| IpAddr::from(number.to_be_bytes());
+        assert!(sources.failed(of(1)));
+        assert!(!sources.failed(of(1)));
+        let lines = (2..50_000).filter(|number| sources.failed(of(*number))).count();
+        assert_eq!(lines, SOURCES_MAX - 1);
+        assert_eq!(sources.lock().sources.len(), SOURCES_MAX);
+        tokio::time::advance(PERIOD).await;
+        assert!(sources.failed(of(1)));
+        assert!(sources.failed(of(60_000)));
+    }
+
+    /// Tickets count down, and addresses of one /64 are one source.
+    #[tokio::test]
+    async fn tickets_are_given_back() {
+        let sources = Sources::default();
+        let one: IpAddr = "2001:db8::1".parse().unwrap();
+        let other: IpAddr = "2001:db8::2:3".parse().unwrap();
+        let tickets: Vec<_> = (0..RETRY_FROM).map(|_| sources.enter(one)).collect();
+        assert_eq!(sources.admit(other, true), Admission::Refuse);
+        assert_eq!(sources.admit("192.0.2.1".parse().unwrap(), true), Admission::Accept);
+        drop(tickets);
+        assert_eq!(sources.admit(other, false), Admission::Accept);
+        assert_eq!(sources.lock().in_work, 0);
+    }
+}

@@ -1,0 +1,214 @@
+//! What travels: faults in frames, lanes that nobody reads, priorities.
+
+use bytes::Bytes;
+
+use super::*;
+
+/// A node with a good session and a hostile one beside it.
+async fn besieged(settings: LinkSettings) -> (Arc<Book>, Node, Node, TransportIdentity) {
+    let book = Arc::new(Book::default());
+    let own = identity("xa.ncu/a", 1, 1, 1);
+    let mut node = Node::start(settings, own.clone(), &book);
+    book.put(&own, node.address().to_string(), KeyExchange::Prefer);
+    let mut good = Node::known("xc.ncu/a", 3, &book);
+    good.link.dial(&node.unit);
+    // Both keep their sessions alive without reading: arrivals are leaked into tasks of the test.
+    for node in [&mut good, &mut node] {
+        let session = node.up().await;
+        tokio::spawn(async move {
+            let ended = session.ended();
+            ended.cancelled().await;
+        });
+    }
+    let hostile = identity("xb.ncu/a", 2, 2, 1);
+    book.put(&hostile, String::new(), KeyExchange::Prefer);
+    (book, node, good, hostile)
+}
+
+enum Half {
+    Urgent,
+    Control,
+    UrgentReverse,
+}
+
+/// Oversized, empty, garbage, cut, misplaced: each ends the session that it came on, with its reason, and no other.
+#[tokio::test]
+async fn a_bad_frame_ends_its_own_session() {
+    let (_book, mut node, good, hostile) = besieged(settings()).await;
+    let huge = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 1]);
+    let over = Bytes::from(u32::try_from(513 * 1024).unwrap().to_be_bytes().to_vec());
+    let long_answer = Bytes::from(8192u32.to_be_bytes().to_vec());
+    let garbage = Bytes::from_static(&[0, 0, 0, 3, 0xff, 0xff, 0xff]);
+    let unknown = Bytes::from_static(&[0, 0, 0, 3, 0xfa, 0x07, 0]);
+    let empty = Bytes::from_static(&[0; 4]);
+    let misplaced = encode(receipts(1), 1000).unwrap();
+    let on_control = encode(transfer(1, 1), 1000).unwrap();
+    let hello_again = encode(Kind::Hello(v1::Hello::default()), 1000).unwrap();
+    let cases = [
+        (Half::Urgent, huge, CloseCode::TooLarge),
+        (Half::Urgent, over, CloseCode::TooLarge),
+        (Half::UrgentReverse, long_answer, CloseCode::TooLarge),
+        (Half::Urgent, garbage.clone(), CloseCode::Malformed),
+        (Half::Control, garbage, CloseCode::Malformed),
+        (Half::Control, unknown, CloseCode::Malformed),
+        (Half::Control, empty, CloseCode::Malformed),
+        (Half::Urgent, misplaced, CloseCode::Malformed),
+        (Half::Control, on_control, CloseCode::Malformed),
+        (Half::Control, hello_again, CloseCode::Malformed),
+    ];
+    let faults = u64::try_from(cases.len()).unwrap();
+    for (index, (half, bytes, code)) in cases.into_iter().enumerate() {
+        let (raw, mut streams) = Raw::session(&hostile, node.address()).await;
+        let session = node.up().await;
+        let stream = match half {
+            Half::Urgent => &mut streams.opened.urgent.send,
+            Half::Control => &mut streams.opened.control.send,
+            Half::UrgentReverse => &mut streams.accepted.urgent.send,
+        };
+        streams::write(stream, bytes).await.unwrap();
+        assert_eq!(raw.closed().await.code, code, "case {index}");
+        let (id, closed) = node.down().await;
+        assert_eq!((id, closed.code, closed.by_peer), (session.id(), code, false), "case {index}");
+    }
+    assert_eq!(node.link.counters().faults, faults);
+    good.link.ping(&node.unit).await.unwrap();
+    assert_eq!(node.link.session_count(), 1);
+}
+
+/// A stream that ends inside a frame, one that ends between frames, and a stream too many.
+#[tokio::test]
+async fn streams_stay_open_and_whole() {
+    let (_book, mut node, good, hostile) = besieged(settings()).await;
+    for case in 0..3 {
+        let (raw, mut streams) = Raw::session(&hostile, node.address()).await;
+        let _session = node.up().await;
+        let urgent = &mut streams.opened.urgent.send;
+        let mut extra = None;
+        match case {
+            0 => {
+                let half = Bytes::from_static(&[0, 0, 0, 9, 1]);
+                streams::write(urgent, half).await.unwrap();
+                urgent.finish().unwrap();
+            }
+            1 => urgent.finish().unwrap(),
+            _ => {
+                let (mut send, receive) = raw.connection.open_bi().await.unwrap();
+                streams::write(&mut send, Bytes::from_static(b"x")).await.unwrap();
+                extra = Some((send, receive));
+            }
+        }
+        assert_eq!(raw.closed().await.code, CloseCode::Malformed, "case {case}");
+        assert_eq!(node.down().await.1.code, CloseCode::Malformed, "case {case}");
+        drop(extra);
+    }
+    good.link.ping(&node.unit).await.unwrap();
+}
+
+/// Half a frame and then nothing, or single bytes now and then: closed as slow. A whole frame moves no deadline.
+#[tokio::test]
+async fn half_a_frame_has_a_deadline() {
+    let quick = LinkSettings { frame_progress: Duration::from_millis(200), ..settings() };
+    let (_book, mut node, good, hostile) = besieged(quick).await;
+    let (raw, mut streams) = Raw::session(&hostile, node.address()).await;
+    let mut session = node.up().await;
+    let frame = encode(transfer(1, 10), 1000).unwrap();
+    streams::write(&mut streams.opened.urgent.send, frame.clone()).await.unwrap();
+    assert_eq!(number_of(&next(&mut session.arrivals.urgent).await.kind), 1);
+    let mut sent = 0;
+    let drip = async {
+        loop {
+            let byte = frame.slice(sent % 8..sent % 8 + 1);
+            if streams::write(&mut streams.opened.routine.send, byte).await.is_err() {
+                return;
+            }
+            sent += 1;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, drip).await.unwrap();
+    assert_eq!(raw.closed().await.code, CloseCode::Slow);
+    assert_eq!(node.down().await.1.code, CloseCode::Slow);
+    good.link.ping(&node.unit).await.unwrap();
+}
+
+/// Fills the ROUTINE lane until nothing more is taken; the task that goes on trying is given back.
+async fn clog(session: &Session) -> tokio::task::JoinHandle<u64> {
+    let sender = session.sender();
+    let (queued, mut seen) = tokio::sync::watch::channel(0u64);
+    let pump = tokio::spawn(async move {
+        for number in 1.. {
+            if sender.send(Lane::Routine, transfer(number, 200_000)).await.is_err() {
+                return number;
+            }
+            queued.send_replace(number);
+        }
+        0
+    });
+    // Full when a whole second brings no further frame in; a slow machine only makes the test weaker.
+    while let Ok(changed) = tokio::time::timeout(Duration::from_secs(1), seen.changed()).await {
+        changed.unwrap();
+    }
+    assert!(*seen.borrow() > 0);
+    pump
+}
+
+/// Both sides send ROUTINE and neither reads it: that lane stands, and receipts, answers, pings and the other lanes
+/// go on in both directions; when reading begins again, everything comes, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sides_stop_reading() {
+    let (_book, (one, mut up), (other, mut other_up)) = pair().await;
+    let pumps = [clog(&up).await, clog(&other_up).await];
+    for round in 1..=50 {
+        up.sender().send(Lane::Control, receipts(round)).await.unwrap();
+        other_up.sender().send(Lane::Control, receipts(round)).await.unwrap();
+        up.sender().send(Lane::Emergency, transfer(round, 100_000)).await.unwrap();
+        other_up.sender().send(Lane::Urgent, transfer(round, 100_000)).await.unwrap();
+        for session in [&mut up, &mut other_up] {
+            assert_eq!(next(&mut session.arrivals.control).await.kind, receipts(round));
+            let have = Kind::Have(v1::Have { receipts: round });
+            session.sender().reply(Lane::Control, have).await.unwrap();
+        }
+        for session in [&mut up, &mut other_up] {
+            let have = Kind::Have(v1::Have { receipts: round });
+            assert_eq!(next(&mut session.arrivals.control).await.kind, have);
+        }
+        assert_eq!(number_of(&next(&mut other_up.arrivals.emergency).await.kind), round);
+        assert_eq!(number_of(&next(&mut up.arrivals.urgent).await.kind), round);
+    }
+    one.link.ping(&other.unit).await.unwrap();
+    other.link.ping(&one.unit).await.unwrap();
+    for number in 1..=40 {
+        assert_eq!(number_of(&next(&mut up.arrivals.routine).await.kind), number);
+        assert_eq!(number_of(&next(&mut other_up.arrivals.routine).await.kind), number);
+    }
+    up.close(CloseCode::Unwanted, "");
+    for pump in pumps {
+        assert!(tokio::time::timeout(PATIENCE, pump).await.unwrap().unwrap() > 40);
+    }
+}
+
+/// One EMERGENCY frame sent behind 1,000 ROUTINE frames that wait arrives before nearly all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn emergency_overtakes_a_thousand_routine_frames() {
+    let (_book, (_one, up), (_other, mut other_up)) = pair().await;
+    let sender = up.sender();
+    let (begun, begin) = tokio::sync::oneshot::channel();
+    let pump = tokio::spawn(async move {
+        let mut begun = Some(begun);
+        for number in 1..=1000 {
+            sender.send(Lane::Routine, transfer(number, 20_000)).await.unwrap();
+            if number == 10 {
+                begun.take().unwrap().send(()).unwrap();
+            }
+        }
+    });
+    begin.await.unwrap();
+    up.sender().send(Lane::Emergency, transfer(7, 20_000)).await.unwrap();
+    assert_eq!(number_of(&next(&mut other_up.arrivals.emergency).await.kind), 7);
+    // Nothing of ROUTINE was read so far, so at most the windows and queues are on their way; all of it comes.
+    assert!(!pump.is_finished());
+    for number in 1..=1000 {
+        assert_eq!(number_of(&next(&mut other_up.arrivals.routine).await.kind), number);
+    }
+    pump.await.unwrap();
+}

@@ -1,0 +1,255 @@
+//! The writer: decides a group of commits, writes it once, syncs once, then lets everybody know.
+//!
+//! `Engine::commit` is synchronous and is driven by a thread (embedded) or by a task (simulation). Invariant: no
+//! answer, wake or index write happens before the journal's `append` returned; a failed append ends the store.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use relay_proto::{
+    ids::{Digest, LogOrigin},
+    tlog::Frontier,
+};
+use tokio::sync::watch;
+
+use crate::store::{
+    StoreError,
+    index::Index,
+    journal::{Journal, JournalError, JournalReader},
+    project::project,
+    queue::{Done, Job},
+    txn::{Batch, Txn},
+    view::{Overlay, View},
+    wake::Wakes,
+};
+
+/// What readers and the writer share.
+pub struct Shared {
+    overlays: RwLock<Overlays>,
+    /// The projection.
+    pub index: Index,
+    /// The journal, for reading.
+    pub reader: JournalReader,
+    /// Size and root of our log as of the durable sequence.
+    pub head: watch::Sender<LogHead>,
+    /// Who waits for what.
+    pub wakes: Wakes,
+    /// Durations of syncs.
+    pub syncs: SyncTimes,
+    /// The last sequence that the index holds.
+    pub indexed_seq: AtomicU64,
+    /// The last checkpoint that was signed and is not noted yet.
+    signed: Mutex<Option<(u64, Digest)>>,
+}
+
+#[derive(Default)]
+struct Overlays {
+    /// Durable, not yet on its way into the index.
+    front: Overlay,
+    /// On its way into the index.
+    applying: Option<Arc<Overlay>>,
+}
+
+/// Our log as of the durable sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogHead {
+    /// Leaves.
+    pub size: u64,
+    /// RFC 6962 root.
+    pub root: Digest,
+    /// The durable sequence.
+    pub seq: u64,
+}
+
+impl Shared {
+    /// What readers and the writer of a store share.
+    pub fn new(index: Index, reader: JournalReader, frontier: &Frontier) -> Self {
+        let seq = reader.durable_seq();
+        let head = LogHead { size: frontier.size(), root: frontier.root(), seq };
+        let indexed_seq = AtomicU64::new(index.applied());
+        Self {
+            overlays: RwLock::default(),
+            index,
+            reader,
+            head: watch::Sender::new(head),
+            wakes: Wakes::default(),
+            syncs: SyncTimes::default(),
+            indexed_seq,
+            signed: Mutex::default(),
+        }
+    }
+
+    /// A checkpoint was signed: the next batch notes it as the anchor of the log.
+    pub fn note_signed(&self, size: u64, root: Digest) {
+        *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = Some((size, root));
+    }
+
+    /// Reads the durable state.
+    pub fn read<R>(&self, read: impl FnOnce(View<'_>) -> R) -> R {
+        let overlays = self.overlays();
+        read(View::new([Some(&overlays.front), overlays.applying.as_deref(), None], &self.index))
+    }
+
+    /// Whether the index is so far behind that the writer has to wait for it.
+    pub fn is_behind(&self) -> bool {
+        let overlays = self.overlays();
+        overlays.front.len() > OVERLAY_CHANGES_MAX || overlays.front.bytes() > OVERLAY_BYTES_MAX
+    }
+
+    /// Brings what waits into the index. Returns whether there was anything.
+    pub fn apply(&self) -> Result<bool, StoreError> {
+        let overlay = {
+            let mut overlays = self.overlays.write().unwrap_or_else(PoisonError::into_inner);
+            if overlays.front.is_empty() && overlays.applying.is_none() {
+                return Ok(false);
+            }
+            let front = std::mem::take(&mut overlays.front);
+            let overlay = overlays.applying.get_or_insert(Arc::new(front)).clone();
+            overlay
+        };
+        self.index.apply(&overlay.ops(), overlay.through_seq())?;
+        self.indexed_seq.store(overlay.through_seq(), Ordering::Release);
+        let mut overlays = self.overlays.write().unwrap_or_else(PoisonError::into_inner);
+        overlays.applying = None;
+        Ok(true)
+    }
+
+    fn overlays(&self) -> RwLockReadGuard<'_, Overlays> {
+        self.overlays.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The single writer.
+pub struct Engine {
+    journal: Journal,
+    shared: Arc<Shared>,
+    frontier: Frontier,
+    origin: LogOrigin,
+}
+
+impl Engine {
+    /// A writer that goes on where the journal ends.
+    pub fn new(
+        journal: Journal,
+        shared: Arc<Shared>,
+        frontier: Frontier,
+        origin: LogOrigin,
+    ) -> Self {
+        Self { journal, shared, frontier, origin }
+    }
+
+    /// What the writer shares with readers.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Decides and writes one group of commits. An error is final: nothing may be answered any more.
+    pub fn commit(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
+        let (dones, batch) = self.decide(jobs);
+        if !batch.frames.is_empty() {
+            self.write(batch)?;
+        }
+        for done in dones {
+            done();
+        }
+        Ok(())
+    }
+
+    /// Writes the lazy mark; called now and then, and on stop.
+    pub fn mark(&mut self) -> Result<(), StoreError> {
+        Ok(self.journal.mark()?)
+    }
+
+    /// The journal, for preparing segments and erasing bodies.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// Writes the clean mark and lets go of the journal.
+    pub fn close(self) -> Result<(), JournalError> {
+        self.journal.close()
+    }
+
+    fn decide(&self, jobs: Vec<Job>) -> (Vec<Done>, Batch) {
+        let overlays = self.shared.overlays();
+        let mut txn = Txn::new(
+            &overlays.front,
+            overlays.applying.as_deref(),
+            &self.shared.index,
+            self.frontier.clone(),
+            self.origin.clone(),
+            self.journal.durable_seq() + 1,
+        );
+        let dones = jobs.into_iter().map(|job| job(&mut txn)).collect();
+        if !txn.is_empty() {
+            let signed = self.shared.signed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            txn.anchor(signed);
+        }
+        (dones, txn.finish())
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let appended = self.journal.append(&batch.frames)?;
+        self.shared.syncs.record(started.elapsed());
+        // From here on the batch is durable.
+        {
+            let mut overlays = self.shared.overlays.write().unwrap_or_else(PoisonError::into_inner);
+            let placed = batch.events.iter().zip(&appended.positions);
+            for (seq, (event, position)) in (appended.first_seq..).zip(placed) {
+                for op in project(event, seq, *position) {
+                    overlays.front.insert(op, seq);
+                }
+            }
+        }
+        self.frontier = batch.frontier;
+        self.shared.head.send_replace(LogHead {
+            size: self.frontier.size(),
+            root: self.frontier.root(),
+            seq: self.journal.durable_seq(),
+        });
+        self.shared.wakes.wake(&batch.woken);
+        Ok(())
+    }
+}
+
+/// The last durations of write and sync, for `status`.
+#[derive(Debug, Default)]
+pub struct SyncTimes {
+    ring: std::sync::Mutex<Vec<u32>>,
+    next: AtomicU64,
+}
+
+impl SyncTimes {
+    fn record(&self, took: Duration) {
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if ring.len() < SYNCS_KEPT {
+            ring.push(micros);
+            return;
+        }
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % SYNCS_KEPT as u64;
+        let place = usize::try_from(next).ok().and_then(|next| ring.get_mut(next));
+        if let Some(place) = place {
+            *place = micros;
+        }
+    }
+
+    /// Median and 99th percentile in microseconds; zeros before the first sync.
+    pub fn percentiles(&self) -> (u32, u32) {
+        let mut times = self.ring.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        times.sort_unstable();
+        let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or(0);
+        (at(50), at(99))
+    }
+}
+
+/// The overlay is bounded: beyond this the writer waits for the index.
+const OVERLAY_CHANGES_MAX: usize = 200_000;
+const OVERLAY_BYTES_MAX: usize = 64 << 20;
+const SYNCS_KEPT: usize = 1024;

@@ -1,0 +1,377 @@
+//! The facts of the journal: one event is one thing that happened here and will not be undone.
+//!
+//! An event carries all that its projection needs, so that the index can be rebuilt from events alone. The body
+//! of an event (the payload of a message) is kept beside it and can be erased in place.
+
+use bytes::Bytes;
+use prost::{Message, Oneof};
+
+use crate::store::records::{
+    AckRecord, AlarmRecord, BackoffRecord, CheckpointRecord, EntryRecord, MessageRecord,
+    NumbersRecord, PeerRecord, ReceiptRecord, RefusedRecord, RequestRecord,
+};
+
+/// One event's meta part.
+#[derive(Clone, PartialEq, Message)]
+pub struct Event {
+    /// When it was decided, by this node's clock.
+    #[prost(uint64, tag = "1")]
+    pub at_ms: u64,
+    /// What happened.
+    #[prost(
+        oneof = "Fact",
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+    )]
+    pub fact: Option<Fact>,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Fact {
+    /// A case system's message was taken. Body: the payload.
+    #[prost(message, tag = "2")]
+    Submitted(Submitted),
+    /// A peer's message was taken. Body: the payload.
+    #[prost(message, tag = "3")]
+    Arrived(Arrived),
+    /// A verified header was refused.
+    #[prost(message, tag = "4")]
+    Refused(Refused),
+    /// Receipts of a peer, and the checkpoint that covers them.
+    #[prost(message, tag = "5")]
+    ReceiptsRecorded(ReceiptsRecorded),
+    /// A peer has receipts durably.
+    #[prost(message, tag = "6")]
+    HaveRecorded(HaveRecorded),
+    /// A message was taken by a case system or a named officer.
+    #[prost(message, tag = "7")]
+    Acknowledged(Acknowledged),
+    /// An entry waits, and why.
+    #[prost(message, tag = "8")]
+    EntryDeferred(EntryChanged),
+    /// An entry's time passed; with the failure's receipt.
+    #[prost(message, tag = "9")]
+    EntryExpired(EntryChanged),
+    /// A peer's back-off.
+    #[prost(message, tag = "10")]
+    BackoffSaved(BackoffSaved),
+    /// A peer was added, verified, suspended or got a newer card.
+    #[prost(message, tag = "11")]
+    PeerChanged(PeerRecord),
+    /// A peer was removed.
+    #[prost(message, tag = "12")]
+    PeerRemoved(PeerRemoved),
+    /// Something that an operator must look at.
+    #[prost(message, tag = "13")]
+    Alarmed(AlarmRecord),
+    /// The index was proven durable up to this sequence.
+    #[prost(message, tag = "14")]
+    IndexMark(IndexMark),
+    /// The last checkpoint that was signed.
+    #[prost(message, tag = "15")]
+    Anchor(Anchor),
+    /// The tail of an interrupted write was cut off.
+    #[prost(message, tag = "16")]
+    TailCut(TailCut),
+    /// A body is to be erased; written before the first byte goes.
+    #[prost(message, tag = "17")]
+    Erased(Erased),
+    /// The store was made.
+    #[prost(message, tag = "18")]
+    Created(Created),
+    /// A duplicate arrived: its receipts are owed once more.
+    #[prost(message, tag = "19")]
+    OwedAgain(OwedAgain),
+}
+
+/// A leaf of our own log: a receipt that this node issued.
+#[derive(Clone, PartialEq, Message)]
+pub struct Leaf {
+    /// Position in the log.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// The exact statement bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub statement: Bytes,
+    /// Hashes of the subtrees that this leaf completes, itself first.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub hashes: Vec<Bytes>,
+    /// The unit that must have it; empty: nobody but our own case system.
+    #[prost(string, tag = "4")]
+    pub owed_to: String,
+    /// Number among the receipts owed to that unit.
+    #[prost(uint64, tag = "5")]
+    pub owed_number: u64,
+    /// Lane of the message.
+    #[prost(uint32, tag = "6")]
+    pub priority: u32,
+    /// The name that the statement commits to.
+    #[prost(string, tag = "7")]
+    pub actor: String,
+    /// The log.
+    #[prost(string, tag = "8")]
+    pub origin: String,
+    /// Header digest of the message.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub digest: Bytes,
+}
+
+/// See [`Fact::Submitted`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Submitted {
+    /// The signed header, encoded.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub header: Bytes,
+    /// Its record; sequence and position are filled in by the projection.
+    #[prost(message, optional, tag = "2")]
+    pub record: Option<MessageRecord>,
+    /// One per recipient.
+    #[prost(message, repeated, tag = "3")]
+    pub entries: Vec<EntryRecord>,
+    /// Key of the caller's request.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub request_key: Bytes,
+    /// Its content.
+    #[prost(message, optional, tag = "5")]
+    pub request: Option<RequestRecord>,
+    /// SubmissionAcceptance.
+    #[prost(message, optional, tag = "6")]
+    pub leaf: Option<Leaf>,
+}
+
+/// See [`Fact::Arrived`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Arrived {
+    /// The signed header, encoded.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub header: Bytes,
+    /// Its record.
+    #[prost(message, optional, tag = "2")]
+    pub record: Option<MessageRecord>,
+    /// ContentConsignment.
+    #[prost(message, optional, tag = "3")]
+    pub leaf: Option<Leaf>,
+    /// Which unit's session brought it.
+    #[prost(string, tag = "4")]
+    pub peer: String,
+    /// The number of its transfer.
+    #[prost(uint64, tag = "5")]
+    pub number: u64,
+    /// The numbers that arrived, this one included.
+    #[prost(message, optional, tag = "6")]
+    pub numbers: Option<NumbersRecord>,
+}
+
+/// See [`Fact::Refused`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Refused {
+    /// The header and why.
+    #[prost(message, optional, tag = "1")]
+    pub record: Option<RefusedRecord>,
+    /// RelayRejection.
+    #[prost(message, optional, tag = "2")]
+    pub leaf: Option<Leaf>,
+    /// Which unit's session brought it.
+    #[prost(string, tag = "3")]
+    pub peer: String,
+    /// The number of its transfer.
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
+    /// The numbers that arrived.
+    #[prost(message, optional, tag = "5")]
+    pub numbers: Option<NumbersRecord>,
+    /// Header digest.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub digest: Bytes,
+}
+
+/// See [`Fact::ReceiptsRecorded`].
+#[derive(Clone, PartialEq, Message)]
+pub struct ReceiptsRecorded {
+    /// Who sent them.
+    #[prost(string, tag = "1")]
+    pub peer: String,
+    /// The log.
+    #[prost(string, tag = "2")]
+    pub origin: String,
+    /// The checkpoint that covers them.
+    #[prost(message, optional, tag = "3")]
+    pub checkpoint: Option<CheckpointRecord>,
+    /// The receipts.
+    #[prost(message, repeated, tag = "4")]
+    pub receipts: Vec<RecordedReceipt>,
+    /// All of the peer's receipts up to this number are here.
+    #[prost(uint64, tag = "5")]
+    pub have: u64,
+}
+
+/// One received receipt and what it changes.
+#[derive(Clone, PartialEq, Message)]
+pub struct RecordedReceipt {
+    /// Header digest of the message.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digest: Bytes,
+    /// The receipt.
+    #[prost(message, optional, tag = "2")]
+    pub receipt: Option<ReceiptRecord>,
+    /// The outbox entry as it is afterwards, when the receipt settles one.
+    #[prost(message, optional, tag = "3")]
+    pub entry: Option<EntryRecord>,
+    /// As on the wire.
+    #[prost(uint32, tag = "4")]
+    pub event: u32,
+}
+
+/// See [`Fact::HaveRecorded`].
+#[derive(Clone, PartialEq, Message)]
+pub struct HaveRecorded {
+    /// Who has them.
+    #[prost(string, tag = "1")]
+    pub peer: String,
+    /// First number that goes.
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+    /// Last number that goes.
+    #[prost(uint64, tag = "3")]
+    pub up_to: u64,
+}
+
+/// See [`Fact::Acknowledged`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Acknowledged {
+    /// Header digest.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digest: Bytes,
+    /// Who took it, when.
+    #[prost(message, optional, tag = "2")]
+    pub ack: Option<AckRecord>,
+    /// The receipt.
+    #[prost(message, optional, tag = "3")]
+    pub leaf: Option<Leaf>,
+    /// Key of the caller's request.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub request_key: Bytes,
+    /// Its content.
+    #[prost(message, optional, tag = "5")]
+    pub request: Option<RequestRecord>,
+    /// The key under which the message waited for somebody to take it; empty when it does not any more.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub unacknowledged_key: Bytes,
+}
+
+/// An outbox entry as it is afterwards.
+#[derive(Clone, PartialEq, Message)]
+pub struct EntryChanged {
+    /// The entry.
+    #[prost(message, optional, tag = "1")]
+    pub entry: Option<EntryRecord>,
+    /// RelayFailure, when it expired.
+    #[prost(message, optional, tag = "2")]
+    pub leaf: Option<Leaf>,
+}
+
+/// See [`Fact::BackoffSaved`].
+#[derive(Clone, PartialEq, Message)]
+pub struct BackoffSaved {
+    /// The peer.
+    #[prost(string, tag = "1")]
+    pub peer: String,
+    /// Its back-off; absent: cleared.
+    #[prost(message, optional, tag = "2")]
+    pub backoff: Option<BackoffRecord>,
+}
+
+/// See [`Fact::PeerRemoved`].
+#[derive(Clone, PartialEq, Message)]
+pub struct PeerRemoved {
+    /// The unit.
+    #[prost(string, tag = "1")]
+    pub unit: String,
+}
+
+/// See [`Fact::IndexMark`].
+#[derive(Clone, PartialEq, Message)]
+pub struct IndexMark {
+    /// Up to where.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+}
+
+/// See [`Fact::Anchor`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Anchor {
+    /// The log.
+    #[prost(string, tag = "1")]
+    pub origin: String,
+    /// Its size.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// Its root.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub root: Bytes,
+}
+
+/// See [`Fact::TailCut`].
+#[derive(Clone, PartialEq, Message)]
+pub struct TailCut {
+    /// Segment number.
+    #[prost(uint64, tag = "1")]
+    pub segment: u64,
+    /// Where the cut begins.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// How many bytes held something.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// SHA-256 of them.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub hash: Bytes,
+}
+
+/// See [`Fact::Erased`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Erased {
+    /// Sequence of the event whose body goes.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// Header digest of the message.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub digest: Bytes,
+    /// Rule or order.
+    #[prost(string, tag = "3")]
+    pub rule: String,
+    /// Who.
+    #[prost(string, tag = "4")]
+    pub by: String,
+    /// Where the event lies.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub position: Bytes,
+}
+
+/// See [`Fact::Created`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Created {
+    /// The unit.
+    #[prost(string, tag = "1")]
+    pub unit: String,
+    /// The instance that init made.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub instance: Bytes,
+}
+
+/// See [`Fact::OwedAgain`].
+#[derive(Clone, PartialEq, Message)]
+pub struct OwedAgain {
+    /// Who gets them.
+    #[prost(string, tag = "1")]
+    pub peer: String,
+    /// Number of the first; the others follow.
+    #[prost(uint64, tag = "2")]
+    pub first_number: u64,
+    /// Where the receipts lie.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub receipt_keys: Vec<Bytes>,
+    /// Lane of the message.
+    #[prost(uint32, tag = "4")]
+    pub priority: u32,
+}

@@ -1,0 +1,302 @@
+//! The projection's key-value substrate: closed set of trees, batches that carry the journal
+//! sequence they came from. Enter through `Index`. It knows nothing of what the keys mean.
+//! Invariant: a tree's applied sequence is written in the same batch as its content, so after a
+//! crash a tree never claims more than it holds, save what the disk itself lost; therefore only
+//! `make_durable` followed by a mark in the journal proves anything after an unclean stop.
+
+mod memory;
+
+use std::io;
+use std::ops::Bound;
+
+pub use memory::MemoryIndex;
+
+use crate::store::sled::SledIndex;
+
+/// The projection, in one of its variants.
+#[derive(Debug)]
+pub enum Index {
+    Memory(MemoryIndex),
+    Sled(SledIndex),
+}
+
+/// A pair as it is read.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+impl Index {
+    pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        match self {
+            Index::Memory(index) => Ok(index.get(tree, key)),
+            Index::Sled(index) => index.get(tree, key),
+        }
+    }
+
+    /// At most `limit` pairs between the bounds, in key order, or from the top with `reverse`.
+    pub fn range(
+        &self,
+        tree: Tree,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<Pair>, IndexError> {
+        if is_empty(lower, upper) {
+            return Ok(Vec::new());
+        }
+        match self {
+            Index::Memory(index) => Ok(index.range(tree, lower, upper, limit, reverse)),
+            Index::Sled(index) => index.range(tree, lower, upper, limit, reverse),
+        }
+    }
+
+    /// Puts and deletes, one atomic batch per tree, each carrying `through_seq`, the last journal
+    /// sequence that these operations come from. Calls come in journal order. Nothing is applied
+    /// if any operation breaks a limit. After any other error the content is unknown: replay.
+    pub fn apply(&self, ops: &[Op], through_seq: u64) -> Result<(), IndexError> {
+        for op in ops {
+            check(op)?;
+        }
+        match self {
+            Index::Memory(index) => {
+                index.apply(ops, through_seq);
+                Ok(())
+            }
+            Index::Sled(index) => index.apply(ops, through_seq),
+        }
+    }
+
+    /// Everything up to here is applied: the last `through_seq`, and after opening the least
+    /// over all trees.
+    pub fn applied(&self) -> u64 {
+        match self {
+            Index::Memory(index) => index.applied(),
+            Index::Sled(index) => index.applied(),
+        }
+    }
+
+    /// Returns once all that was applied before the call survives a power cut, with the sequence
+    /// that it reaches: what the journal's index mark may then say.
+    pub fn make_durable(&self) -> Result<u64, IndexError> {
+        match self {
+            Index::Memory(index) => Ok(index.applied()),
+            Index::Sled(index) => index.make_durable(),
+        }
+    }
+
+    /// Number of pairs; walks the whole tree, so for checks only.
+    pub fn len(&self, tree: Tree) -> Result<usize, IndexError> {
+        match self {
+            Index::Memory(index) => Ok(index.len(tree)),
+            Index::Sled(index) => index.len(tree),
+        }
+    }
+}
+
+/// One put (`Some`) or delete (`None`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Op {
+    pub tree: Tree,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// Why the index refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The caller's fault; nothing was applied.
+    #[error("value of {found} bytes in tree {tree}, at most {VALUE_BYTES_MAX} fit")]
+    ValueTooLarge { tree: &'static str, found: usize },
+    /// The caller's fault; nothing was applied.
+    #[error("key of {found} bytes in tree {tree}, at most {KEY_BYTES_MAX} fit")]
+    KeyTooLarge { tree: &'static str, found: usize },
+    /// The caller's fault; nothing was applied.
+    #[error("key in tree {tree} is reserved for the applied sequence")]
+    ReservedKey { tree: &'static str },
+    /// Does not open, or reads wrongly: set it aside and rebuild it from the journal.
+    #[error("index damaged: {detail}")]
+    Damaged { detail: String },
+    /// The disk failed or is full; the index itself may be sound.
+    #[error("index i/o failed: {step}")]
+    Io { step: &'static str, source: io::Error },
+}
+
+macro_rules! trees {
+    ($($tree:ident => $name:literal),* $(,)?) => {
+        /// The closed set of trees.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Tree { $($tree),* }
+
+        impl Tree {
+            /// The name on disk; never changes its meaning.
+            pub fn name(self) -> &'static str {
+                match self { $(Tree::$tree => $name),* }
+            }
+
+            pub fn all() -> &'static [Tree] {
+                &[$(Tree::$tree),*]
+            }
+        }
+    };
+}
+
+trees! {
+    Messages => "messages",
+    ById => "by-id",
+    Timeline => "timeline",
+    Requests => "requests",
+    Outbox => "outbox",
+    Due => "due",
+    Expiry => "expiry",
+    Receipts => "receipts",
+    Owed => "owed",
+    TreeHashes => "tree-hashes",
+    Peers => "peers",
+    Checkpoints => "checkpoints",
+    Counters => "counters",
+    Acks => "acks",
+    Refused => "refused",
+    Unacknowledged => "unacknowledged",
+    Transfers => "transfers",
+    Alarms => "alarms",
+    Erased => "erased",
+    Backoff => "backoff",
+    Meta => "meta",
+}
+
+/// Larger values leave sled's pages for files of their own, whose directory entry it never
+/// makes durable; content lives in the journal, the index holds positions.
+pub const VALUE_BYTES_MAX: usize = 64 << 10;
+/// Ids, times and numbers; more is a mistake.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Holds the applied sequence of each tree; never shown.
+pub(in crate::store) const APPLIED_KEY: &[u8] = b"\0applied-sequence";
+
+fn check(op: &Op) -> Result<(), IndexError> {
+    let tree = op.tree.name();
+    if op.key == APPLIED_KEY {
+        return Err(IndexError::ReservedKey { tree });
+    }
+    if op.key.len() > KEY_BYTES_MAX {
+        return Err(IndexError::KeyTooLarge { tree, found: op.key.len() });
+    }
+    match &op.value {
+        Some(value) if value.len() > VALUE_BYTES_MAX => {
+            Err(IndexError::ValueTooLarge { tree, found: value.len() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bounds that hold nothing; ordered maps panic on some of them.
+fn is_empty(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
+    match (lower, upper) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) => low >= high,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::store::sled::CACHE_BYTES;
+
+    /// Runs on both variants: one suite, so that neither promises more than the other.
+    fn with_each(run: impl Fn(&Index)) {
+        run(&Index::Memory(MemoryIndex::new()));
+        let dir = tempfile::tempdir().unwrap();
+        run(&Index::Sled(SledIndex::open(&dir.path().join("index"), CACHE_BYTES).unwrap()));
+    }
+
+    fn put(tree: Tree, key: &[u8], value: &[u8]) -> Op {
+        Op { tree, key: key.to_vec(), value: Some(value.to_vec()) }
+    }
+
+    /// Puts and deletes apply in order, trees are apart, the applied sequence moves.
+    #[test]
+    fn puts_and_deletes() {
+        with_each(|index| {
+            assert_eq!(index.applied(), 0);
+            let delete = Op { tree: Tree::Due, key: b"a".to_vec(), value: None };
+            let ops = [
+                put(Tree::Due, b"a", b"1"),
+                put(Tree::Due, b"b", b"2"),
+                delete.clone(),
+                put(Tree::Meta, b"a", b"3"),
+                put(Tree::Due, b"b", b"4"),
+            ];
+            index.apply(&ops, 7).unwrap();
+            assert_eq!(index.get(Tree::Due, b"a").unwrap(), None);
+            assert_eq!(index.get(Tree::Due, b"b").unwrap(), Some(b"4".to_vec()));
+            assert_eq!(index.get(Tree::Meta, b"a").unwrap(), Some(b"3".to_vec()));
+            assert_eq!((index.len(Tree::Due).unwrap(), index.len(Tree::Acks).unwrap()), (1, 0));
+            assert_eq!(index.applied(), 7);
+            // Replay of the same events changes nothing.
+            index.apply(&ops, 7).unwrap();
+            assert_eq!(index.get(Tree::Due, b"b").unwrap(), Some(b"4".to_vec()));
+            index.apply(&[], 9).unwrap();
+            assert_eq!((index.applied(), index.make_durable().unwrap()), (9, 9));
+        });
+    }
+
+    /// Every kind of bound, both directions, limits, and the reserved key never among the pairs,
+    /// though it sorts between keys in use.
+    #[test]
+    fn ranges() {
+        use Bound::{Excluded, Included, Unbounded};
+        with_each(|index| {
+            let keys: [&[u8]; 5] = [b"\0", b"\0b", b"a", b"ab", b"b"];
+            let ops: Vec<Op> = keys.iter().map(|key| put(Tree::Outbox, key, key)).collect();
+            index.apply(&ops, 1).unwrap();
+            let find = |lower, upper, limit, reverse| -> Vec<Vec<u8>> {
+                let found = index.range(Tree::Outbox, lower, upper, limit, reverse).unwrap();
+                found.into_iter().map(|pair| pair.0).collect()
+            };
+            assert_eq!(find(Unbounded, Unbounded, 9, false), keys);
+            assert_eq!(find(Unbounded, Unbounded, 2, true), [b"b".to_vec(), b"ab".to_vec()]);
+            assert_eq!(find(Excluded(b"\0"), Unbounded, 1, false), [b"\0b".to_vec()]);
+            assert_eq!(find(Included(b"a"), Excluded(b"b"), 9, false), keys[2..4]);
+            assert_eq!(
+                find(Excluded(b"a"), Included(b"b"), 9, true),
+                [b"b".to_vec(), b"ab".to_vec()]
+            );
+            assert!(find(Unbounded, Unbounded, 0, false).is_empty());
+            // Bounds that hold nothing, and that an ordered map would panic on.
+            assert!(find(Included(b"b"), Included(b"a"), 9, false).is_empty());
+            assert!(find(Excluded(b"a"), Excluded(b"a"), 9, false).is_empty());
+            assert_eq!(find(Included(b"a"), Included(b"a"), 9, false), [b"a".to_vec()]);
+        });
+    }
+
+    /// A batch with one operation over a limit leaves nothing behind.
+    #[test]
+    fn limits_refuse_the_whole_batch() {
+        with_each(|index| {
+            let good = put(Tree::Peers, b"a", &[1; VALUE_BYTES_MAX]);
+            let refuse = |bad| index.apply(&[good.clone(), bad], 5).unwrap_err();
+            let large = refuse(put(Tree::Peers, b"b", &[1; VALUE_BYTES_MAX + 1]));
+            assert!(matches!(large, IndexError::ValueTooLarge { tree: "peers", .. }));
+            let long = refuse(put(Tree::Peers, &[1; KEY_BYTES_MAX + 1], b""));
+            assert!(matches!(long, IndexError::KeyTooLarge { .. }));
+            let reserved = refuse(put(Tree::Peers, APPLIED_KEY, b""));
+            assert!(matches!(reserved, IndexError::ReservedKey { .. }));
+            assert_eq!((index.applied(), index.len(Tree::Peers).unwrap()), (0, 0));
+            assert_eq!(index.get(Tree::Peers, APPLIED_KEY).unwrap(), None);
+            index.apply(&[good.clone(), put(Tree::Peers, &[1; KEY_BYTES_MAX], b"")], 5).unwrap();
+            assert_eq!(index.len(Tree::Peers).unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn tree_names_are_unique() {
+        let names: BTreeSet<&str> = Tree::all().iter().map(|tree| tree.name()).collect();
+        assert_eq!(names.len(), Tree::all().len());
+    }
+}

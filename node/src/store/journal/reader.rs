@@ -1,0 +1,343 @@
+//! Reading the journal while it is written. Enter through `Journal::reader`. Uses no lock that
+//! the writer holds during I/O. Invariant: nothing beyond the durable sequence is shown, and
+//! nothing whose checksums do not hold.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use super::codec::{Chain, is_zero};
+use super::error::at;
+use super::frame::{
+    BATCH_HEADER_BYTES, BatchHeader, EVENT_HEADER_BYTES, EventHeader, FOOTER_BYTES, Footer,
+    SegmentHeader, TRAILER_BYTES, align, decode_trailer,
+};
+use super::io::{Io, IoFile};
+use super::recover::{Placed, walk};
+use super::segment::{Segment, segment_name};
+use super::window::Window;
+use super::{Body, Damage, JournalError, Position, StoredEvent};
+
+/// A handle for reading; clones share it.
+#[derive(Clone)]
+pub struct JournalReader {
+    shared: Arc<Shared>,
+}
+
+/// What `verify_segment` found in a segment whose chain holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentReport {
+    pub segment: u64,
+    /// Equal to `last_seq + 1` if there is no event.
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub events: u64,
+    /// Hash of the last batch: the root over all before it.
+    pub root: [u8; 32],
+    /// Events whose body is only zeros; each needs an event that orders its erasure.
+    pub erased: Vec<u64>,
+    /// Events whose body is neither what was written nor zeros.
+    pub damaged: Vec<u64>,
+}
+
+impl JournalReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Everything up to here survives a power cut; 0 before the first event.
+    pub fn durable_seq(&self) -> u64 {
+        self.shared.durable.load(Ordering::Acquire)
+    }
+
+    /// The number of the newest segment; they are numbered from 1 without gap.
+    pub fn last_segment(&self) -> u64 {
+        self.shared.segments.read().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    /// The event that begins at a position.
+    pub fn read(&self, position: Position) -> Result<StoredEvent, JournalError> {
+        let Position { segment: number, offset } = position;
+        let missing = JournalError::NoEvent { segment: number, offset };
+        let Some(segment) = self.shared.segment(number) else {
+            return Err(missing);
+        };
+        let end = segment.data_end();
+        let mut window = Window::new(self.shared.file(number)?, end);
+        let Some(bytes) = window.bytes(offset, EVENT_HEADER_BYTES).map_err(at("read event"))?
+        else {
+            return Err(missing);
+        };
+        let damage = |seq| damaged(Damage::Event, number, offset, seq);
+        let Some(header) = EventHeader::decode(bytes, &segment.header.id) else {
+            return Err(if is_zero(bytes) { missing } else { damage(0) });
+        };
+        if header.seq > self.durable_seq() {
+            return Err(JournalError::NotDurable { seq: header.seq });
+        }
+        let event = read_event(&mut window, offset, &header, &segment)?;
+        event.ok_or_else(|| damage(header.seq))
+    }
+
+    /// Events from `from_seq` on, in order, at most `max_events` and about `max_bytes` of meta
+    /// and body; at least one if there is one and `max_events` is not 0.
+    pub fn scan(
+        &self,
+        from_seq: u64,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, Position, StoredEvent)>, JournalError> {
+        let durable = self.durable_seq();
+        let mut found = Vec::new();
+        let (mut next, mut bytes) = (from_seq.max(1), 0usize);
+        while next <= durable && found.len() < max_events {
+            let mut batch = self.shared.batch_of(next)?;
+            let begun = next;
+            while let Some((offset, header)) = batch.next_event()? {
+                if header.seq < next {
+                    continue;
+                }
+                let size = header.frame_bytes() as usize;
+                if found.len() >= max_events || (!found.is_empty() && bytes + size > max_bytes) {
+                    return Ok(found);
+                }
+                let event = read_event(&mut batch.window, offset, &header, &batch.segment)?
+                    .ok_or_else(|| batch.damage(Damage::Event))?;
+                let position = Position { segment: batch.segment.header.number, offset };
+                found.push((header.seq, position, event));
+                bytes += size;
+                next = header.seq + 1;
+            }
+            if next == begun {
+                return Err(batch.damage(Damage::Chain));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads a whole segment up to its durable end and checks everything: checksums, hashes,
+    /// the chain to its neighbours, free bytes, footer. For the scrub.
+    pub fn verify_segment(&self, number: u64) -> Result<SegmentReport, JournalError> {
+        let Some(segment) = self.shared.segment(number) else {
+            return Err(JournalError::NoEvent { segment: number, offset: 0 });
+        };
+        let sealed = self.shared.segment(number + 1);
+        let end = segment.data_end();
+        let file = self.shared.file(number)?;
+        let mut bytes = vec![0; segment.header.file_bytes as usize];
+        file.read_at(0, &mut bytes).map_err(at("read segment"))?;
+        let limit = segment.limit() as usize;
+        let footer = Footer::decode(bytes.get(limit..).unwrap_or_default(), &segment.header.id);
+        if sealed.is_none() {
+            // The writer may be at work behind the durable end.
+            bytes.get_mut(end as usize..).unwrap_or_default().fill(0);
+        }
+        let bad = |what, offset, seq| Err(damaged(what, number, offset, seq));
+        if SegmentHeader::decode(&bytes) != Some(segment.header) {
+            return bad(Damage::SegmentHeader, 0, segment.header.before.seq + 1);
+        }
+        let (mut erased, mut broken) = (Vec::new(), Vec::new());
+        let mut gap = None;
+        let mut data_end = super::frame::SEGMENT_HEADER_BYTES;
+        let walk = walk(&bytes, &segment.header, |placed: &Placed| {
+            let start = placed.header.offset as usize;
+            if !is_zero(bytes.get(data_end..start).unwrap_or_default()) {
+                gap = gap.or(Some((data_end as u64, placed.header.first_seq)));
+            }
+            data_end = start + placed.header.bytes as usize;
+            for body in &placed.broken {
+                let list = if body.zeros { &mut erased } else { &mut broken };
+                list.push(body.seq);
+            }
+        });
+        if let Some((offset, seq)) = gap {
+            return bad(Damage::Padding, offset, seq);
+        }
+        if walk.data_end != end {
+            return bad(Damage::Batch, align(walk.data_end), walk.chain.seq + 1);
+        }
+        if !is_zero(bytes.get(end as usize..limit).unwrap_or_default()) {
+            return bad(Damage::Padding, end, walk.chain.seq + 1);
+        }
+        if let Some(next) = sealed {
+            if footer.is_none_or(|footer| footer.after != walk.chain) {
+                return bad(Damage::Footer, limit as u64, walk.chain.seq);
+            }
+            if next.header.before != walk.chain {
+                return bad(Damage::Chain, limit as u64, walk.chain.seq);
+            }
+        }
+        Ok(SegmentReport {
+            segment: number,
+            first_seq: segment.header.before.seq + 1,
+            last_seq: walk.chain.seq,
+            events: walk.events,
+            root: walk.chain.hash,
+            erased,
+            damaged: broken,
+        })
+    }
+
+    /// The end of the chain at the batch that ends with this sequence; `None` if none does.
+    pub(super) fn chain_at(&self, seq: u64) -> Result<Option<Chain>, JournalError> {
+        if seq == 0 {
+            return Ok(Some(Chain::default()));
+        }
+        let mut batch = self.shared.batch_of(seq)?;
+        if batch.header.last_seq() != seq {
+            return Ok(None);
+        }
+        let offset = batch.header.offset + batch.header.bytes - TRAILER_BYTES as u64;
+        let id = batch.segment.header.id;
+        let bytes = batch.window.bytes(offset, TRAILER_BYTES).map_err(at("read trailer"))?;
+        match bytes.and_then(|bytes| decode_trailer(bytes, &id)) {
+            Some((number, hash)) => Ok(Some(Chain { batch: number, seq, hash })),
+            None => Err(batch.damage(Damage::Batch)),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+/// What the writer and all readers share.
+pub struct Shared {
+    pub io: Arc<dyn Io>,
+    pub dir: PathBuf,
+    /// Moved by the writer only, after a sync returned.
+    pub durable: AtomicU64,
+    /// Segment n at place n - 1; the writer appends to it.
+    pub segments: RwLock<Vec<Arc<Segment>>>,
+    /// Most recently used last.
+    pub files: Mutex<VecDeque<(u64, Arc<dyn IoFile>)>>,
+}
+
+impl Shared {
+    pub fn segment(&self, number: u64) -> Option<Arc<Segment>> {
+        let place = usize::try_from(number.checked_sub(1)?).ok()?;
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.get(place).cloned()
+    }
+
+    /// An open handle; the least recently used one goes when there are too many.
+    pub fn file(&self, number: u64) -> Result<Arc<dyn IoFile>, JournalError> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = files.iter().position(|(known, _)| *known == number)
+            && let Some(entry) = files.remove(place)
+        {
+            let file = Arc::clone(&entry.1);
+            files.push_back(entry);
+            return Ok(file);
+        }
+        let path = self.dir.join(segment_name(number));
+        let file = self.io.open(&path).map_err(at("open segment"))?;
+        if files.len() >= OPEN_FILES_MAX {
+            files.pop_front();
+        }
+        files.push_back((number, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// The batch that holds a durable sequence, found from the nearest sample.
+    fn batch_of(&self, seq: u64) -> Result<BatchCursor, JournalError> {
+        let segment = {
+            let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+            let after = segments.partition_point(|segment| segment.header.before.seq < seq);
+            after.checked_sub(1).and_then(|place| segments.get(place)).cloned()
+        };
+        let segment = segment.ok_or(JournalError::NotDurable { seq })?;
+        let number = segment.header.number;
+        let sample = segment.sample_before(seq).ok_or(JournalError::NotDurable { seq })?;
+        let mut window = Window::new(self.file(number)?, segment.data_end());
+        let (mut offset, mut expected) = (sample.offset, sample.first_seq);
+        // Moves on by a batch a round, within one segment.
+        loop {
+            let bytes = window.bytes(offset, BATCH_HEADER_BYTES).map_err(at("read batch"))?;
+            let header =
+                bytes.and_then(|bytes| BatchHeader::decode(bytes, &segment.header.id, offset));
+            let Some(header) = header.filter(|header| header.first_seq == expected) else {
+                return Err(damaged(Damage::Batch, number, offset, expected));
+            };
+            if header.last_seq() >= seq {
+                return Ok(BatchCursor::new(segment, header, window));
+            }
+            offset = align(offset + header.bytes);
+            expected = header.last_seq() + 1;
+        }
+    }
+}
+
+/// Walks the events of one batch.
+struct BatchCursor {
+    segment: Arc<Segment>,
+    header: BatchHeader,
+    window: Window,
+    offset: u64,
+    seq: u64,
+}
+
+impl BatchCursor {
+    fn new(segment: Arc<Segment>, header: BatchHeader, window: Window) -> Self {
+        let offset = header.offset + BATCH_HEADER_BYTES as u64;
+        Self { segment, header, window, offset, seq: header.first_seq }
+    }
+
+    fn next_event(&mut self) -> Result<Option<(u64, EventHeader)>, JournalError> {
+        if self.seq > self.header.last_seq() {
+            return Ok(None);
+        }
+        let (offset, seq) = (self.offset, self.seq);
+        let end = self.header.offset + self.header.bytes - TRAILER_BYTES as u64;
+        let bytes = self.window.bytes(offset, EVENT_HEADER_BYTES).map_err(at("read event"))?;
+        let event = bytes
+            .and_then(|bytes| EventHeader::decode(bytes, &self.segment.header.id))
+            .filter(|event| event.seq == seq && offset + event.frame_bytes() <= end);
+        let Some(event) = event else {
+            return Err(self.damage(Damage::Event));
+        };
+        self.offset += event.frame_bytes();
+        self.seq += 1;
+        Ok(Some((offset, event)))
+    }
+
+    fn damage(&self, what: Damage) -> JournalError {
+        damaged(what, self.segment.header.number, self.offset, self.seq)
+    }
+}
+
+/// Meta and body of the event at `offset`; `None` if the meta does not hold.
+fn read_event(
+    window: &mut Window,
+    offset: u64,
+    header: &EventHeader,
+    segment: &Segment,
+) -> Result<Option<StoredEvent>, JournalError> {
+    let id = &segment.header.id;
+    let frame = window.bytes(offset, header.frame_bytes() as usize).map_err(at("read event"))?;
+    let parts = frame
+        .and_then(|frame| frame.get(EVENT_HEADER_BYTES..))
+        .and_then(|rest| rest.split_at_checked(header.meta_bytes as usize));
+    let Some((meta, body)) = parts.filter(|(meta, _)| id.crc(meta) == header.meta_crc) else {
+        return Ok(None);
+    };
+    // Copied: a small event kept by a watcher must not keep the whole window alive.
+    let meta = Bytes::copy_from_slice(meta);
+    let body: Body = header.judge(id, Bytes::copy_from_slice(body));
+    Ok(Some(StoredEvent { seq: header.seq, meta, body }))
+}
+
+pub fn damaged(what: Damage, segment: u64, offset: u64, seq: u64) -> JournalError {
+    JournalError::Damage { what, segment, offset, seq }
+}
+
+/// The footer's place in a file of this length.
+pub fn footer_offset(file_bytes: u64) -> Option<u64> {
+    file_bytes.checked_sub(FOOTER_BYTES as u64)
+}
+
+/// Far below the usual limit of 1024 files a process.
+const OPEN_FILES_MAX: usize = 64;

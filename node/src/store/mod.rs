@@ -1,0 +1,195 @@
+//! The store: a journal is the truth, an index is its projection.
+//!
+//! Enter through [`Store`]: a dozen verbs, each one atomic commit, each repeatable. **`Ok` means that it survives
+//! a power cut.** Nothing outside `sled/` may name the crate of that name. README.md has a row per stored object.
+
+pub mod engine;
+pub mod event;
+pub mod files;
+pub mod index;
+pub mod journal;
+mod open;
+mod project;
+mod queue;
+pub mod records;
+pub mod sled;
+mod txn;
+mod verbs;
+mod view;
+mod wake;
+mod writer;
+
+#[cfg(test)]
+mod suite;
+
+use std::{io, sync::Arc};
+
+use relay_proto::{
+    envelope::Priority,
+    ids::{Digest, LogOrigin, UnitId},
+    reason::Reason,
+};
+use tokio::sync::{oneshot, watch};
+
+pub use engine::LogHead;
+pub use open::{Backend, Hashes, OpenStore, create};
+pub use txn::{NewLeaf, Txn};
+pub use verbs::*;
+pub use view::View;
+pub use wake::Bells;
+
+use crate::store::{
+    engine::Shared, files::FilesError, index::IndexError, journal::JournalError, queue::Queue,
+};
+
+/// A handle on the open store. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    unit: UnitId,
+    origin: LogOrigin,
+    /// Becomes `Some` when the store stopped, with the reason.
+    ended: watch::Receiver<Option<Ended>>,
+}
+
+/// How a store ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything is on disk and marked so.
+    Clean,
+    /// A write or sync failed: the process must end, with the status that keeps it from being restarted blindly.
+    Failed(String),
+}
+
+impl Store {
+    /// Runs one commit on the writer and returns its answer once it is durable.
+    pub async fn commit<R: Send + 'static>(
+        &self,
+        priority: Priority,
+        work: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: queue::Job = Box::new(move |txn| {
+            let result = work(txn);
+            Box::new(move || {
+                // Nobody waits any more: the commit stands all the same.
+                let _ = answer.send(result);
+            })
+        });
+        self.queue.push(priority, job).await.map_err(|_| StoreError::Stopped)?;
+        answered.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Reads the durable state.
+    pub fn read<R>(&self, read: impl FnOnce(View<'_>) -> R) -> R {
+        self.shared.read(read)
+    }
+
+    /// The unit whose store this is.
+    pub fn unit(&self) -> &UnitId {
+        &self.unit
+    }
+
+    /// The origin of the unit's log.
+    pub fn origin(&self) -> &LogOrigin {
+        &self.origin
+    }
+
+    /// Size and root of the log as of the durable sequence; changes with every batch.
+    pub fn head(&self) -> watch::Receiver<LogHead> {
+        self.shared.head.subscribe()
+    }
+
+    /// What wakes the workers of a peer.
+    pub fn bells(&self, peer: &UnitId) -> Arc<Bells> {
+        self.shared.wakes.bells(peer.as_str())
+    }
+
+    /// Median and 99th percentile of write and sync, in microseconds.
+    pub fn sync_percentiles(&self) -> (u32, u32) {
+        self.shared.syncs.percentiles()
+    }
+
+    /// The last sequence that the index holds.
+    pub fn indexed_seq(&self) -> u64 {
+        self.shared.indexed_seq.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// The last checkpoint that is known to have been signed: its size and root.
+    pub fn anchor(&self) -> Result<Option<(u64, Digest)>, StoreError> {
+        let anchor: Option<event::Anchor> =
+            self.read(|view| view.record(index::Tree::Meta, b"anchor"))?;
+        Ok(anchor.map(|anchor| (anchor.size, records::digest_of(&anchor.root))))
+    }
+
+    /// A checkpoint was signed; the next batch says so.
+    pub fn note_signed(&self, size: u64, root: Digest) {
+        self.shared.note_signed(size, root);
+    }
+
+    /// Takes no more commits, writes what is queued, marks the end. Returns how it ended.
+    pub async fn close(&self) -> Ended {
+        self.queue.close();
+        self.ended().await
+    }
+
+    /// Waits until the store ended, for whatever reason.
+    pub async fn ended(&self) -> Ended {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(Ended::Clean),
+            Err(_) => Ended::Failed("the store's writer is gone".to_owned()),
+        }
+    }
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It stopped; nothing is accepted any more.
+    #[error("the store stopped")]
+    Stopped,
+    /// The journal failed or is damaged.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// A value of the index cannot be read.
+    #[error("index damaged: a value in tree {0} cannot be read")]
+    IndexDamaged(&'static str),
+    /// The store's own files: absent, of another unit, in use.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A thread could not be started.
+    #[error("cannot start the store's writer")]
+    Thread(#[source] io::Error),
+    /// The log holds as many leaves as a log can.
+    #[error("the receipt log is full")]
+    LogFull,
+    /// A body was asked for that was erased.
+    #[error("the content was erased")]
+    Erased,
+    /// A record of the journal cannot be read.
+    #[error("record {seq} of the journal is damaged")]
+    Damaged {
+        /// Its sequence.
+        seq: u64,
+    },
+    /// The verb found that it may not do this.
+    #[error("{0}")]
+    Refused(Reason),
+}
+
+impl StoreError {
+    /// The label that leaves the machine.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Refused(reason) => *reason,
+            Self::Stopped | Self::Journal(_) => Reason::StoreStopped,
+            Self::Erased => Reason::NotFound,
+            _ => Reason::Internal,
+        }
+    }
+}

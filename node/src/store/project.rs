@@ -1,0 +1,249 @@
+//! From an event to the index: puts and deletes of values computed from that event alone.
+//!
+//! No increments, no reading: replaying an event twice, or from any earlier mark, gives the same index.
+
+use bytes::Bytes;
+use prost::Message;
+use relay_proto::{ids::UnitId, timestamp::Timestamp};
+
+use crate::store::{
+    event::{
+        Acknowledged, Arrived, EntryChanged, Event, Fact, Leaf, ReceiptsRecorded, Refused,
+        Submitted,
+    },
+    index::{Op, Tree},
+    journal::Position,
+    records::{
+        EntryRecord, MessageRecord, OwedRecord, ReceiptRecord, RequestRecord, digest_of, key,
+    },
+};
+
+/// What one event changes in the index.
+pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
+    let mut ops = Ops { list: Vec::with_capacity(12), seq, position, at_ms: event.at_ms };
+    match &event.fact {
+        Some(Fact::Submitted(fact)) => ops.submitted(fact),
+        Some(Fact::Arrived(fact)) => ops.arrived(fact),
+        Some(Fact::Refused(fact)) => ops.refused(fact),
+        Some(Fact::ReceiptsRecorded(fact)) => ops.receipts(fact),
+        Some(Fact::HaveRecorded(fact)) => {
+            let last = fact.up_to.min(fact.from.saturating_add(HAVE_MAX));
+            for number in fact.from..=last {
+                ops.delete(Tree::Owed, key::numbered(&fact.peer, number));
+            }
+            ops.number("receipts-confirmed", &fact.peer, fact.up_to);
+        }
+        Some(Fact::Acknowledged(fact)) => ops.acknowledged(fact),
+        Some(Fact::EntryDeferred(fact) | Fact::EntryExpired(fact)) => ops.entry_changed(fact),
+        Some(Fact::BackoffSaved(fact)) => {
+            let key = fact.peer.clone().into_bytes();
+            match &fact.backoff {
+                Some(backoff) => ops.put(Tree::Backoff, key, backoff),
+                None => ops.delete(Tree::Backoff, key),
+            }
+        }
+        Some(Fact::PeerChanged(peer)) => ops.put(Tree::Peers, peer.unit.clone().into_bytes(), peer),
+        Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
+        Some(Fact::Alarmed(alarm)) => ops.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm),
+        Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, b"anchor".to_vec(), anchor),
+        Some(Fact::Erased(erased)) => {
+            ops.put(Tree::Erased, digest_of(&erased.digest).as_bytes().to_vec(), erased);
+        }
+        Some(Fact::OwedAgain(fact)) => {
+            for (number, receipt_key) in (fact.first_number..).zip(&fact.receipt_keys) {
+                let (receipt_key, priority) = (receipt_key.clone(), fact.priority);
+                let owed = OwedRecord { receipt_key, priority };
+                ops.put(Tree::Owed, key::numbered(&fact.peer, number), &owed);
+                ops.number("receipts-made", &fact.peer, number);
+            }
+        }
+        Some(Fact::Created(created)) => ops.put(Tree::Meta, b"created".to_vec(), created),
+        Some(Fact::IndexMark(_) | Fact::TailCut(_)) | None => {}
+    }
+    ops.list
+}
+
+struct Ops {
+    list: Vec<Op>,
+    seq: u64,
+    position: Position,
+    at_ms: u64,
+}
+
+impl Ops {
+    fn put(&mut self, tree: Tree, key: Vec<u8>, value: &impl Message) {
+        self.list.push(Op { tree, key, value: Some(value.encode_to_vec()) });
+    }
+
+    fn put_bytes(&mut self, tree: Tree, key: Vec<u8>, value: Vec<u8>) {
+        self.list.push(Op { tree, key, value: Some(value) });
+    }
+
+    fn delete(&mut self, tree: Tree, key: Vec<u8>) {
+        self.list.push(Op { tree, key, value: None });
+    }
+
+    fn number(&mut self, name: &str, peer: &str, value: u64) {
+        self.put_bytes(Tree::Counters, key::counter(name, peer), value.to_be_bytes().to_vec());
+    }
+
+    fn submitted(&mut self, fact: &Submitted) {
+        if let Some(record) = &fact.record {
+            self.message(record);
+        }
+        for entry in &fact.entries {
+            self.entry(entry);
+            self.number("transfers-made", &entry.next_hop, entry.number);
+        }
+        self.request(&fact.request_key, fact.request.as_ref());
+        self.leaf(fact.leaf.as_ref(), 0);
+    }
+
+    fn arrived(&mut self, fact: &Arrived) {
+        if let Some(record) = &fact.record {
+            self.message(record);
+            if record.direction == MessageRecord::IN {
+                // Nobody took it yet; an acknowledgement deletes this.
+                self.put_bytes(
+                    Tree::Unacknowledged,
+                    unacknowledged_key(record),
+                    record.digest.to_vec(),
+                );
+            }
+            self.transfer(&fact.peer, fact.number, &record.digest);
+        }
+        if let Some(numbers) = &fact.numbers {
+            self.put(Tree::Counters, key::counter("transfers-in", &fact.peer), numbers);
+        }
+        self.leaf(fact.leaf.as_ref(), 0);
+    }
+
+    fn refused(&mut self, fact: &Refused) {
+        if let Some(record) = &fact.record {
+            self.put(Tree::Refused, fact.digest.to_vec(), record);
+        }
+        self.transfer(&fact.peer, fact.number, &fact.digest);
+        if let Some(numbers) = &fact.numbers {
+            self.put(Tree::Counters, key::counter("transfers-in", &fact.peer), numbers);
+        }
+        self.leaf(fact.leaf.as_ref(), 0);
+    }
+
+    fn receipts(&mut self, fact: &ReceiptsRecorded) {
+        if let Some(checkpoint) = &fact.checkpoint {
+            self.put(Tree::Checkpoints, key::checkpoint(&fact.origin, checkpoint.size), checkpoint);
+        }
+        for (nth, recorded) in (0..).zip(&fact.receipts) {
+            let digest = digest_of(&recorded.digest);
+            if let Some(receipt) = &recorded.receipt {
+                self.put(Tree::Receipts, key::receipt(&digest, self.seq, nth), receipt);
+            }
+            if let Some(entry) = &recorded.entry {
+                self.entry(entry);
+            }
+        }
+        self.number("receipts-have", &fact.peer, fact.have);
+    }
+
+    fn acknowledged(&mut self, fact: &Acknowledged) {
+        let digest = digest_of(&fact.digest);
+        if let Some(ack) = &fact.ack {
+            self.put(Tree::Acks, key::ack(&digest, ack.capacity), ack);
+        }
+        if !fact.unacknowledged_key.is_empty() {
+            self.delete(Tree::Unacknowledged, fact.unacknowledged_key.to_vec());
+        }
+        self.request(&fact.request_key, fact.request.as_ref());
+        self.leaf(fact.leaf.as_ref(), 0);
+    }
+
+    fn entry_changed(&mut self, fact: &EntryChanged) {
+        if let Some(entry) = &fact.entry {
+            self.entry(entry);
+        }
+        self.leaf(fact.leaf.as_ref(), 0);
+    }
+
+    fn message(&mut self, record: &MessageRecord) {
+        let digest = digest_of(&record.digest);
+        let mut record = record.clone();
+        record.seq = self.seq;
+        record.position = Bytes::copy_from_slice(&self.position.to_bytes());
+        self.put(Tree::Messages, digest.as_bytes().to_vec(), &record);
+        if let (Ok(from), Some(id)) = (record.from.parse::<UnitId>(), record.message_id()) {
+            let key = key::by_id(&from, &id);
+            self.put_bytes(Tree::ById, key, digest.as_bytes().to_vec());
+        }
+        self.put_bytes(Tree::Timeline, self.seq.to_be_bytes().to_vec(), digest.as_bytes().to_vec());
+    }
+
+    fn entry(&mut self, entry: &EntryRecord) {
+        let digest = entry.digest();
+        let at = Timestamp::from_millis(entry.expires_at_ms);
+        let due = key::due(&entry.next_hop, entry.lane(), entry.number);
+        let expiry = key::expiry(at, &digest, &entry.recipient);
+        let entry_key = key::entry(&digest, &entry.recipient);
+        if entry.is_open() {
+            self.put_bytes(Tree::Due, due, entry_key.clone());
+            self.put_bytes(Tree::Expiry, expiry, entry_key.clone());
+        } else {
+            self.delete(Tree::Due, due);
+            self.delete(Tree::Expiry, expiry);
+        }
+        self.put(Tree::Outbox, entry_key, entry);
+    }
+
+    fn transfer(&mut self, peer: &str, number: u64, digest: &Bytes) {
+        if number == 0 {
+            return;
+        }
+        self.put_bytes(Tree::Transfers, key::numbered(peer, number), digest.to_vec());
+        if let Some(old) = number.checked_sub(TRANSFERS_KEPT) {
+            self.delete(Tree::Transfers, key::numbered(peer, old));
+        }
+    }
+
+    fn request(&mut self, request_key: &Bytes, request: Option<&RequestRecord>) {
+        if let Some(request) = request {
+            self.put(Tree::Requests, request_key.to_vec(), request);
+        }
+    }
+
+    fn leaf(&mut self, leaf: Option<&Leaf>, nth: u32) {
+        let Some(leaf) = leaf else { return };
+        let digest = digest_of(&leaf.digest);
+        let receipt_key = key::receipt(&digest, self.seq, nth);
+        let receipt = ReceiptRecord {
+            statement: leaf.statement.clone(),
+            index: leaf.index,
+            origin: leaf.origin.clone(),
+            actor: leaf.actor.clone(),
+            stored_at_ms: self.at_ms,
+            ..Default::default()
+        };
+        self.put(Tree::Receipts, receipt_key.clone(), &receipt);
+        // The subtrees that a leaf completes are consecutive: level 0 at its index, then each parent.
+        for (level, hash) in (0u32..).zip(&leaf.hashes) {
+            let index = leaf.index.checked_shr(level).unwrap_or(0);
+            self.put_bytes(Tree::TreeHashes, key::tree_hash(level, index), hash.to_vec());
+        }
+        self.number("log-size", &leaf.origin, leaf.index + 1);
+        if !leaf.owed_to.is_empty() {
+            let owed = OwedRecord { receipt_key: receipt_key.into(), priority: leaf.priority };
+            self.put(Tree::Owed, key::numbered(&leaf.owed_to, leaf.owed_number), &owed);
+            self.number("receipts-made", &leaf.owed_to, leaf.owed_number);
+        }
+    }
+}
+
+/// Priority (the most urgent first), then age: the order in which a desk takes messages.
+pub fn unacknowledged_key(record: &MessageRecord) -> Vec<u8> {
+    let urgency = u8::MAX - u8::try_from(record.priority).unwrap_or(0);
+    [&[urgency][..], &record.stored_at_ms.to_be_bytes(), &record.digest].concat()
+}
+
+/// Digests of a peer's last transfers that are kept, to notice one number used twice.
+pub const TRANSFERS_KEPT: u64 = 10_000;
+
+/// Most receipts that one `Have` confirms; the rest is confirmed by the next.
+pub const HAVE_MAX: u64 = 100_000;

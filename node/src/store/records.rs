@@ -1,0 +1,518 @@
+//! What the index holds, one type a tree, and how keys are made.
+//!
+//! Values are protobuf because they must survive upgrades; they are our own and never leave the node. Invariant:
+//! every value follows from one journal event alone, so replaying an event twice changes nothing.
+
+use bytes::Bytes;
+use prost::Message;
+use relay_proto::{
+    envelope::Priority,
+    ids::{Digest, MessageId, ShortId, UnitId},
+    timestamp::Timestamp,
+};
+
+/// A message of the outbox or the inbox, without content. Key: header digest.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct MessageRecord {
+    /// 1 out, 2 in.
+    #[prost(uint32, tag = "1")]
+    pub direction: u32,
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub message_id: Bytes,
+    /// The sending unit.
+    #[prost(string, tag = "3")]
+    pub from: String,
+    /// The receiving units.
+    #[prost(string, repeated, tag = "4")]
+    pub to: Vec<String>,
+    /// The network.
+    #[prost(string, tag = "5")]
+    pub profile: String,
+    /// As on the wire.
+    #[prost(uint32, tag = "6")]
+    pub priority: u32,
+    /// As on the wire.
+    #[prost(uint32, tag = "7")]
+    pub kind: u32,
+    /// Milliseconds since the epoch.
+    #[prost(uint64, tag = "8")]
+    pub created_at_ms: u64,
+    /// Milliseconds since the epoch.
+    #[prost(uint64, tag = "9")]
+    pub expires_at_ms: u64,
+    /// When it was stored here.
+    #[prost(uint64, tag = "10")]
+    pub stored_at_ms: u64,
+    /// Sequence of the event that stored it.
+    #[prost(uint64, tag = "11")]
+    pub seq: u64,
+    /// Where that event lies in the journal.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub position: Bytes,
+    /// Size of header and payload.
+    #[prost(uint32, tag = "13")]
+    pub wire_bytes: u32,
+    /// SHA-256 of the header bytes.
+    #[prost(bytes = "bytes", tag = "14")]
+    pub digest: Bytes,
+    /// Which of the sender's keys signed.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub key_id: Bytes,
+    /// Reserved: the content key under the local storage key.
+    #[prost(bytes = "bytes", tag = "16")]
+    pub storage_wrap: Bytes,
+    /// The case that the message belongs to.
+    #[prost(bytes = "bytes", tag = "17")]
+    pub case_id: Bytes,
+    /// The arrival could not be judged by time: the clock was not trusted.
+    #[prost(bool, tag = "18")]
+    pub clock_unverified: bool,
+}
+
+impl MessageRecord {
+    /// Sent by our unit.
+    pub const OUT: u32 = 1;
+    /// Received by our unit.
+    pub const IN: u32 = 2;
+
+    /// The header digest.
+    pub fn digest(&self) -> Digest {
+        digest_of(&self.digest)
+    }
+
+    /// Whether our unit sent it.
+    pub fn is_out(&self) -> bool {
+        self.direction == Self::OUT
+    }
+
+    /// The message id, when the record is sound.
+    pub fn message_id(&self) -> Option<MessageId> {
+        MessageId::from_bytes(&self.message_id).ok()
+    }
+
+    /// How urgent.
+    pub fn priority(&self) -> Priority {
+        priority_of(self.priority)
+    }
+}
+
+/// The states of an outbox entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum EntryState {
+    /// Waits for its turn.
+    Queued = 0,
+    /// Waits for an instant: the reason says why.
+    Deferred = 1,
+    /// Waits for the operator: the peer is suspended.
+    Held = 2,
+    /// ContentConsignment is here.
+    Delivered = 3,
+    /// RelayRejection is here.
+    Refused = 4,
+    /// RelayFailure was issued.
+    Expired = 5,
+}
+
+/// A message owed to one recipient. Key: header digest || recipient.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct EntryRecord {
+    /// Header digest.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digest: Bytes,
+    /// The recipient.
+    #[prost(string, tag = "2")]
+    pub recipient: String,
+    /// The unit that it is queued for.
+    #[prost(string, tag = "3")]
+    pub next_hop: String,
+    /// Lane, as the priority on the wire.
+    #[prost(uint32, tag = "4")]
+    pub priority: u32,
+    /// The number of the transfer: per next hop, without gaps, never reused.
+    #[prost(uint64, tag = "5")]
+    pub number: u64,
+    /// Where it stands.
+    #[prost(enumeration = "EntryState", tag = "6")]
+    pub state: i32,
+    /// When it was made.
+    #[prost(uint64, tag = "7")]
+    pub queued_at_ms: u64,
+    /// When delivery is given up.
+    #[prost(uint64, tag = "8")]
+    pub expires_at_ms: u64,
+    /// Size on the wire.
+    #[prost(uint32, tag = "9")]
+    pub wire_bytes: u32,
+    /// Copies sent before the last deferral.
+    #[prost(uint32, tag = "10")]
+    pub attempts: u32,
+    /// Not to be sent before.
+    #[prost(uint64, tag = "11")]
+    pub not_before_ms: u64,
+    /// Label of the reason of the last deferral or of the end.
+    #[prost(string, tag = "12")]
+    pub reason: String,
+    /// When it ended.
+    #[prost(uint64, tag = "13")]
+    pub settled_at_ms: u64,
+}
+
+impl EntryRecord {
+    /// Whether it still waits for a receipt.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state(), EntryState::Queued | EntryState::Deferred | EntryState::Held)
+    }
+
+    /// The header digest.
+    pub fn digest(&self) -> Digest {
+        digest_of(&self.digest)
+    }
+
+    /// The lane.
+    pub fn lane(&self) -> Priority {
+        priority_of(self.priority)
+    }
+}
+
+/// A receipt, issued or received. Key: header digest || sequence || number within the event.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct ReceiptRecord {
+    /// The exact statement bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub statement: Bytes,
+    /// Leaf index in the issuer's log.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// Received ones: the inclusion path under the checkpoint below.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub path: Vec<Bytes>,
+    /// Received ones: size of that checkpoint.
+    #[prost(uint64, tag = "4")]
+    pub checkpoint_size: u64,
+    /// The log's origin.
+    #[prost(string, tag = "5")]
+    pub origin: String,
+    /// The name that the statement commits to.
+    #[prost(string, tag = "6")]
+    pub actor: String,
+    /// Labels: why it settled nothing.
+    #[prost(string, repeated, tag = "7")]
+    pub flags: Vec<String>,
+    /// When it was stored here.
+    #[prost(uint64, tag = "8")]
+    pub stored_at_ms: u64,
+}
+
+/// A receipt that waits for the peer's `Have`. Key: peer || number.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct OwedRecord {
+    /// Where the receipt lies in the receipts' tree.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub receipt_key: Bytes,
+    /// Lane of the message that it is about.
+    #[prost(uint32, tag = "2")]
+    pub priority: u32,
+}
+
+/// What a caller's request id stands for. Key: digest of caller, verb and id.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct RequestRecord {
+    /// SHA-256 of the checked content.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub content: Bytes,
+    /// The message that answered it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub digest: Bytes,
+    /// When.
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
+}
+
+/// A peer of the local directory. Key: unit.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct PeerRecord {
+    /// The signed card, encoded.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub card: Bytes,
+    /// As in the API: 1 unverified, 2 verified, 3 suspended.
+    #[prost(uint32, tag = "2")]
+    pub trust: u32,
+    /// Who compared the number.
+    #[prost(string, tag = "3")]
+    pub verified_by: String,
+    /// When.
+    #[prost(uint64, tag = "4")]
+    pub verified_at_ms: u64,
+    /// Why it was suspended.
+    #[prost(string, tag = "5")]
+    pub note: String,
+    /// The unit.
+    #[prost(string, tag = "6")]
+    pub unit: String,
+}
+
+/// The back-off of a peer. Key: unit.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct BackoffRecord {
+    /// Failures so far.
+    #[prost(uint32, tag = "1")]
+    pub attempts: u32,
+    /// The next try.
+    #[prost(uint64, tag = "2")]
+    pub next_try_ms: u64,
+    /// Label of the last reason.
+    #[prost(string, tag = "3")]
+    pub reason: String,
+    /// When it was saved.
+    #[prost(uint64, tag = "4")]
+    pub at_ms: u64,
+}
+
+/// A checkpoint of a peer's log. Key: origin || size; the newest is the one that is held.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct CheckpointRecord {
+    /// The signed note.
+    #[prost(string, tag = "1")]
+    pub note: String,
+    /// Its root.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub root: Bytes,
+    /// Its size.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+}
+
+/// That a message was taken. Key: header digest || capacity.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct AckRecord {
+    /// As in the API: 1 handover, 2 desk.
+    #[prost(uint32, tag = "1")]
+    pub capacity: u32,
+    /// The officer or desk.
+    #[prost(string, tag = "2")]
+    pub by: String,
+    /// When.
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
+    /// The caller.
+    #[prost(string, tag = "4")]
+    pub principal: String,
+}
+
+/// A header that was refused, kept as evidence. Key: its digest.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct RefusedRecord {
+    /// The signed header, encoded.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub header: Bytes,
+    /// Label of the reason.
+    #[prost(string, tag = "2")]
+    pub reason: String,
+    /// When.
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
+    /// The sender.
+    #[prost(string, tag = "4")]
+    pub from: String,
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub message_id: Bytes,
+}
+
+/// Something that an operator must look at. Key: sequence.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct AlarmRecord {
+    /// Label.
+    #[prost(string, tag = "1")]
+    pub reason: String,
+    /// The unit concerned.
+    #[prost(string, tag = "2")]
+    pub peer: String,
+    /// What happened; digests and numbers only.
+    #[prost(string, tag = "3")]
+    pub detail: String,
+    /// When.
+    #[prost(uint64, tag = "4")]
+    pub at_ms: u64,
+    /// Evidence: bytes that the peer signed.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub evidence: Bytes,
+}
+
+/// Numbers of a peer's transfers that arrived: all up to `contiguous`, and some ranges above.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct NumbersRecord {
+    /// Everything up to here.
+    #[prost(uint64, tag = "1")]
+    pub contiguous: u64,
+    /// Pairs of first and last.
+    #[prost(uint64, repeated, tag = "2")]
+    pub ranges: Vec<u64>,
+}
+
+impl NumbersRecord {
+    /// With one more number. Ranges are bounded; beyond the bound the oldest gap is closed, which only hides a
+    /// gap from reconciliation and never stops a delivery.
+    pub fn with(&self, number: u64) -> Self {
+        let mut spans: Vec<(u64, u64)> = Vec::with_capacity(self.ranges.len() / 2 + 1);
+        for pair in self.ranges.chunks_exact(2) {
+            if let [first, last] = pair {
+                spans.push((*first, *last));
+            }
+        }
+        spans.push((number, number));
+        spans.sort_unstable();
+        let mut contiguous = self.contiguous;
+        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(spans.len());
+        for (first, last) in spans {
+            if first <= contiguous.saturating_add(1) {
+                contiguous = contiguous.max(last);
+                continue;
+            }
+            match merged.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => {
+                    before.1 = before.1.max(last)
+                }
+                _ => merged.push((first, last)),
+            }
+        }
+        if merged.len() > GAPS_MAX {
+            contiguous = merged.first().map_or(contiguous, |span| span.1);
+            merged.remove(0);
+        }
+        let ranges = merged.into_iter().flat_map(|(first, last)| [first, last]).collect();
+        Self { contiguous, ranges }
+    }
+}
+
+/// A digest out of a record; a record of another length is damage and matches nothing.
+pub fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(bytes).unwrap_or(Digest::from_array([0; 32]))
+}
+
+/// A priority out of a record.
+pub fn priority_of(number: u32) -> Priority {
+    match number {
+        3 => Priority::Emergency,
+        2 => Priority::Urgent,
+        _ => Priority::Routine,
+    }
+}
+
+/// A priority into a record.
+pub fn priority_number(priority: Priority) -> u32 {
+    match priority {
+        Priority::Routine => 1,
+        Priority::Urgent => 2,
+        Priority::Emergency => 3,
+    }
+}
+
+/// Keys of the trees.
+pub mod key {
+    use super::*;
+
+    /// Short id || sender || 0 || message id: one record per sender and message id, found by eight characters.
+    pub fn by_id(from: &UnitId, id: &MessageId) -> Vec<u8> {
+        [id.short().as_bytes(), from.as_str().as_bytes(), b"\0", id.as_bytes().as_slice()].concat()
+    }
+
+    /// The prefix of all messages with this short id.
+    pub fn short(id: &ShortId) -> Vec<u8> {
+        id.as_bytes().to_vec()
+    }
+
+    /// Header digest || recipient.
+    pub fn entry(digest: &Digest, recipient: &str) -> Vec<u8> {
+        [digest.as_bytes().as_slice(), recipient.as_bytes()].concat()
+    }
+
+    /// Peer || 0 || lane || number: open entries in the order in which they are sent.
+    pub fn due(peer: &str, lane: Priority, number: u64) -> Vec<u8> {
+        let lane = [super::priority_number(lane) as u8];
+        [peer.as_bytes(), b"\0", &lane, &number.to_be_bytes()].concat()
+    }
+
+    /// Expiry || header digest || recipient.
+    pub fn expiry(at: Timestamp, digest: &Digest, recipient: &str) -> Vec<u8> {
+        [&at.as_millis().to_be_bytes()[..], digest.as_bytes(), recipient.as_bytes()].concat()
+    }
+
+    /// Header digest || sequence || number within the event.
+    pub fn receipt(digest: &Digest, seq: u64, nth: u32) -> Vec<u8> {
+        [digest.as_bytes().as_slice(), &seq.to_be_bytes(), &nth.to_be_bytes()].concat()
+    }
+
+    /// Peer || 0 || number.
+    pub fn numbered(peer: &str, number: u64) -> Vec<u8> {
+        [peer.as_bytes(), b"\0", &number.to_be_bytes()].concat()
+    }
+
+    /// Name || 0 || peer.
+    pub fn counter(name: &str, peer: &str) -> Vec<u8> {
+        [name.as_bytes(), b"\0", peer.as_bytes()].concat()
+    }
+
+    /// Level || index of a complete subtree.
+    pub fn tree_hash(level: u32, index: u64) -> Vec<u8> {
+        [&level.to_be_bytes()[..], &index.to_be_bytes()].concat()
+    }
+
+    /// Origin || 0 || size.
+    pub fn checkpoint(origin: &str, size: u64) -> Vec<u8> {
+        numbered(origin, size)
+    }
+
+    /// Header digest || capacity.
+    pub fn ack(digest: &Digest, capacity: u32) -> Vec<u8> {
+        [digest.as_bytes().as_slice(), &capacity.to_be_bytes()].concat()
+    }
+
+    /// The end of a range of keys that begin with `prefix`.
+    pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+        let mut end = prefix.to_vec();
+        while let Some(last) = end.pop() {
+            if last < u8::MAX {
+                end.push(last + 1);
+                return Some(end);
+            }
+        }
+        None
+    }
+}
+
+/// Most gaps of a peer's numbers that are remembered.
+const GAPS_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// In whatever order numbers arrive, doubled or not, the record tells which are missing.
+        #[test]
+        fn gaps_are_remembered(numbers in proptest::collection::vec(1u64..60, 0..120)) {
+            let mut record = NumbersRecord::default();
+            for number in &numbers {
+                record = record.with(*number);
+            }
+            let has = |n: u64| {
+                n <= record.contiguous
+                    || record.ranges.chunks_exact(2).any(|p| p.first() <= Some(&n) && Some(&n) <= p.last())
+            };
+            for n in 1..60 {
+                prop_assert_eq!(has(n), numbers.contains(&n), "{}", n);
+            }
+        }
+    }
+
+    #[test]
+    fn prefixes_end() {
+        assert_eq!(key::after_prefix(&[1, 255]), Some(vec![2]));
+        assert_eq!(key::after_prefix(&[255, 255]), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! One suite for every variant of the store.

@@ -1,0 +1,81 @@
+//! The local directory's records: cards that the operator added, and whom he trusts.
+
+use bytes::Bytes;
+use relay_proto::{envelope::Priority, ids::UnitId, reason::Reason, timestamp::Timestamp};
+
+use super::arrival::alarm;
+use crate::store::{
+    Store, StoreError,
+    event::{Fact, PeerRemoved},
+    index::Tree,
+    records::{AlarmRecord, PeerRecord},
+    view::decode,
+};
+
+impl Store {
+    /// Keeps a peer as it is now. `check` sees what is stored and may refuse.
+    pub async fn change_peer(
+        &self,
+        unit: UnitId,
+        now: Timestamp,
+        check: impl FnOnce(Option<PeerRecord>) -> Result<PeerRecord, Reason> + Send + 'static,
+    ) -> Result<PeerRecord, StoreError> {
+        self.commit(Priority::Urgent, move |txn| {
+            let before = txn.view().record(Tree::Peers, unit.as_str().as_bytes())?;
+            let after = check(before).map_err(StoreError::Refused)?;
+            txn.wake(unit.as_str());
+            txn.push(now, Fact::PeerChanged(after.clone()), Bytes::new());
+            Ok(after)
+        })
+        .await
+    }
+
+    /// Forgets a peer. Messages and receipts stay.
+    pub async fn remove_peer(&self, unit: UnitId, now: Timestamp) -> Result<(), StoreError> {
+        self.commit(Priority::Urgent, move |txn| {
+            let known = txn.view().get(Tree::Peers, unit.as_str().as_bytes())?;
+            if known.is_none() {
+                return Err(StoreError::Refused(Reason::NotFound));
+            }
+            let fact = PeerRemoved { unit: unit.to_string() };
+            txn.push(now, Fact::PeerRemoved(fact), Bytes::new());
+            Ok(())
+        })
+        .await
+    }
+
+    /// All peers, by unit.
+    pub fn peers(&self) -> Result<Vec<PeerRecord>, StoreError> {
+        self.read(|view| {
+            let pairs = view.prefix(Tree::Peers, &[], PEERS_MAX)?;
+            pairs.iter().map(|(_, value)| decode(Tree::Peers, value)).collect()
+        })
+    }
+
+    /// Keeps something that an operator must look at.
+    pub async fn alarm(
+        &self,
+        reason: Reason,
+        peer: UnitId,
+        detail: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.commit(Priority::Urgent, move |txn| {
+            alarm(txn, reason, peer.as_str(), detail, now);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The newest alarms, the newest first.
+    pub fn alarms(&self, max: usize) -> Result<Vec<AlarmRecord>, StoreError> {
+        use std::ops::Bound::Unbounded;
+        self.read(|view| {
+            let pairs = view.range(Tree::Alarms, Unbounded, Unbounded, max, true)?;
+            pairs.iter().map(|(_, value)| decode(Tree::Alarms, value)).collect()
+        })
+    }
+}
+
+/// More units than any network has.
+const PEERS_MAX: usize = 1024;

@@ -1,0 +1,208 @@
+//! Reading messages, content and events.
+
+use std::ops::Bound::{Excluded, Unbounded};
+
+use bytes::Bytes;
+use prost::Message;
+use relay_proto::{
+    ids::{Digest, MessageId, ShortId, UnitId},
+    v1,
+};
+
+use crate::store::{
+    Store, StoreError,
+    event::{Event, Fact},
+    index::Tree,
+    journal::{Body, Position},
+    records::{EntryRecord, MessageRecord, RefusedRecord, digest_of, key},
+    view::decode,
+};
+
+/// A message's header and payload out of the journal.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// The signed header.
+    pub header: v1::Signed,
+    /// The payload as it travels; nothing once it was erased.
+    pub payload: Option<Bytes>,
+}
+
+/// What a list asks for; every part that is set must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Sent or received.
+    pub direction: Option<u32>,
+    /// The other unit.
+    pub peer: Option<String>,
+    /// As on the wire.
+    pub kind: Option<u32>,
+    /// As in the records.
+    pub priority: Option<u32>,
+    /// Whether somebody took it; received messages only.
+    pub acknowledged: Option<bool>,
+    /// A test of the outbox entries.
+    pub entry: Option<fn(&EntryRecord) -> bool>,
+}
+
+/// A page of a list: the newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// The messages.
+    pub messages: Vec<MessageRecord>,
+    /// Go on below this sequence; nothing: that was all.
+    pub next: Option<u64>,
+}
+
+impl Store {
+    /// The record of a message.
+    pub fn message(&self, digest: &Digest) -> Result<Option<MessageRecord>, StoreError> {
+        self.read(|view| view.message(digest))
+    }
+
+    /// All messages with this id; more than one when several senders used it.
+    pub fn by_id(&self, id: &MessageId) -> Result<Vec<Digest>, StoreError> {
+        let suffix = id.as_bytes().as_slice();
+        let found = self.by_prefix(&key::short(&id.short()))?;
+        Ok(found.into_iter().filter(|(key, _)| key.ends_with(suffix)).map(|(_, d)| d).collect())
+    }
+
+    /// All messages that people name by these eight characters.
+    pub fn by_short_id(&self, id: &ShortId) -> Result<Vec<Digest>, StoreError> {
+        Ok(self.by_prefix(&key::short(id))?.into_iter().map(|(_, digest)| digest).collect())
+    }
+
+    /// The message of a sender with this id.
+    pub fn by_sender(&self, from: &UnitId, id: &MessageId) -> Result<Option<Digest>, StoreError> {
+        let found = self.read(|view| view.get(Tree::ById, &key::by_id(from, id)))?;
+        Ok(found.map(|digest| digest_of(&digest)))
+    }
+
+    /// The outbox entries of a message, one per recipient.
+    pub fn entries(&self, digest: &Digest) -> Result<Vec<EntryRecord>, StoreError> {
+        self.read(|view| {
+            let pairs = view.prefix(Tree::Outbox, digest.as_bytes(), RECIPIENTS)?;
+            pairs.iter().map(|(_, value)| decode(Tree::Outbox, value)).collect()
+        })
+    }
+
+    /// Header and payload of a message.
+    pub fn content(&self, record: &MessageRecord) -> Result<Content, StoreError> {
+        let position = <[u8; 16]>::try_from(record.position.as_ref())
+            .map_err(|_| StoreError::IndexDamaged("messages"))?;
+        let stored = self.shared.reader.read(Position::from_bytes(position))?;
+        let damaged = StoreError::Damaged { seq: stored.seq };
+        let event =
+            Event::decode(stored.meta).map_err(|_| StoreError::Damaged { seq: stored.seq })?;
+        let header = match event.fact {
+            Some(Fact::Submitted(fact)) => fact.header,
+            Some(Fact::Arrived(fact)) => fact.header,
+            _ => return Err(damaged),
+        };
+        let header =
+            v1::Signed::decode(header).map_err(|_| StoreError::Damaged { seq: stored.seq })?;
+        let erased =
+            || self.read(|view| view.get(Tree::Erased, &record.digest)).map(|e| e.is_some());
+        let payload = match stored.body {
+            Body::Present(payload) => Some(payload),
+            // Zeros or a cut-short erasure count as erased only when an order says so.
+            _ if erased()? => None,
+            _ => return Err(damaged),
+        };
+        Ok(Content { header, payload })
+    }
+
+    /// Messages that pass a filter, the newest first, below a sequence. Work is bounded: a page may be short and
+    /// still name where to go on.
+    pub fn list(&self, filter: &Filter, below: u64, max: usize) -> Result<Listed, StoreError> {
+        self.read(|view| {
+            let below = below.to_be_bytes();
+            let pairs =
+                view.range(Tree::Timeline, Unbounded, Excluded(&below), LIST_WORK_MAX, true)?;
+            let complete = pairs.len() < LIST_WORK_MAX;
+            let mut listed = Listed::default();
+            for (seq, digest) in pairs {
+                listed.next = seq.last_chunk::<8>().map(|seq| u64::from_be_bytes(*seq));
+                let digest = digest_of(&digest);
+                let record = view.message(&digest)?.ok_or(StoreError::IndexDamaged("timeline"))?;
+                if passes(&view, filter, &record)? {
+                    listed.messages.push(record);
+                    if listed.messages.len() >= max {
+                        return Ok(listed);
+                    }
+                }
+            }
+            if complete {
+                listed.next = None;
+            }
+            Ok(listed)
+        })
+    }
+
+    /// A header that was refused.
+    pub fn refused(&self, digest: &Digest) -> Result<Option<RefusedRecord>, StoreError> {
+        self.read(|view| view.record(Tree::Refused, digest.as_bytes()))
+    }
+
+    /// Durable events above a sequence, at most `max`.
+    pub fn events_after(&self, seq: u64, max: usize) -> Result<Vec<(u64, Event)>, StoreError> {
+        let stored = self.shared.reader.scan(seq.saturating_add(1), max, EVENTS_BYTES_MAX)?;
+        let each = stored.into_iter().map(|(seq, _, stored)| {
+            let event = Event::decode(stored.meta).map_err(|_| StoreError::Damaged { seq })?;
+            Ok((seq, event))
+        });
+        each.collect()
+    }
+
+    /// A counter: `transfers-made`, `receipts-made`, `receipts-confirmed`, `receipts-have`.
+    pub fn counter(&self, name: &str, peer: &UnitId) -> Result<u64, StoreError> {
+        self.read(|view| view.counter(name, peer.as_str()))
+    }
+
+    /// The transfers of a peer that arrived.
+    pub fn transfers_in(
+        &self,
+        peer: &UnitId,
+    ) -> Result<crate::store::records::NumbersRecord, StoreError> {
+        let key = key::counter("transfers-in", peer.as_str());
+        Ok(self.read(|view| view.record(Tree::Counters, &key))?.unwrap_or_default())
+    }
+
+    fn by_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Digest)>, StoreError> {
+        let pairs = self.read(|view| view.prefix(Tree::ById, prefix, SAME_SHORT_MAX))?;
+        Ok(pairs.into_iter().map(|(key, digest)| (key, digest_of(&digest))).collect())
+    }
+}
+
+fn passes(
+    view: &crate::store::View<'_>,
+    filter: &Filter,
+    record: &MessageRecord,
+) -> Result<bool, StoreError> {
+    if filter.direction.is_some_and(|direction| direction != record.direction)
+        || filter.kind.is_some_and(|kind| kind != record.kind)
+        || filter.priority.is_some_and(|priority| priority != record.priority)
+        || filter.peer.as_ref().is_some_and(|p| record.from != *p && !record.to.contains(p))
+    {
+        return Ok(false);
+    }
+    if let Some(wanted) = filter.acknowledged {
+        let acks = view.prefix(Tree::Acks, &record.digest, 1)?;
+        if record.is_out() || acks.is_empty() == wanted {
+            return Ok(false);
+        }
+    }
+    if let Some(test) = filter.entry {
+        let pairs = view.prefix(Tree::Outbox, &record.digest, RECIPIENTS)?;
+        let entries: Result<Vec<EntryRecord>, _> =
+            pairs.iter().map(|(_, value)| decode(Tree::Outbox, value)).collect();
+        return Ok(entries?.iter().any(test));
+    }
+    Ok(true)
+}
+
+const RECIPIENTS: usize = relay_proto::limits::RECIPIENTS_MAX;
+/// Messages whose ids end in the same 40 bits.
+const SAME_SHORT_MAX: usize = 64;
+/// Messages that one page looks at.
+const LIST_WORK_MAX: usize = 20_000;
+const EVENTS_BYTES_MAX: usize = 8 << 20;

@@ -1,0 +1,286 @@
+//! Receipts: recording those of a peer, and handing out those that a peer is owed.
+
+use std::{
+    collections::BTreeSet,
+    ops::Bound::{Excluded, Included},
+};
+
+use bytes::Bytes;
+use relay_proto::{
+    envelope::{Header, Priority},
+    ids::{Digest, LogOrigin, UnitId},
+    reason::Reason,
+    receipt::Event,
+    timestamp::Timestamp,
+};
+
+use super::arrival::alarm;
+use crate::store::{
+    Store, StoreError,
+    event::{Fact, HaveRecorded, OwedAgain, ReceiptsRecorded, RecordedReceipt},
+    index::Tree,
+    project::HAVE_MAX,
+    records::{
+        CheckpointRecord, EntryRecord, EntryState, OwedRecord, ReceiptRecord, key, priority_number,
+    },
+    txn::Txn,
+    view::{View, decode},
+};
+
+/// One receipt that passed the checks, or failed one and is kept as evidence.
+#[derive(Debug, Clone)]
+pub struct NewReceipt {
+    /// Header digest of the message.
+    pub digest: Digest,
+    /// The unit whose outbox entry it is about.
+    pub recipient: Option<UnitId>,
+    /// What it states.
+    pub event: Event,
+    /// Its reason, when it is negative.
+    pub reason: String,
+    /// The exact statement bytes.
+    pub statement: Bytes,
+    /// Leaf index.
+    pub index: u64,
+    /// Inclusion path.
+    pub path: Vec<Bytes>,
+    /// The name that it commits to.
+    pub actor: String,
+    /// Labels: why it settles nothing.
+    pub flags: Vec<Reason>,
+}
+
+/// Receipts of one group under one checkpoint.
+#[derive(Debug, Clone)]
+pub struct ReceiptsToRecord {
+    /// Whose session brought them.
+    pub peer: UnitId,
+    /// The log.
+    pub origin: LogOrigin,
+    /// The checkpoint's signed note.
+    pub note: String,
+    /// Its size.
+    pub size: u64,
+    /// Its root.
+    pub root: Digest,
+    /// The receipts.
+    pub receipts: Vec<NewReceipt>,
+    /// All numbers up to this one are dealt with, bad receipts included.
+    pub have: u64,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Store {
+    /// Keeps receipts, their checkpoint and what they settle, as one event. Returns the numbers of the transfers
+    /// that are settled.
+    pub async fn record_receipts(&self, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreError> {
+        self.commit(Priority::Urgent, move |txn| record(txn, new)).await
+    }
+
+    /// A peer has our receipts up to this number, durably.
+    pub async fn record_have(
+        &self,
+        peer: UnitId,
+        up_to: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.commit(Priority::Routine, move |txn| {
+            let peer = peer.as_str();
+            let made = txn.view().counter("receipts-made", peer)?;
+            let confirmed = txn.view().counter("receipts-confirmed", peer)?;
+            let up_to = up_to.min(made).min(confirmed.saturating_add(HAVE_MAX));
+            if up_to > confirmed {
+                let fact = HaveRecorded { peer: peer.to_owned(), from: confirmed + 1, up_to };
+                txn.push(now, Fact::HaveRecorded(fact), Bytes::new());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Receipts owed to a peer with numbers above `after`, with their numbers.
+    pub fn owed_receipts(
+        &self,
+        peer: &UnitId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, ReceiptRecord)>, StoreError> {
+        self.read(|view| owed(&view, peer, after, limit))
+    }
+
+    /// All receipts of a message, in the order in which they were stored.
+    pub fn receipts(&self, digest: &Digest) -> Result<Vec<ReceiptRecord>, StoreError> {
+        self.read(|view| {
+            let pairs = view.prefix(Tree::Receipts, digest.as_bytes(), RECEIPTS_OF_MESSAGE_MAX)?;
+            pairs.iter().map(|(_, value)| decode(Tree::Receipts, value)).collect()
+        })
+    }
+
+    /// The newest checkpoint held of a log.
+    pub fn held_checkpoint(
+        &self,
+        origin: &LogOrigin,
+    ) -> Result<Option<CheckpointRecord>, StoreError> {
+        self.read(|view| {
+            let origin = origin.to_string();
+            let lower = key::checkpoint(&origin, 0);
+            let upper = key::after_prefix(&[origin.as_bytes(), b"\0"].concat()).unwrap_or_default();
+            let (lower, upper) = (Included(lower.as_slice()), Excluded(upper.as_slice()));
+            let pairs = view.range(Tree::Checkpoints, lower, upper, 1, true)?;
+            pairs.first().map(|(_, value)| decode(Tree::Checkpoints, value)).transpose()
+        })
+    }
+
+    /// A checkpoint of a log by its size.
+    pub fn checkpoint(
+        &self,
+        origin: &str,
+        size: u64,
+    ) -> Result<Option<CheckpointRecord>, StoreError> {
+        self.read(|view| view.record(Tree::Checkpoints, &key::checkpoint(origin, size)))
+    }
+}
+
+fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreError> {
+    let mut settled = Vec::new();
+    let mut recorded: Vec<RecordedReceipt> = Vec::with_capacity(new.receipts.len());
+    let mut seen = BTreeSet::new();
+    for receipt in new.receipts {
+        let again = is_held(&txn.view(), &receipt)? || !seen.insert(receipt.statement.clone());
+        if again {
+            continue;
+        }
+        for flag in &receipt.flags {
+            let detail = format!("{} about {}", receipt.event.name(), receipt.digest);
+            alarm(txn, *flag, new.peer.as_str(), detail, new.now);
+        }
+        let entry = settle(txn, &receipt, new.now)?;
+        settled.extend(entry.as_ref().map(|entry| entry.number));
+        recorded.push(RecordedReceipt {
+            digest: Bytes::copy_from_slice(receipt.digest.as_bytes()),
+            event: i32::from(receipt.event.to_wire()).unsigned_abs(),
+            receipt: Some(ReceiptRecord {
+                statement: receipt.statement,
+                index: receipt.index,
+                path: receipt.path,
+                checkpoint_size: new.size,
+                origin: new.origin.to_string(),
+                actor: receipt.actor,
+                flags: receipt.flags.iter().map(|flag| flag.label().to_owned()).collect(),
+                stored_at_ms: new.now.as_millis(),
+            }),
+            entry,
+        });
+    }
+    let have = new.have.max(txn.view().counter("receipts-have", new.peer.as_str())?);
+    let fact = Fact::ReceiptsRecorded(ReceiptsRecorded {
+        peer: new.peer.to_string(),
+        origin: new.origin.to_string(),
+        checkpoint: Some(CheckpointRecord {
+            note: new.note,
+            root: Bytes::copy_from_slice(new.root.as_bytes()),
+            size: new.size,
+        }),
+        receipts: recorded,
+        have,
+    });
+    txn.push(new.now, fact, Bytes::new());
+    Ok(settled)
+}
+
+/// The outbox entry as the receipt leaves it, when it ends one that is open.
+fn settle(
+    txn: &Txn<'_>,
+    receipt: &NewReceipt,
+    now: Timestamp,
+) -> Result<Option<EntryRecord>, StoreError> {
+    let Some(recipient) = &receipt.recipient else { return Ok(None) };
+    if !receipt.flags.is_empty() {
+        return Ok(None);
+    }
+    let state = match receipt.event {
+        event if event.implies_consignment() => EntryState::Delivered,
+        Event::RelayRejection => EntryState::Refused,
+        _ => return Ok(None),
+    };
+    let entry = txn.view().entry(&receipt.digest, recipient.as_str())?;
+    Ok(entry.filter(EntryRecord::is_open).map(|mut entry| {
+        entry.state = state.into();
+        entry.settled_at_ms = now.as_millis();
+        entry.reason.clone_from(&receipt.reason);
+        entry
+    }))
+}
+
+fn is_held(view: &View<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
+    let prefix = receipt.digest.as_bytes();
+    for (_, value) in &view.prefix(Tree::Receipts, prefix, RECEIPTS_OF_MESSAGE_MAX)? {
+        let held: ReceiptRecord = decode(Tree::Receipts, value)?;
+        if held.statement == receipt.statement {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn owed(
+    view: &View<'_>,
+    peer: &UnitId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<(u64, ReceiptRecord)>, StoreError> {
+    let lower = key::numbered(peer.as_str(), after.saturating_add(1));
+    let upper = key::after_prefix(&[peer.as_str().as_bytes(), b"\0"].concat()).unwrap_or_default();
+    let pairs = view.range(Tree::Owed, Included(&lower), Excluded(&upper), limit, false)?;
+    let mut list = Vec::with_capacity(pairs.len());
+    for (key, value) in &pairs {
+        let owed: OwedRecord = decode(Tree::Owed, value)?;
+        let number = key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
+        let receipt = view.record(Tree::Receipts, &owed.receipt_key)?;
+        list.push((number, receipt.ok_or(StoreError::IndexDamaged("owed"))?));
+    }
+    Ok(list)
+}
+
+/// Owes the sender all receipts so far once more: the same leaves, under new numbers. What still waits is not
+/// doubled.
+pub(super) fn owe_again(
+    txn: &mut Txn<'_>,
+    header: &Header,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let to = header.from.to_string();
+    txn.wake(&to);
+    let view = txn.view();
+    let pairs = view.prefix(Tree::Receipts, header.digest.as_bytes(), RECEIPTS_OF_MESSAGE_MAX)?;
+    let waiting = view.prefix(Tree::Owed, &[to.as_bytes(), b"\0"].concat(), OWED_LOOK_MAX)?;
+    let mut waits = BTreeSet::new();
+    for (_, value) in &waiting {
+        let owed: OwedRecord = decode(Tree::Owed, value)?;
+        waits.insert(owed.receipt_key);
+    }
+    let mut missing = Vec::new();
+    for (key, value) in pairs {
+        let receipt: ReceiptRecord = decode(Tree::Receipts, &value)?;
+        // Received receipts carry a checkpoint's size, issued ones do not.
+        if receipt.checkpoint_size == 0 && !waits.contains(key.as_slice()) {
+            missing.push(Bytes::from(key));
+        }
+    }
+    if !missing.is_empty() {
+        let fact = Fact::OwedAgain(OwedAgain {
+            first_number: view.counter("receipts-made", &to)? + 1,
+            peer: to,
+            receipt_keys: missing,
+            priority: priority_number(header.priority),
+        });
+        txn.push(now, fact, Bytes::new());
+    }
+    Ok(())
+}
+
+/// 256 recipients with some receipts each.
+const RECEIPTS_OF_MESSAGE_MAX: usize = 2048;
+/// How many waiting receipts are looked through before one is owed twice; doubling is harmless.
+const OWED_LOOK_MAX: usize = 1024;

@@ -1,0 +1,186 @@
+//! Taking a message from a case system: envelope, outbox entries and SubmissionAcceptance as one event.
+
+use bytes::Bytes;
+use prost::Message;
+use relay_core::route;
+use relay_proto::{
+    envelope::{Header, Priority},
+    ids::{Digest, UnitId},
+    timestamp::Timestamp,
+};
+
+use super::outbox::open_count;
+use crate::store::{
+    NewLeaf, Store, StoreError,
+    event::{Fact, Submitted},
+    index::Tree,
+    records::{
+        EntryRecord, EntryState, MessageRecord, RequestRecord, digest_of, key, priority_number,
+    },
+    txn::Txn,
+};
+
+/// A signed message that is to be stored and queued.
+#[derive(Debug, Clone)]
+pub struct NewSubmission {
+    /// The header, signed.
+    pub header: Header,
+    /// The payload as it travels.
+    pub payload: Bytes,
+    /// Message kind, as on the wire.
+    pub kind: u32,
+    /// The case.
+    pub case_id: Bytes,
+    /// Key of caller, verb and request id.
+    pub request_key: [u8; 32],
+    /// Digest of the checked content.
+    pub content: Digest,
+    /// SubmissionAcceptance, as statement bytes.
+    pub statement: Bytes,
+    /// Most open entries that one peer may be owed.
+    pub queue_messages_max: u64,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubmissionAnswer {
+    /// Stored; this is its digest.
+    Stored(Digest),
+    /// The same request with the same content was stored before.
+    Repeated(Digest),
+    /// The request id stands for other content.
+    Conflict,
+    /// This recipient's queue is full.
+    QueueFull(UnitId),
+}
+
+impl Store {
+    /// Stores messages, all in one commit; each has its own answer.
+    pub async fn accept_submissions(
+        &self,
+        submissions: Vec<NewSubmission>,
+    ) -> Result<Vec<SubmissionAnswer>, StoreError> {
+        let most_urgent = submissions.iter().map(|new| new.header.priority).max();
+        self.commit(most_urgent.unwrap_or(Priority::Routine), move |txn| {
+            submissions.into_iter().map(|submission| accept(txn, submission)).collect()
+        })
+        .await
+    }
+
+    /// The answer that is stored for a request, if there is one.
+    pub fn request(&self, request_key: &[u8; 32]) -> Result<Option<RequestRecord>, StoreError> {
+        self.read(|view| view.record(Tree::Requests, request_key))
+    }
+}
+
+fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, StoreError> {
+    let known: Option<RequestRecord> = txn.view().record(Tree::Requests, &new.request_key)?;
+    if let Some(known) = known {
+        return Ok(match known.content == new.content.as_bytes().as_slice() {
+            true => SubmissionAnswer::Repeated(digest_of(&known.digest)),
+            false => SubmissionAnswer::Conflict,
+        });
+    }
+    let header = &new.header;
+    let wire_bytes = wire_bytes(header, &new.payload);
+    let mut entries = Vec::with_capacity(header.to.len());
+    for recipient in &header.to {
+        let hop = route::next_hop(recipient);
+        let made = txn.view().counter("transfers-made", hop.unit().as_str())?;
+        if open_count(&txn.view(), hop.unit().as_str(), made)? >= new.queue_messages_max {
+            return Ok(SubmissionAnswer::QueueFull(recipient.clone()));
+        }
+        entries.push(entry(&new, recipient, hop.unit(), made + 1, wire_bytes));
+    }
+    let leaf = txn.leaf(NewLeaf {
+        statement: new.statement.clone(),
+        digest: header.digest,
+        owed_to: None,
+        priority: header.priority,
+        actor: String::new(),
+    })?;
+    for entry in &entries {
+        txn.wake(&entry.next_hop);
+    }
+    let digest = header.digest;
+    let mut record = record(header, &new.payload, new.kind, &new.case_id, new.now);
+    record.direction = MessageRecord::OUT;
+    let fact = Fact::Submitted(Submitted {
+        header: header.signed.encode_to_vec().into(),
+        record: Some(record),
+        entries,
+        request_key: Bytes::copy_from_slice(&new.request_key),
+        request: Some(RequestRecord {
+            content: Bytes::copy_from_slice(new.content.as_bytes()),
+            digest: Bytes::copy_from_slice(digest.as_bytes()),
+            at_ms: new.now.as_millis(),
+        }),
+        leaf: Some(leaf),
+    });
+    txn.push(new.now, fact, new.payload);
+    Ok(SubmissionAnswer::Stored(digest))
+}
+
+fn entry(
+    new: &NewSubmission,
+    recipient: &UnitId,
+    hop: &UnitId,
+    number: u64,
+    wire_bytes: u32,
+) -> EntryRecord {
+    EntryRecord {
+        digest: Bytes::copy_from_slice(new.header.digest.as_bytes()),
+        recipient: recipient.to_string(),
+        next_hop: hop.to_string(),
+        priority: priority_number(new.header.priority),
+        number,
+        state: EntryState::Queued.into(),
+        queued_at_ms: new.now.as_millis(),
+        expires_at_ms: new.header.expires_at.as_millis(),
+        wire_bytes,
+        ..Default::default()
+    }
+}
+
+/// The record of a message, without direction and place in the journal.
+pub(super) fn record(
+    header: &Header,
+    payload: &Bytes,
+    kind: u32,
+    case_id: &Bytes,
+    now: Timestamp,
+) -> MessageRecord {
+    MessageRecord {
+        message_id: Bytes::copy_from_slice(header.message_id.as_bytes()),
+        from: header.from.to_string(),
+        to: header.to.iter().map(UnitId::to_string).collect(),
+        profile: header.profile.clone(),
+        priority: priority_number(header.priority),
+        kind,
+        created_at_ms: header.created_at.as_millis(),
+        expires_at_ms: header.expires_at.as_millis(),
+        stored_at_ms: now.as_millis(),
+        wire_bytes: wire_bytes(header, payload),
+        digest: Bytes::copy_from_slice(header.digest.as_bytes()),
+        key_id: Bytes::copy_from_slice(header.key_id.as_bytes()),
+        case_id: case_id.clone(),
+        ..Default::default()
+    }
+}
+
+/// Size of an envelope on the wire.
+fn wire_bytes(header: &Header, payload: &Bytes) -> u32 {
+    let size = header.signed.bytes.len() + payload.len() + ENVELOPE_FRAME;
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// The header digest that is stored for a sender and message id.
+pub(super) fn known(txn: &Txn<'_>, header: &Header) -> Result<Option<Digest>, StoreError> {
+    let stored = txn.view().get(Tree::ById, &key::by_id(&header.from, &header.message_id))?;
+    Ok(stored.map(|digest| digest_of(&digest)))
+}
+
+/// Signature, key id and tags around header and payload.
+const ENVELOPE_FRAME: usize = 128;

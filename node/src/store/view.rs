@@ -1,0 +1,247 @@
+//! Reading the index as of the durable sequence: an overlay of events that are not applied yet, then the index.
+//!
+//! The writer reads through a [`View`] that also sees its unfinished batch; everybody else sees only what is
+//! durable, so nothing is shown that a power cut could take back.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use prost::Message;
+use relay_proto::ids::Digest;
+
+use crate::store::{
+    StoreError,
+    index::{Index, Op, Tree},
+    records::{EntryRecord, MessageRecord, key},
+};
+
+/// Pairs in key order.
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Changes that are not in the index yet: put (`Some`) or deleted (`None`).
+#[derive(Debug, Default)]
+pub struct Overlay {
+    map: BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>,
+    bytes: usize,
+    through_seq: u64,
+}
+
+impl Overlay {
+    /// Takes in one change of the event with this sequence; later ones replace earlier ones.
+    pub fn insert(&mut self, op: Op, seq: u64) {
+        self.through_seq = self.through_seq.max(seq);
+        let key_len = op.key.len();
+        self.bytes += key_len + op.value.as_ref().map_or(0, Vec::len) + ENTRY_COST;
+        if let Some(old) = self.map.insert((op.tree, op.key), op.value) {
+            self.bytes -= key_len + old.map_or(0, |old| old.len()) + ENTRY_COST;
+        }
+    }
+
+    /// All changes, for the index.
+    pub fn ops(&self) -> Vec<Op> {
+        let pairs = self.map.iter();
+        pairs
+            .map(|((tree, key), value)| Op { tree: *tree, key: key.clone(), value: value.clone() })
+            .collect()
+    }
+
+    /// The last sequence whose changes are in here.
+    pub fn through_seq(&self) -> u64 {
+        self.through_seq
+    }
+
+    /// Memory held, roughly.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Changes held.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    fn get(&self, tree: Tree, key: &[u8]) -> Option<&Option<Vec<u8>>> {
+        // A borrowed pair cannot be looked up in a map of owned pairs; keys are short.
+        self.map.get(&(tree, key.to_vec()))
+    }
+
+    fn range(
+        &self,
+        tree: Tree,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = (&[u8], Option<&[u8]>)> {
+        let owned = |bound: Bound<&[u8]>| bound.map(|key| (tree, key.to_vec()));
+        let lower = match owned(lower) {
+            Bound::Unbounded => Bound::Included((tree, Vec::new())),
+            bound => bound,
+        };
+        let open_end = matches!(upper, Bound::Unbounded);
+        let upper = owned(upper);
+        self.map
+            .range((lower, upper))
+            .take_while(move |((of, _), _)| !open_end || *of == tree)
+            .map(|((_, key), value)| (key.as_slice(), value.as_deref()))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+}
+
+/// The index seen through overlays, the newest first.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    layers: [Option<&'a Overlay>; 3],
+    index: &'a Index,
+}
+
+impl<'a> View<'a> {
+    /// What is durable: changes that wait for the index, those that are being applied, the index.
+    pub fn new(layers: [Option<&'a Overlay>; 3], index: &'a Index) -> Self {
+        Self { layers, index }
+    }
+
+    /// One value.
+    pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        for layer in self.layers.iter().flatten() {
+            if let Some(value) = layer.get(tree, key) {
+                return Ok(value.clone());
+            }
+        }
+        Ok(self.index.get(tree, key)?)
+    }
+
+    /// At most `limit` pairs between the bounds, ascending, or descending with `reverse`.
+    pub fn range(
+        &self,
+        tree: Tree,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Pairs, StoreError> {
+        if let (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) = (lower, upper)
+            && low >= high
+        {
+            // Ordered maps panic on bounds in reverse.
+            return Ok(Pairs::new());
+        }
+        let mut changes: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
+        for layer in self.layers.iter().rev().flatten() {
+            changes.extend(layer.range(tree, lower, upper));
+        }
+        // Deleted ones hide some of the index: ask for as many more.
+        let hidden = changes.values().filter(|value| value.is_none()).count();
+        let stored = self.index.range(tree, lower, upper, limit.saturating_add(hidden), reverse)?;
+        // When the index was cut off at its limit, changes beyond its last key must wait for a later page.
+        let cut = (stored.len() >= limit.saturating_add(hidden))
+            .then(|| stored.last().cloned())
+            .flatten();
+        let mut merged: BTreeMap<Vec<u8>, Option<Vec<u8>>> =
+            stored.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        for (key, value) in changes {
+            let beyond = cut.as_ref().is_some_and(|(last, _)| {
+                if reverse { key < last.as_slice() } else { key > last.as_slice() }
+            });
+            if !beyond {
+                merged.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+            }
+        }
+        let pairs = merged.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
+        Ok(if reverse { pairs.rev().take(limit).collect() } else { pairs.take(limit).collect() })
+    }
+
+    /// All pairs whose key begins with `prefix`, at most `limit`.
+    pub fn prefix(&self, tree: Tree, prefix: &[u8], limit: usize) -> Result<Pairs, StoreError> {
+        let end = key::after_prefix(prefix);
+        let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.range(tree, Bound::Included(prefix), upper, limit, false)
+    }
+
+    /// One record.
+    pub fn record<T: Message + Default>(
+        &self,
+        tree: Tree,
+        key: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        self.get(tree, key)?.map(|value| decode(tree, &value)).transpose()
+    }
+
+    /// A number of [`Tree::Counters`]; 0 when there is none.
+    pub fn counter(&self, name: &str, peer: &str) -> Result<u64, StoreError> {
+        let value = self.get(Tree::Counters, &key::counter(name, peer))?;
+        Ok(value.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes))
+    }
+
+    /// The record of a message.
+    pub fn message(&self, digest: &Digest) -> Result<Option<MessageRecord>, StoreError> {
+        self.record(Tree::Messages, digest.as_bytes())
+    }
+
+    /// The outbox entry of a message towards one recipient.
+    pub fn entry(&self, digest: &Digest, to: &str) -> Result<Option<EntryRecord>, StoreError> {
+        self.record(Tree::Outbox, &key::entry(digest, to))
+    }
+}
+
+/// A record out of its bytes; anything else in the index is damage.
+pub fn decode<T: Message + Default>(tree: Tree, value: &[u8]) -> Result<T, StoreError> {
+    T::decode(value).map_err(|_| StoreError::IndexDamaged(tree.name()))
+}
+
+/// What a change costs besides its bytes.
+const ENTRY_COST: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::index::MemoryIndex;
+
+    proptest! {
+        /// Whatever is split over index and overlays, a range reads like one map.
+        #[test]
+        fn layers_read_like_one_map(
+            layers in proptest::collection::vec(
+                proptest::collection::btree_map(0u8..24, proptest::option::of(any::<u8>()), 0..16), 4),
+            low in 0u8..24, high in 0u8..26, limit in 1usize..9, reverse in any::<bool>(),
+        ) {
+            let index = Index::Memory(MemoryIndex::default());
+            let mut overlays = [Overlay::default(), Overlay::default(), Overlay::default()];
+            let mut model = BTreeMap::new();
+            for (depth, layer) in layers.iter().enumerate() {
+                let ops = layer.iter().map(|(key, value)| {
+                    Op { tree: Tree::Due, key: vec![*key], value: value.map(|v| vec![v]) }
+                });
+                match depth.checked_sub(1) {
+                    None => index.apply(&ops.collect::<Vec<_>>(), 1).unwrap(),
+                    Some(nth) => ops.for_each(|op| overlays.get_mut(nth).unwrap().insert(op, 1)),
+                }
+                for (key, value) in layer {
+                    match value { Some(v) => model.insert(*key, *v), None => model.remove(key) };
+                }
+            }
+            let [oldest, middle, newest] = &overlays;
+            let view = View::new([Some(newest), Some(middle), Some(oldest)], &index);
+            let got = view
+                .range(Tree::Due, Bound::Included(&[low]), Bound::Excluded(&[high]), limit, reverse)
+                .unwrap();
+            let inside = model.iter().filter(|(k, _)| **k >= low && **k < high);
+            let want: Vec<_> = if reverse { inside.rev().take(limit).collect() } else { inside.take(limit).collect() };
+            let want: Vec<_> = want.into_iter().map(|(k, v)| (vec![*k], vec![*v])).collect();
+            prop_assert_eq!(got, want);
+            for key in 0..24 {
+                prop_assert_eq!(view.get(Tree::Due, &[key]).unwrap(), model.get(&key).map(|v| vec![*v]));
+            }
+            prop_assert_eq!(view.get(Tree::Outbox, &[1]).unwrap(), None);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What drives the engine: a thread for the embedded store, a task for the simulated one.
+//!
+//! Beside the writer a second thread brings durable changes into the index, proves it durable now and then, and
+//! prepares the journal's next segments. Invariant: a failure of either ends the store; nothing is retried.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use relay_proto::timestamp::Timestamp;
+use tokio::sync::watch;
+
+use crate::store::{
+    Ended, StoreError,
+    engine::Engine,
+    event::{Fact, IndexMark},
+    files::{self, Lock},
+    queue::{Job, Queue},
+};
+
+/// Runs the embedded store until its queue is closed or a write fails.
+pub fn run(
+    mut engine: Engine,
+    queue: &Queue,
+    dir: PathBuf,
+    lock: Lock,
+    end: watch::Sender<Option<Ended>>,
+) {
+    let result = serve(&mut engine, queue, &dir);
+    queue.close();
+    let ended = match result.and_then(|()| finish(engine, &dir)) {
+        Ok(()) => Ended::Clean,
+        Err(error) => Ended::Failed(chain(&error)),
+    };
+    drop(lock);
+    end.send_replace(Some(ended));
+}
+
+fn serve(engine: &mut Engine, queue: &Queue, dir: &std::path::Path) -> Result<(), StoreError> {
+    let shared = Arc::clone(engine.shared());
+    let failed = Arc::new(std::sync::Mutex::new(None));
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    thread::scope(|scope| {
+        let applier = {
+            let (shared, stop, dir) = (Arc::clone(&shared), Arc::clone(&stop), dir.to_owned());
+            let (failed, queue) = (Arc::clone(&failed), queue);
+            scope.spawn(move || {
+                if let Err(error) = apply_loop(&shared, &stop, &dir) {
+                    *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                    queue.close();
+                }
+            })
+        };
+        let result = write_loop(engine, queue, &failed);
+        stop.store(true, std::sync::atomic::Ordering::Release);
+        if applier.join().is_err() {
+            // A panic in the index: it is only a projection, but this process cannot trust its state.
+            return Err(StoreError::IndexDamaged("panicked"));
+        }
+        result
+    })?;
+    match failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn write_loop(
+    engine: &mut Engine,
+    queue: &Queue,
+    failed: &std::sync::Mutex<Option<StoreError>>,
+) -> Result<(), StoreError> {
+    let mut marked = Instant::now();
+    let (prepared_in, prepared_out) = std::sync::mpsc::channel();
+    while let Some(jobs) = queue.pop_batch(MARK_EVERY) {
+        if !jobs.is_empty() {
+            engine.commit(jobs)?;
+        }
+        while engine.shared().is_behind() {
+            if failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some() {
+                return Ok(());
+            }
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        if marked.elapsed() >= MARK_EVERY {
+            engine.mark()?;
+            marked = Instant::now();
+        }
+        while let Ok(prepared) = prepared_out.try_recv() {
+            engine.journal().add_prepared(prepared);
+        }
+        if let Some(preparation) = engine.journal().take_preparation() {
+            let done = prepared_in.clone();
+            // When it fails for want of room, the commit that needs the segment says so.
+            thread::spawn(move || preparation.run().map(|prepared| done.send(prepared)));
+        }
+    }
+    Ok(())
+}
+
+fn apply_loop(
+    shared: &crate::store::engine::Shared,
+    stop: &std::sync::atomic::AtomicBool,
+    dir: &std::path::Path,
+) -> Result<(), StoreError> {
+    let mut proven = Instant::now();
+    loop {
+        let stopping = stop.load(std::sync::atomic::Ordering::Acquire);
+        let worked = shared.apply()?;
+        if proven.elapsed() >= PROVE_EVERY {
+            files::write_index_mark(dir, shared.index.make_durable()?)?;
+            proven = Instant::now();
+        }
+        if !worked && stopping {
+            return Ok(());
+        }
+        // Changes gather: what is put and deleted within the pause never reaches the index's pages.
+        if !stopping {
+            thread::park_timeout(APPLY_PAUSE);
+        }
+    }
+}
+
+fn finish(mut engine: Engine, dir: &std::path::Path) -> Result<(), StoreError> {
+    let shared = Arc::clone(engine.shared());
+    let proven = shared.index.make_durable()?;
+    let mark: Job = Box::new(move |txn| {
+        let fact = Fact::IndexMark(IndexMark { seq: proven });
+        txn.push(Timestamp::default(), fact, bytes::Bytes::new());
+        Box::new(|| {})
+    });
+    engine.commit(vec![mark])?;
+    files::write_index_mark(dir, proven)?;
+    engine.close()?;
+    Ok(())
+}
+
+/// Runs the simulated store as a task: same engine, virtual time, no threads.
+pub async fn run_simulated(
+    mut engine: Engine,
+    queue: Arc<Queue>,
+    sync_time: Duration,
+    end: watch::Sender<Option<Ended>>,
+) {
+    let mut result = Ok(());
+    while let Some(jobs) = queue.next_batch().await {
+        tokio::time::sleep(sync_time).await;
+        result = engine.commit(jobs).and_then(|()| engine.shared().apply().map(drop));
+        if result.is_err() {
+            break;
+        }
+    }
+    queue.close();
+    let ended = match result.and_then(|()| Ok(engine.close()?)) {
+        Ok(()) => Ended::Clean,
+        Err(error) => Ended::Failed(chain(&error)),
+    };
+    end.send_replace(Some(ended));
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// How often the journal's lazy mark is written.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+/// How long changes gather before they go into the index.
+const APPLY_PAUSE: Duration = Duration::from_millis(50);
+/// How often the index is proven durable: bounds the replay after an unclean stop.
+const PROVE_EVERY: Duration = Duration::from_secs(30);

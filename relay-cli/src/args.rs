@@ -1,0 +1,393 @@
+//! What can be typed: verbs, flags, their help. Administration is noun then verb, the desk's verbs stand alone.
+//!
+//! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a type exists.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use relay_proto::ids::{MessageId, RequestId, ShortId, UnitId};
+
+/// Command line of the relay.
+#[derive(Debug, Parser)]
+#[command(
+    name = "relay-cli",
+    version,
+    about = "The relay's desk: what needs you, send, acknowledge, prove.",
+    after_help = HELP_MAIN,
+    disable_help_subcommand = true,
+    infer_long_args = false
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// One JSON document on stdout, with a schema number
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// One JSON document per line (watch)
+    #[arg(long, global = true)]
+    pub jsonl: bool,
+    /// Tables as tab-separated lines, nothing shortened or emphasised
+    #[arg(long, global = true)]
+    pub plain: bool,
+    /// No emphasis (also: NO_COLOR, TERM=dumb)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Never ask; fail where an answer is needed
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// Absolute UTC times only, without "2 h ago"
+    #[arg(long, global = true)]
+    pub utc: bool,
+    /// Unix socket or https URL of the node [env: RELAY_NODE] [default: /run/relay/relay.sock]
+    #[arg(long, global = true, value_name = "SOCKET-or-URL")]
+    pub node: Option<String>,
+    /// With a URL: certificates that the node's certificate must lead to (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// With a URL: our client certificate (PEM)
+    #[arg(long, global = true, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// With a URL: its private key (PEM)
+    #[arg(long, global = true, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Longest wait, as in 500ms, 30s, 5m [default: 30s; with --wait: 60s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Only the verdict
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Also full ids, digests and reason labels
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Is all well? What needs me?
+    #[command(after_help = "Example:\n  relay-cli status\n\nEnds with 1 if anything needs you.")]
+    Status,
+    /// The units that we exchange messages with
+    #[command(subcommand, after_help = "Example:\n  relay-cli peer add xb.ncu.relaycard")]
+    Peer(PeerVerb),
+    /// Send an alert or a request from a file
+    #[command(subcommand, after_help = "Example:\n  relay-cli send alert --file alert.json")]
+    Send(SendVerb),
+    /// Messages that came and that nobody took yet
+    #[command(after_help = "Example:\n  relay-cli inbox --all")]
+    Inbox(ListArgs),
+    /// Messages on their way from us
+    #[command(after_help = "Example:\n  relay-cli outbox")]
+    Outbox(ListArgs),
+    /// Try a waiting message again now
+    #[command(after_help = "Example:\n  relay-cli retry 7F3K-22QD")]
+    Retry(RefArgs),
+    /// One message: where it stands, its receipts, its content
+    #[command(after_help = "Example:\n  relay-cli show 7F3K-22QD")]
+    Show(ShowArgs),
+    /// State that a message was taken: by a named officer, or by a case system
+    #[command(after_help = "Examples:\n  relay-cli ack 7F3K-22QD --by 'duty officer Novak'\n  \
+                            relay-cli ack 7F3K-22QD --handover --by 'case system 2'")]
+    Ack(AckArgs),
+    /// What happens, as it happens, one record per line
+    #[command(after_help = "Examples:\n  relay-cli watch\n  \
+                            relay-cli watch --jsonl --cursor \"$LAST\"")]
+    Watch(WatchArgs),
+    /// The receipts of a message
+    #[command(after_help = "Example:\n  relay-cli receipts 7F3K-22QD")]
+    Receipts(RefArgs),
+    /// Proof for others: export it, verify it without a node
+    #[command(
+        subcommand,
+        after_help = "Example:\n  relay-cli evidence export 7F3K-22QD --to court"
+    )]
+    Evidence(EvidenceVerb),
+}
+
+/// `peer …`
+#[derive(Debug, Subcommand)]
+pub enum PeerVerb {
+    /// Import a unit's card; nothing is exchanged before it is verified
+    #[command(after_help = "Example:\n  relay-cli peer add xb.ncu.relaycard")]
+    Add {
+        /// The file that the unit's operator sent
+        #[arg(value_name = "CARD")]
+        card: PathBuf,
+        #[command(flatten)]
+        repeat: RepeatArgs,
+    },
+    /// Compare the 60 digits by telephone, then trust the unit
+    #[command(after_help = HELP_VERIFY)]
+    Verify(VerifyArgs),
+    /// All peers, one per line
+    #[command(after_help = "Example:\n  relay-cli peer list\n\nEnds with 1 if one needs you.")]
+    List,
+    /// One peer: contact, trust, keys, alarms
+    #[command(after_help = "Example:\n  relay-cli peer show xb.ncu")]
+    Show {
+        #[arg(value_name = "UNIT")]
+        unit: UnitId,
+    },
+    /// Is the peer's node there? How far, with which key exchange?
+    #[command(after_help = "Example:\n  relay-cli peer ping xb.ncu")]
+    Ping {
+        #[arg(value_name = "UNIT")]
+        unit: UnitId,
+    },
+    /// Exchange nothing with this unit until it is verified again
+    #[command(after_help = "Example:\n  relay-cli peer suspend xb.ncu --reason 'key may be lost'")]
+    Suspend {
+        #[arg(value_name = "UNIT")]
+        unit: UnitId,
+        /// Kept in the node's record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        repeat: RepeatArgs,
+    },
+    /// Forget this unit: its card and its trust; messages and receipts stay
+    #[command(after_help = "Example:\n  relay-cli peer remove xb.ncu")]
+    Remove {
+        #[arg(value_name = "UNIT")]
+        unit: UnitId,
+        /// Do not ask for the unit's name again
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        repeat: RepeatArgs,
+    },
+}
+
+/// `peer verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[arg(value_name = "UNIT")]
+    pub unit: UnitId,
+    /// All sixty digits, from a script that has them by a safe way
+    #[arg(long, value_name = "DIGITS", conflicts_with_all = ["read", "groups"])]
+    pub fingerprint: Option<String>,
+    /// Print the groups, to be read to the other side
+    #[arg(long, conflicts_with = "groups")]
+    pub read: bool,
+    /// Ask for these groups (the other side took the rest), as in 1,2,5,6,9,10
+    #[arg(long, value_name = "LIST", value_delimiter = ',',
+          value_parser = clap::value_parser!(u32).range(1..=12))]
+    pub groups: Vec<u32>,
+    /// Who compares; stored with the time
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
+}
+
+/// `send …`
+#[derive(Debug, Subcommand)]
+pub enum SendVerb {
+    /// Warn or inform other units
+    #[command(after_help = "Example:\n  relay-cli send alert --file alert.json --wait delivered")]
+    Alert(SendArgs),
+    /// Ask a unit to preserve stored computer data (Budapest Convention, Article 29)
+    #[command(after_help = "Example:\n  relay-cli send preservation --file request.json --dry-run")]
+    Preservation(SendArgs),
+}
+
+/// What both kinds of sending take.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The message as JSON; times may be offsets from now, as in "@+28d"
+    #[arg(long, value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
+    /// Check everything, store and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Return when every recipient has got so far, or at --timeout
+    #[arg(long, value_name = "STATE", conflicts_with = "dry_run")]
+    pub wait: Option<WaitFor>,
+}
+
+/// How far a message has to get before `send` returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum WaitFor {
+    /// It is durable at the peer
+    Delivered,
+    /// A case system or an officer there took it
+    Handover,
+    /// A named officer there took it
+    Ack,
+}
+
+/// A key for safe repetition, for verbs that change something.
+#[derive(Debug, Clone, Args)]
+pub struct RepeatArgs {
+    /// Of an earlier try, to repeat it safely [default: a new one]
+    #[arg(long, value_name = "UUID")]
+    pub request_id: Option<RequestId>,
+}
+
+/// Lists.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Also those that are settled
+    #[arg(long)]
+    pub all: bool,
+    /// Only of this peer
+    #[arg(long, value_name = "UNIT")]
+    pub peer: Option<UnitId>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+}
+
+/// A message.
+#[derive(Debug, Args)]
+pub struct RefArgs {
+    /// Eight characters, as in 7F3K-22QD, or the whole id
+    #[arg(value_name = "ID", value_parser = message_ref)]
+    pub id: String,
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
+}
+
+/// `show`
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Eight characters, as in 7F3K-22QD, or the whole id
+    #[arg(value_name = "ID", value_parser = message_ref)]
+    pub id: String,
+    /// Where it stands only; the content is not read
+    #[arg(long)]
+    pub no_content: bool,
+}
+
+/// `ack`
+#[derive(Debug, Args)]
+pub struct AckArgs {
+    /// Eight characters, as in 7F3K-22QD, or the whole id
+    #[arg(value_name = "ID", value_parser = message_ref)]
+    pub id: String,
+    /// The officer or desk that takes it; the sender sees this name
+    #[arg(long, value_name = "NAME", required_unless_present = "handover")]
+    pub by: Option<String>,
+    /// A case system took it, not an officer
+    #[arg(long)]
+    pub handover: bool,
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
+}
+
+/// `watch`
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Go on after this record [default: from the first one kept]
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Print what there is and end
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `evidence …`
+#[derive(Debug, Subcommand)]
+pub enum EvidenceVerb {
+    /// Write header, receipts, proofs and keys of a message into a folder
+    #[command(after_help = "Example:\n  relay-cli evidence export 7F3K-22QD --to court")]
+    Export {
+        /// Eight characters, as in 7F3K-22QD, or the whole id
+        #[arg(value_name = "ID", value_parser = message_ref)]
+        id: String,
+        /// Made if it is not there; no file in it is overwritten
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Also the content; without it the bundle shows none
+        #[arg(long)]
+        payload: bool,
+    },
+    /// Check a bundle offline, against what you trust already
+    #[command(after_help = HELP_EVIDENCE)]
+    Verify {
+        /// A .relayev file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Cards of units whose identity you have by a way of your own
+        #[arg(long, value_name = "CARD", num_args = 1.., value_delimiter = ',')]
+        trust: Vec<PathBuf>,
+        /// Verifier keys of logs (C2SP signed-note), as text or file
+        #[arg(long, value_name = "VKEY", num_args = 1..)]
+        vkey: Vec<String>,
+    },
+}
+
+/// `500ms`, `30s`, `5m`, `2h`, `1d`; a unit is needed.
+fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || "expected a number and ms, s, m, h or d, as in 30s".to_owned();
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(bad()),
+    };
+    let total = number.checked_mul(millis).filter(|ms| *ms > 0 && *ms <= TIMEOUT_MAX_MS);
+    total.map(Duration::from_millis).ok_or_else(|| "expected between 1ms and 30d".to_owned())
+}
+
+/// A message id or its eight characters, in the one spelling that the node takes.
+fn message_ref(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix("messages/").unwrap_or(text);
+    if let Ok(id) = bare.parse::<MessageId>() {
+        return Ok(id.to_string());
+    }
+    bare.parse::<ShortId>().map(|id| id.to_string()).map_err(|_| {
+        "expected eight characters, as in 7F3K-22QD, or a whole message id (UUID)".to_owned()
+    })
+}
+
+/// No wait is longer than the longest lifetime of a message.
+const TIMEOUT_MAX_MS: u64 = 30 * 86_400_000;
+
+const HELP_MAIN: &str = "\
+Examples:
+  relay-cli status                          is all well, what needs me
+  relay-cli inbox                           what came
+  relay-cli ack 7F3K-22QD --by 'Novak'      take a message
+  relay-cli send alert --file alert.json    send one
+  relay-cli show 7F3K-22QD                  who has it, who took it
+
+Exit codes:
+  0 done   1 attention, or no   2 usage   10 node not reachable   11 permission
+  12 not found   13 safe, not there yet   14 INVALID   15 faults in the content
+  16 conflict   17 peer not verified   130 interrupted";
+
+const HELP_VERIFY: &str = "\
+Telephone the unit's desk on a number that you ALREADY have, not from its card.
+Examples:
+  relay-cli peer verify xb.ncu --read            they type, you read
+  relay-cli peer verify xb.ncu --by 'K. Novak'   they read, you type
+  relay-cli peer verify xb.ncu --by script --fingerprint \"$DIGITS\"";
+
+const HELP_EVIDENCE: &str = "\
+Examples:
+  relay-cli evidence verify court/7F3K-22QD.relayev --trust xa.relaycard xb.relaycard
+  relay-cli evidence verify court/7F3K-22QD.relayev
+
+VALID (0): all holds and the keys are those that you trust.
+CONSISTENT (1): all holds, but the file vouches for its own keys.
+INVALID (14): something does not hold; the reason is named.";

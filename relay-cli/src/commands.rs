@@ -1,0 +1,131 @@
+//! The verbs, one file per noun. Each asks the node, and hands a `Report` to the printer.
+//!
+//! Enter through [`run`]. A verb neither prints nor ends the process by itself.
+
+mod ack;
+mod evidence;
+mod inbox;
+mod outbox;
+mod peer;
+mod receipts;
+mod retry;
+mod send;
+mod show;
+mod status;
+mod watch;
+
+use std::{future::Future, time::Duration};
+
+use relay_proto::{ids::RequestId, v1};
+use tonic::{Response, Status};
+
+use crate::{
+    args::Verb,
+    client::Node,
+    context::Context,
+    exit::Exit,
+    failure::{Failure, answer_lost},
+    view::MessageView,
+};
+
+/// Runs one verb.
+pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Status => status::run(context).await,
+        Verb::Peer(verb) => peer::run(context, verb).await,
+        Verb::Send(verb) => send::run(context, verb).await,
+        Verb::Inbox(args) => inbox::run(context, &args).await,
+        Verb::Outbox(args) => outbox::run(context, &args).await,
+        Verb::Retry(args) => retry::run(context, &args).await,
+        Verb::Show(args) => show::run(context, &args).await,
+        Verb::Ack(args) => ack::run(context, &args).await,
+        Verb::Watch(args) => watch::run(context, args).await,
+        Verb::Receipts(args) => receipts::run(context, &args).await,
+        Verb::Evidence(verb) => evidence::run(context, verb).await,
+    }
+}
+
+/// Makes a call that changes something. When its answer is lost on the way it is repeated, with the same request
+/// id, so that it happens once; the user is told.
+async fn once_for_sure<T, F>(
+    context: &Context,
+    node: &Node,
+    id: RequestId,
+    mut call: impl FnMut() -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    let mut wait = REPEAT_WAIT_MIN;
+    for _ in 0..REPEATS_MAX {
+        match call().await {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) if answer_lost(&status) => {
+                let after = wait.as_millis();
+                context.printer().say(&format!(
+                    "The connection was lost before the answer. Repeating in {after} ms with the \
+                     same request id; nothing happens twice."
+                ));
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+            Err(status) => return Err(node.failure(&status)),
+        }
+    }
+    call().await.map(Response::into_inner).map_err(|status| {
+        let failure = node.failure(&status);
+        match failure.exit {
+            Exit::Unreachable => failure
+                .safe("it may have been stored; repeating with the same request id is safe")
+                .with_remedy(format!("the same command with --request-id {id}")),
+            _ => failure,
+        }
+    })
+}
+
+/// All pages of a list, up to `limit` messages, and whether there are more.
+async fn pages(node: &Node, filter: &str, limit: u32) -> Result<(Vec<MessageView>, bool), Failure> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut found, mut page_token) = (Vec::new(), String::new());
+    // A page may be short or empty, yet no list needs more pages than messages are wanted.
+    for _ in 0..=limit {
+        let left = limit.saturating_sub(found.len()).min(PAGE_MAX);
+        let page_size = i32::try_from(left).unwrap_or(i32::MAX);
+        let request = v1::ListMessagesRequest { page_size, page_token, filter: filter.to_owned() };
+        let answer = node.messages().list_messages(node.request(request)).await;
+        let answer = answer.map_err(|status| node.failure(&status))?.into_inner();
+        found.extend(answer.messages.iter().map(MessageView::from));
+        page_token = answer.next_page_token;
+        if page_token.is_empty() || found.len() >= limit {
+            break;
+        }
+    }
+    let more = !page_token.is_empty() || found.len() > limit;
+    found.truncate(limit);
+    Ok((found, more))
+}
+
+/// A message without its content.
+async fn message(node: &Node, id: &str) -> Result<v1::Message, Failure> {
+    let view = v1::MessageView::Basic.into();
+    let request = v1::GetMessageRequest { name: id.to_owned(), view };
+    let answer = node.messages().get_message(node.request(request)).await;
+    answer.map(Response::into_inner).map_err(|status| node.failure(&status))
+}
+
+/// `1 message`, `2 messages`.
+fn count(number: usize, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    }
+}
+
+/// How often a lost answer is asked for again: 15 s in all, longer than a node takes to start.
+const REPEATS_MAX: u32 = 6;
+
+/// The first wait; it doubles.
+const REPEAT_WAIT_MIN: Duration = Duration::from_millis(250);
+
+/// The node gives out at most this many messages a page.
+const PAGE_MAX: usize = 1000;

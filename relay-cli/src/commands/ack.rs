@@ -1,0 +1,83 @@
+//! `ack`: states that a message was taken, by a named officer or by a case system.
+
+use relay_proto::v1;
+use serde::Serialize;
+
+use super::once_for_sure;
+use crate::{
+    args::AckArgs,
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    render::Page,
+    report::Report,
+    view::{MessageView, ReceiptView},
+};
+
+/// What was stated.
+#[derive(Debug, Clone, Serialize)]
+pub struct AckReport {
+    pub request_id: String,
+    pub capacity: &'static str,
+    pub by: String,
+    pub already_acknowledged: bool,
+    pub message: MessageView,
+    pub receipt: Option<ReceiptView>,
+}
+
+/// Asks the node.
+pub async fn run(context: &Context, args: &AckArgs) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let id = context.request_id(&args.repeat);
+    let (capacity, word) = match args.handover {
+        true => (v1::AckCapacity::Handover, "handover"),
+        false => (v1::AckCapacity::Desk, "desk"),
+    };
+    let by = args.by.clone().unwrap_or_default();
+    let request = v1::AcknowledgeMessageRequest {
+        request_id: id.to_string(),
+        name: args.id.clone(),
+        capacity: capacity.into(),
+        by: by.clone(),
+    };
+    let answer = once_for_sure(context, &node, id, || {
+        let (mut client, request) = (node.messages(), node.request(request.clone()));
+        async move { client.acknowledge_message(request).await }
+    });
+    let answer = answer.await?;
+    context.printer().report(&AckReport {
+        request_id: id.to_string(),
+        capacity: word,
+        by,
+        already_acknowledged: answer.already_acknowledged,
+        message: MessageView::from(&answer.message.unwrap_or_default()),
+        receipt: answer.receipt.as_ref().map(ReceiptView::from),
+    })
+}
+
+impl Report for AckReport {
+    const VERB: &'static str = "ack";
+
+    fn people(&self, page: &mut Page) {
+        let (short, from) = (&self.message.short_id, &self.message.from);
+        let who = match (self.capacity, self.by.as_str()) {
+            ("handover", "") => "a case system".to_owned(),
+            (_, by) => by.to_owned(),
+        };
+        if self.already_acknowledged {
+            let earlier = self.message.acknowledgements.iter();
+            let earlier = earlier.filter(|ack| ack.capacity == self.capacity).map(|ack| &ack.by);
+            let earlier = earlier.filter(|by| !by.is_empty()).next();
+            let earlier = earlier.map(|by| format!(" by {by}")).unwrap_or_default();
+            page.line(format!("{short} was taken before{earlier}; that stands"));
+            page.line(format!("{who} is noted here only; no second receipt was issued"));
+            return;
+        }
+        page.line(format!("TAKEN {short} by {who}"));
+        if let Some(receipt) = &self.receipt {
+            let at = page.when(receipt.time);
+            page.line(format!("{from} is told: {} of {at}", receipt.event));
+        }
+        page.line("Not stated by this: that anything was decided, or data preserved");
+    }
+}

@@ -1,0 +1,95 @@
+//! `outbox`: our messages on their way, per recipient, with the reason and the next try.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{count, pages};
+use crate::{
+    args::ListArgs,
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    render::{Page, Table},
+    report::Report,
+    view::MessageView,
+};
+
+/// Messages of ours.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutboxReport {
+    pub messages: Vec<MessageView>,
+    /// Not all that match are listed.
+    pub more: bool,
+    /// Settled ones are listed as well.
+    pub all: bool,
+}
+
+/// Asks the node: all of ours, or those of each open state.
+pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let mut base = "direction = OUT".to_owned();
+    if let Some(peer) = &args.peer {
+        base.push_str(&format!(" AND peer = \"{peer}\""));
+    }
+    let filters: Vec<String> = match args.all {
+        true => vec![base],
+        false => OPEN.iter().map(|state| format!("{base} AND state = {state}")).collect(),
+    };
+    let (mut found, mut more) = (BTreeMap::new(), false);
+    for filter in &filters {
+        let (messages, cut) = pages(&node, filter, args.limit).await?;
+        more |= cut;
+        // A message may wait for one recipient and be on its way to another: listed once.
+        found.extend(messages.into_iter().map(|m| ((m.stored, m.message_id.clone()), m)));
+    }
+    let messages = found.into_values().collect();
+    context.printer().report(&OutboxReport { messages, more, all: args.all })
+}
+
+impl Report for OutboxReport {
+    const VERB: &'static str = "outbox";
+
+    fn people(&self, page: &mut Page) {
+        let waiting = |m: &&MessageView| m.deliveries.iter().any(|delivery| delivery.is_open());
+        let open = self.messages.iter().filter(waiting).count();
+        page.line(match open {
+            0 => "Nothing waits: every message is settled".to_owned(),
+            n => format!(
+                "{} without the peer's receipt. Safe on disk, retrying",
+                count(n, "message")
+            ),
+        });
+        page.gap();
+        let mut table = Table::new(&["REF", "TO", "WHAT", "STATE", "TRIES", "NEXT TRY", "WHY"], 6);
+        for message in &self.messages {
+            for delivery in &message.deliveries {
+                if !self.all && !delivery.is_open() {
+                    continue;
+                }
+                table.row([
+                    message.short_id.clone(),
+                    delivery.recipient.clone(),
+                    message.kind_with_priority(),
+                    delivery.state.clone(),
+                    delivery.attempts.to_string(),
+                    page.distance(delivery.next_attempt.filter(|_| delivery.is_open())),
+                    delivery.reason.clone().unwrap_or_default(),
+                ]);
+            }
+        }
+        page.table(&table);
+        if self.more {
+            page.line("There are more: --limit N");
+        }
+        if open > 0 {
+            page.gap();
+            page.line(
+                "To try now: relay-cli retry REF.  Why a peer is silent: relay-cli peer list",
+            );
+        }
+    }
+}
+
+/// The states of an entry that is still owed.
+const OPEN: [&str; 4] = ["QUEUED", "IN_FLIGHT", "DEFERRED", "HELD"];

@@ -1,0 +1,178 @@
+//! `peer …`: the units that we exchange messages with.
+//!
+//! Cards are checked here before the node sees them, so that a damaged file is named as such.
+
+mod report;
+mod verify;
+
+use std::{io::Write as _, path::Path};
+
+use relay_proto::{card::Card, ids::UnitId, limits, v1};
+use tonic::Response;
+
+pub use self::report::{AddReport, ListReport, PeerReport, PingReport, RemoveReport};
+use super::once_for_sure;
+use crate::{
+    args::{PeerVerb, RepeatArgs},
+    client::Node,
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    files,
+    view::PeerView,
+};
+
+/// Runs a verb of the noun.
+pub async fn run(context: &Context, verb: PeerVerb) -> Result<Exit, Failure> {
+    match verb {
+        PeerVerb::Add { card, repeat } => add(context, &card, &repeat).await,
+        PeerVerb::Verify(args) => verify::run(context, &args).await,
+        PeerVerb::List => list(context).await,
+        PeerVerb::Show { unit } => show(context, &unit).await,
+        PeerVerb::Ping { unit } => ping(context, &unit).await,
+        PeerVerb::Suspend { unit, reason, repeat } => {
+            suspend(context, &unit, &reason, &repeat).await
+        }
+        PeerVerb::Remove { unit, yes, repeat } => remove(context, &unit, yes, &repeat).await,
+    }
+}
+
+async fn add(context: &Context, path: &Path, repeat: &RepeatArgs) -> Result<Exit, Failure> {
+    let bytes = read_card(path)?.1;
+    let node = context.node().await?;
+    let id = context.request_id(repeat);
+    let request = v1::AddPeerRequest { request_id: id.to_string(), card: bytes.into() };
+    let answer = once_for_sure(context, &node, id, || {
+        let (mut client, request) = (node.peers(), node.request(request.clone()));
+        async move { client.add_peer(request).await }
+    });
+    let peer = PeerView::from(&answer.await?);
+    context.printer().report(&AddReport { request_id: id.to_string(), peer })
+}
+
+async fn list(context: &Context) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let (mut peers, mut page_token) = (Vec::new(), String::new());
+    for _ in 0..PEER_PAGES_MAX {
+        let request = v1::ListPeersRequest { page_size: 1000, page_token };
+        let answer = node.peers().list_peers(node.request(request)).await;
+        let answer = answer.map_err(|status| node.failure(&status))?.into_inner();
+        peers.extend(answer.peers.iter().map(PeerView::from));
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    context.printer().report(&ListReport { peers })
+}
+
+async fn show(context: &Context, unit: &UnitId) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let peer = PeerView::from(&peer(&node, unit).await?);
+    context.printer().report(&PeerReport { peer })
+}
+
+/// A peer as the node sees it.
+async fn peer(node: &Node, unit: &UnitId) -> Result<v1::Peer, Failure> {
+    let request = v1::GetPeerRequest { unit: unit.to_string() };
+    let answer = node.peers().get_peer(node.request(request)).await;
+    answer.map(Response::into_inner).map_err(|status| {
+        let failure = node.failure(&status);
+        match failure.exit {
+            Exit::NotFound => failure.with_remedy("relay-cli peer list"),
+            _ => failure,
+        }
+    })
+}
+
+async fn ping(context: &Context, unit: &UnitId) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let request = v1::PingPeerRequest { unit: unit.to_string() };
+    let answer = node.peers().ping_peer(node.request(request)).await;
+    let answer = answer.map(Response::into_inner).map_err(|status| {
+        node.failure(&status)
+            .safe("messages for it are stored and sent when it returns")
+            .with_remedy(format!("relay-cli peer show {unit}    (telephone)"))
+    })?;
+    context.printer().report(&PingReport::new(unit, &answer))
+}
+
+async fn suspend(
+    context: &Context,
+    unit: &UnitId,
+    reason: &str,
+    repeat: &RepeatArgs,
+) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let id = context.request_id(repeat);
+    let request = v1::SuspendPeerRequest {
+        request_id: id.to_string(),
+        unit: unit.to_string(),
+        reason: reason.to_owned(),
+    };
+    let answer = once_for_sure(context, &node, id, || {
+        let (mut client, request) = (node.peers(), node.request(request.clone()));
+        async move { client.suspend_peer(request).await }
+    });
+    let peer = PeerView::from(&answer.await?);
+    context.printer().report(&report::SuspendReport { request_id: id.to_string(), peer })
+}
+
+async fn remove(
+    context: &Context,
+    unit: &UnitId,
+    yes: bool,
+    repeat: &RepeatArgs,
+) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    if !yes {
+        context.may_ask(&format!("relay-cli peer remove {unit} --yes"))?;
+        let typed = ask(&format!("Trust in {unit} is lost. Type its name to remove it: ")).await?;
+        if typed != unit.as_str() {
+            return Err(Failure::new(Exit::Attention, format!("That is not {unit}."))
+                .safe("nothing was changed"));
+        }
+    }
+    let id = context.request_id(repeat);
+    let request = v1::RemovePeerRequest { request_id: id.to_string(), unit: unit.to_string() };
+    let answer = once_for_sure(context, &node, id, || {
+        let (mut client, request) = (node.peers(), node.request(request.clone()));
+        async move { client.remove_peer(request).await }
+    });
+    answer.await?;
+    context.printer().report(&RemoveReport { request_id: id.to_string(), unit: unit.to_string() })
+}
+
+/// A card file, checked, with its bytes.
+pub fn read_card(path: &Path) -> Result<(Card, Vec<u8>), Failure> {
+    let max = u64::try_from(limits::CARD_BYTES_MAX).unwrap_or(u64::MAX).saturating_mul(2);
+    let bytes = files::read(path, max)?;
+    let card = Card::from_file(&bytes).map_err(|error| {
+        Failure::new(Exit::Invalid, format!("{} is not a valid card: {error}.", path.display()))
+            .safe("nothing was imported")
+            .with_remedy("ask the unit's operator to send its .relaycard file again")
+    })?;
+    Ok((card, bytes))
+}
+
+/// One line typed by a person. The question goes to stderr: stdout is for results.
+async fn ask(question: &str) -> Result<String, Failure> {
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{question}").and_then(|()| stderr.flush());
+    drop(stderr);
+    // A thread of its own, so that Ctrl-C is heard while the person thinks.
+    let (send, receive) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line).map(|_| line);
+        // Nobody waits any more when the program is ending.
+        drop(send.send(read));
+    });
+    match receive.await {
+        Ok(Ok(line)) => Ok(line.trim().to_owned()),
+        _ => Err(Failure::new(Exit::Usage, "No answer could be read.").safe("nothing was changed")),
+    }
+}
+
+/// A thousand peers a page; there are some two hundred states.
+const PEER_PAGES_MAX: usize = 16;

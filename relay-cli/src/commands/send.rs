@@ -1,0 +1,264 @@
+//! `send alert|preservation`: reads a message file, stores it at the node, says exactly what is promised so far.
+//!
+//! The request id is printed before anything is sent, so that repeating is safe whatever happens next.
+
+use std::time::Duration;
+
+use relay_proto::{ids::RequestId, v1};
+use serde::Serialize;
+
+use super::{count, message, once_for_sure, receipts};
+use crate::{
+    args::{SendArgs, SendVerb, WaitFor},
+    client::Node,
+    context::{Context, Stage},
+    exit::Exit,
+    failure::Failure,
+    files, message_file,
+    render::{Page, time},
+    report::Report,
+    view::{DeliveryView, MessageView, ReceiptView, words},
+};
+
+/// What is promised so far.
+#[derive(Debug, Clone, Serialize)]
+pub struct SendReport {
+    pub request_id: String,
+    /// False after `--dry-run`.
+    pub stored: bool,
+    /// The answer to an earlier call with this request id.
+    pub repeated_request: bool,
+    pub message: MessageView,
+    pub receipts: Vec<ReceiptView>,
+    /// What was waited for: `delivered`, `handover`, `ack`.
+    pub waited_for: Option<&'static str>,
+    pub reached: Option<bool>,
+}
+
+/// Reads the file, sends, waits where that is asked for.
+pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
+    let (kind, args) = match verb {
+        SendVerb::Alert(args) => (v1::Kind::Alert, args),
+        SendVerb::Preservation(args) => (v1::Kind::PreservationRequest, args),
+    };
+    let draft = read(context, kind, &args)?;
+    let node = context.node().await?;
+    let id = match args.dry_run {
+        // A check stores nothing, so an interruption has nothing to tell.
+        true => args.repeat.request_id.unwrap_or_else(|| RequestId::random(rand::random())),
+        false => context.request_id(&args.repeat),
+    };
+    if !args.dry_run {
+        context
+            .printer()
+            .say(&format!("REQUEST   {id}  (to repeat this safely: --request-id {id})"));
+    }
+    let request = v1::SendMessageRequest {
+        request_id: id.to_string(),
+        draft: Some(draft),
+        validate_only: args.dry_run,
+    };
+    let answer = once_for_sure(context, &node, id, || {
+        let (mut client, request) = (node.messages(), node.request(request.clone()));
+        async move { client.send_message(request).await }
+    });
+    let answer = answer.await.map_err(|failure| match failure.exit {
+        Exit::Faults | Exit::PeerNotTrusted | Exit::NotFound => failure.safe("nothing was sent"),
+        _ => failure,
+    })?;
+    let message = MessageView::from(&answer.message.unwrap_or_default());
+    let mut report = SendReport {
+        request_id: id.to_string(),
+        stored: !args.dry_run,
+        repeated_request: answer.repeated_request,
+        message,
+        receipts: Vec::new(),
+        waited_for: args.wait.map(word),
+        reached: None,
+    };
+    if !args.dry_run {
+        context.reach(Stage::Stored(report.message.short_id.clone()));
+    }
+    if let Some(goal) = args.wait {
+        wait(context, &node, &mut report, goal).await?;
+    }
+    context.printer().report(&report)
+}
+
+/// The draft of a file of the right kind, or all its faults.
+fn read(context: &Context, kind: v1::Kind, args: &SendArgs) -> Result<v1::Draft, Failure> {
+    let text = files::read_text(&args.file, FILE_BYTES_MAX)?;
+    let name = args.file.display();
+    let draft = message_file::parse(&text, context.now()).map_err(|faults| {
+        let number = count(faults.len(), "fault");
+        Failure::new(Exit::Faults, format!("{name} has {number}."))
+            .with_faults(faults)
+            .safe("nothing was sent")
+            .with_remedy(format!("mend {name}, then the same command with --dry-run"))
+    })?;
+    let found = draft.payload.as_ref().and_then(|payload| payload.body.as_ref());
+    let found = match found {
+        Some(v1::payload::Body::Alert(_)) => Some(v1::Kind::Alert),
+        Some(v1::payload::Body::PreservationRequest(_)) => Some(v1::Kind::PreservationRequest),
+        None => None,
+    };
+    match found {
+        Some(other) if other != kind => {
+            let (is, verb) = (words::kind(other.into()), verb(other));
+            Err(Failure::new(Exit::Usage, format!("{name} holds another kind: {is}."))
+                .safe("nothing was sent")
+                .with_remedy(format!("relay-cli send {verb} --file {name}")))
+        }
+        _ => Ok(draft),
+    }
+}
+
+/// Asks until every recipient has got as far as `goal`, one of them never will, or the time is up.
+async fn wait(
+    context: &Context,
+    node: &Node,
+    report: &mut SendReport,
+    goal: WaitFor,
+) -> Result<(), Failure> {
+    let limit = context.global().timeout.unwrap_or(WAIT_TIME);
+    let deadline = tokio::time::Instant::now() + limit;
+    context.printer().say(&format!("{}", promise(report)));
+    loop {
+        let found = look(node, &report.message.message_id).await;
+        match found {
+            Ok((message, receipts)) => {
+                (report.message, report.receipts) = (message, receipts);
+                report.reached = Some(reached(report, goal));
+            }
+            // It is stored: a node that is away for a moment changes nothing about that.
+            Err(failure) if failure.exit == Exit::Unreachable => report.reached = Some(false),
+            Err(failure) => return Err(failure),
+        }
+        let over = report.reached == Some(true) || report.message.deliveries.iter().any(lost);
+        let next = tokio::time::Instant::now() + WAIT_STEP;
+        if over || next > deadline {
+            return Ok(());
+        }
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+async fn look(node: &Node, id: &str) -> Result<(MessageView, Vec<ReceiptView>), Failure> {
+    let message = MessageView::from(&message(node, id).await?);
+    Ok((message, receipts::of_message(node, id).await?))
+}
+
+fn lost(delivery: &DeliveryView) -> bool {
+    delivery.is_lost()
+}
+
+/// Whether every recipient has got so far. An officer who took it himself stands above a case system that did.
+fn reached(report: &SendReport, goal: WaitFor) -> bool {
+    use v1::Event as E;
+    let events: &[E] = match goal {
+        WaitFor::Delivered => {
+            &[E::ContentConsignment, E::ContentHandover, E::ConsignmentAcceptance]
+        }
+        WaitFor::Handover => &[E::ContentHandover, E::ConsignmentAcceptance],
+        WaitFor::Ack => &[E::ConsignmentAcceptance],
+    };
+    let has = |unit: &String| {
+        report.receipts.iter().any(|receipt| {
+            receipt.verified && receipt.issuer_unit == *unit && events.contains(&receipt.event())
+        })
+    };
+    !report.message.to.is_empty() && report.message.to.iter().all(has)
+}
+
+/// The first line: what is safe now.
+fn promise(report: &SendReport) -> String {
+    let short = &report.message.short_id;
+    let at = report.message.stored.map(|at| format!(" at {at}")).unwrap_or_default();
+    match (report.stored, report.repeated_request) {
+        (false, _) => "CHECKED   no fault found; nothing was stored or sent".to_owned(),
+        (true, false) => format!("STORED    {short}{at} (survives power loss)"),
+        (true, true) => format!("STORED    {short}{at} by an earlier call; not sent twice"),
+    }
+}
+
+impl SendReport {
+    /// The last receipt of a recipient that tells how far it got.
+    fn step(&self, unit: &str) -> Option<&ReceiptView> {
+        self.receipts.iter().rev().find(|receipt| receipt.issuer_unit == unit && receipt.verified)
+    }
+}
+
+impl Report for SendReport {
+    const VERB: &'static str = "send";
+
+    fn people(&self, page: &mut Page) {
+        let short = &self.message.short_id;
+        page.line(promise(self));
+        if !self.stored {
+            let number = count(self.message.to.len(), "recipient");
+            page.line(format!("{number}, {}", self.message.kind_with_priority()));
+            return;
+        }
+        for delivery in &self.message.deliveries {
+            let text = match self.step(&delivery.recipient) {
+                Some(receipt) => {
+                    let at = receipt.time.map(|at| time::short(at, page.now()));
+                    let (at, event) = (at.unwrap_or_default(), &receipt.event);
+                    format!("{at}  {event}: {}", receipt.meaning())
+                }
+                None if delivery.is_lost() => {
+                    format!("{} {}", delivery.state, delivery.reason.as_deref().unwrap_or("-"))
+                }
+                None => match &delivery.reason {
+                    Some(why) => format!("{}: {why}; retrying", delivery.state),
+                    None => delivery.state.clone(),
+                },
+            };
+            page.hanging(&format!("{:<16} {text}", delivery.recipient), 17);
+        }
+        if let (Some(goal), Some(reached)) = (self.waited_for, self.reached) {
+            match reached {
+                true => page.line(format!("REACHED   {goal} at every recipient")),
+                false if self.message.deliveries.iter().any(lost) => {
+                    page.line(format!("NOT SENT TO ALL: one never gets to {goal}"));
+                }
+                false => {
+                    page.line(format!("OPEN      {goal} not reached yet; it goes on by itself"))
+                }
+            }
+        }
+        page.line(format!("Track: relay-cli show {short}"));
+    }
+
+    fn exit(&self) -> Exit {
+        match self.reached {
+            Some(false) if self.message.deliveries.iter().any(lost) => Exit::Attention,
+            Some(false) => Exit::StillOpen,
+            _ => Exit::Done,
+        }
+    }
+}
+
+fn word(goal: WaitFor) -> &'static str {
+    match goal {
+        WaitFor::Delivered => "delivered",
+        WaitFor::Handover => "handover",
+        WaitFor::Ack => "ack",
+    }
+}
+
+fn verb(kind: v1::Kind) -> &'static str {
+    match kind {
+        v1::Kind::PreservationRequest => "preservation",
+        _ => "alert",
+    }
+}
+
+/// A payload of the largest bucket, written as JSON with room for indentation.
+const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// How long `--wait` waits when nothing is said.
+const WAIT_TIME: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const WAIT_STEP: Duration = Duration::from_millis(200);

@@ -1,0 +1,165 @@
+//! `show`: one message. Who has it, who took it, then what it says.
+
+use relay_proto::v1;
+use serde::Serialize;
+use serde_json::Value;
+use tonic::Response;
+
+use super::{count, receipts};
+use crate::{
+    args::ShowArgs,
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    message_file,
+    render::{Page, Table},
+    report::Report,
+    view::{MessageView, ReceiptView, stated},
+};
+
+/// A message with its receipts and content.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShowReport {
+    pub message: MessageView,
+    pub title: Option<String>,
+    pub receipts: Vec<ReceiptView>,
+    /// The content as a message file; null with `--no-content`, or when it was erased.
+    pub content: Value,
+}
+
+/// Asks the node.
+pub async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let view = match args.no_content {
+        true => v1::MessageView::Basic,
+        false => v1::MessageView::Full,
+    };
+    let request = v1::GetMessageRequest { name: args.id.clone(), view: view.into() };
+    let answer = node.messages().get_message(node.request(request)).await;
+    let answer = answer.map(Response::into_inner).map_err(|status| node.failure(&status))?;
+    let receipts = receipts::of_message(&node, &answer.message_id).await?;
+    let content = answer.payload.as_ref().map(message_file::content);
+    context.printer().report(&ShowReport {
+        message: MessageView::from(&answer),
+        title: stated(&answer.title).filter(|_| !args.no_content),
+        receipts,
+        content: content.unwrap_or_default(),
+    })
+}
+
+impl ShowReport {
+    /// How far it has got, in one line.
+    fn verdict(&self) -> String {
+        let message = &self.message;
+        let short = &message.short_id;
+        if message.is_incoming() {
+            let taken = message.acknowledgements.iter().map(|ack| match ack.by.as_str() {
+                "" => "a case system".to_owned(),
+                by => by.to_owned(),
+            });
+            let taken: Vec<String> = taken.collect();
+            return match taken.is_empty() {
+                true => format!("{short} NOT TAKEN yet: relay-cli ack {short} --by NAME"),
+                false => format!("{short} taken by {}", taken.join(", ")),
+            };
+        }
+        let (number, delivered) = (message.deliveries.len(), message.delivered());
+        let lost = message.deliveries.iter().filter(|delivery| delivery.is_lost()).count();
+        let accepted = v1::Event::ConsignmentAcceptance;
+        let taken = self.receipts.iter().filter(|r| r.verified && r.event() == accepted).count();
+        let mut text = format!("{short} at {delivered} of {}", count(number, "recipient"));
+        text.push_str(&format!(", taken by {}", count(taken, "officer")));
+        if lost > 0 {
+            text.push_str(&format!(", {lost} WILL NOT GET IT"));
+        } else if delivered < number {
+            text.push_str(", the rest is retried");
+        }
+        text
+    }
+
+    fn way(&self, page: &mut Page) {
+        let mut table = Table::new(&["TO", "STATE", "SINCE", "TRIES", "NEXT TRY", "WHY"], 5);
+        for delivery in &self.message.deliveries {
+            table.row([
+                delivery.recipient.clone(),
+                delivery.state.clone(),
+                page.distance(delivery.settled.or(delivery.queued)),
+                delivery.attempts.to_string(),
+                page.distance(delivery.next_attempt.filter(|_| delivery.is_open())),
+                delivery.reason.clone().unwrap_or_default(),
+            ]);
+        }
+        page.table(&table);
+        if self.message.deliveries.iter().any(|delivery| delivery.is_open()) {
+            page.line(format!("To try now: relay-cli retry {}", self.message.short_id));
+        }
+        page.gap();
+    }
+}
+
+impl Report for ShowReport {
+    const VERB: &'static str = "show";
+
+    fn people(&self, page: &mut Page) {
+        let message = &self.message;
+        page.line(self.verdict());
+        page.line(format!("{} from {}", message.kind_with_priority(), message.from));
+        page.gap();
+        self.way(page);
+        receipts::ladder(page, &self.receipts);
+        page.gap();
+        page.fact("TO", message.to.join(", "));
+        page.fact("PROFILE", &message.profile);
+        page.fact("CREATED", page.when(message.created));
+        page.fact("STORED", page.when(message.stored));
+        page.fact("EXPIRES", page.when(message.expires));
+        page.fact("ID", &message.message_id);
+        if page.verbose() {
+            page.fact("DIGEST", &message.header_digest);
+        }
+        if let Some(title) = &self.title {
+            page.fact("TITLE", title);
+        }
+        if !self.content.is_null() {
+            page.gap();
+            page.line("CONTENT");
+            content(page, None, &self.content, 1, CONTENT_DEPTH_MAX);
+        }
+    }
+}
+
+/// The content as indented `name: value` lines; it is a peer's, so nothing of it is a heading of ours.
+fn content(page: &mut Page, name: Option<&str>, value: &Value, level: usize, depth: usize) {
+    let indent = "  ".repeat(level);
+    let label = name.map(|name| format!("{name}: ")).unwrap_or_default();
+    let nested: Vec<(Option<&str>, &Value)> = match value {
+        _ if depth == 0 => return page.line(format!("{indent}{label}...")),
+        Value::Object(fields) => fields.iter().map(|(k, v)| (Some(k.as_str()), v)).collect(),
+        Value::Array(items) if items.iter().any(|i| i.is_object() || i.is_array()) => {
+            items.iter().map(|item| (Some("-"), item)).collect()
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(plain).collect();
+            return page.hanging(&format!("{indent}{label}{}", items.join(", ")), 2);
+        }
+        other => return page.hanging(&format!("{indent}{label}{}", plain(other)), 2),
+    };
+    if let Some(name) = name {
+        let name = if name == "-" { name.to_owned() } else { format!("{name}:") };
+        page.line(format!("{indent}{name}"));
+    }
+    let deeper = if name.is_some() { level + 1 } else { level };
+    for (name, value) in nested {
+        content(page, name, value, deeper, depth - 1);
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Message files are not nested deeper than wire messages.
+const CONTENT_DEPTH_MAX: usize = 12;

@@ -1,0 +1,255 @@
+//! `status`: is all well, and what needs me?
+
+use relay_proto::{timestamp::Timestamp, v1};
+use serde::Serialize;
+
+use super::count;
+use crate::{
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    render::{Page, Table, time},
+    report::Report,
+    view::{MessageView, PeerView, hex, instant, stated, words},
+};
+
+/// The state of a node.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusReport {
+    pub unit: String,
+    pub node: String,
+    pub display_name: Option<String>,
+    pub software: String,
+    pub now: Option<Timestamp>,
+    pub started: Option<Timestamp>,
+    pub healthy: bool,
+    pub clock: String,
+    pub clock_uncertainty_ms: u32,
+    pub store: String,
+    pub store_bytes: u64,
+    pub store_free_bytes: u64,
+    pub store_durable_seq: u64,
+    pub store_indexed_seq: u64,
+    pub sync_p50_us: u32,
+    pub sync_p99_us: u32,
+    pub log_origin: String,
+    pub log_size: u64,
+    pub log_root: String,
+    pub peers: Vec<PeerView>,
+    pub outbox_open: u64,
+    pub oldest_outbox: Option<Timestamp>,
+    pub inbox_unacknowledged: u64,
+    pub needs_acknowledgement: Vec<MessageView>,
+    pub verify_failures: u64,
+    pub replays_answered: u64,
+    pub alarms: Vec<String>,
+    pub working_keys_expire: Option<Timestamp>,
+}
+
+/// Asks the node.
+pub async fn run(context: &Context) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let answer = node.node().get_status(node.request(v1::GetStatusRequest {})).await;
+    let answer = answer.map_err(|status| node.failure(&status))?.into_inner();
+    context.printer().report(&StatusReport::of(&answer, context.now()))
+}
+
+impl StatusReport {
+    /// From the node's answer; `now` is only for a node that does not state its own time.
+    pub fn of(status: &v1::NodeStatus, now: Timestamp) -> Self {
+        let store = status.store.clone().unwrap_or_default();
+        let log = status.log.clone().unwrap_or_default();
+        let uncertainty = status.clock.as_ref().map(|clock| clock.uncertainty_ms);
+        let mut report = Self {
+            unit: status.unit.clone(),
+            node: status.node.clone(),
+            display_name: stated(&status.display_name),
+            software: status.software.clone(),
+            now: instant(status.now.as_ref()).or(Some(now)),
+            started: instant(status.start_time.as_ref()),
+            healthy: false,
+            clock: words::clock(status.clock.as_ref()),
+            clock_uncertainty_ms: uncertainty.unwrap_or_default(),
+            store: store.state,
+            store_bytes: store.bytes,
+            store_free_bytes: store.free_bytes,
+            store_durable_seq: store.durable_seq,
+            store_indexed_seq: store.indexed_seq,
+            sync_p50_us: store.sync_p50_us,
+            sync_p99_us: store.sync_p99_us,
+            log_origin: log.origin,
+            log_size: log.size,
+            log_root: hex(&log.root),
+            peers: status.peers.iter().map(PeerView::from).collect(),
+            outbox_open: status.outbox_open,
+            oldest_outbox: instant(status.oldest_outbox_time.as_ref()),
+            inbox_unacknowledged: status.inbox_unacknowledged,
+            needs_acknowledgement: status
+                .needs_acknowledgement
+                .iter()
+                .map(MessageView::from)
+                .collect(),
+            verify_failures: status.verify_failures,
+            replays_answered: status.replays_answered,
+            alarms: status.alarms.clone(),
+            working_keys_expire: instant(status.working_keys_expire_time.as_ref()),
+        };
+        report.healthy = report.concerns().is_empty();
+        report
+    }
+
+    /// What an operator or officer has to look at, in a few words each.
+    fn concerns(&self) -> Vec<String> {
+        let mut concerns = Vec::new();
+        let peers = |word: &str| {
+            self.peers.iter().filter(|peer| peer.word().eq_ignore_ascii_case(word)).count()
+        };
+        if self.inbox_unacknowledged > 0 {
+            concerns.push(format!("{} to acknowledge", self.inbox_unacknowledged));
+        }
+        for word in ["down", "unverified", "suspended"] {
+            match peers(word) {
+                0 => {}
+                n => concerns.push(format!("{} {word}", count(n, "peer"))),
+            }
+        }
+        let alarms =
+            self.alarms.len() + self.peers.iter().map(|peer| peer.alarms.len()).sum::<usize>();
+        if alarms > 0 {
+            concerns.push(count(alarms, "alarm"));
+        }
+        if !self.store_is_well() {
+            concerns.push(format!("store {}", self.store));
+        }
+        if !self.clock.starts_with("synced") {
+            concerns.push(format!("clock {}", self.clock));
+        }
+        if self.keys_end_soon() {
+            concerns.push("working keys end soon".to_owned());
+        }
+        concerns
+    }
+
+    fn store_is_well(&self) -> bool {
+        ["ok", "OK", "open", "serving"].contains(&self.store.as_str())
+    }
+
+    fn keys_end_soon(&self) -> bool {
+        let (Some(end), Some(now)) = (self.working_keys_expire, self.now) else { return false };
+        end.since(now) < KEYS_WARNING
+    }
+
+    /// Each line ends with the command that helps.
+    fn needs_you(&self, page: &mut Page) {
+        let mut table = Table::new(&["NEEDS YOU", "FROM", "REF", "SINCE", "DO THIS"], 1);
+        for message in &self.needs_acknowledgement {
+            let mark = if message.priority == "ROUTINE" { " " } else { "!" };
+            table.row([
+                format!("{mark} {}", message.kind_with_priority()),
+                message.from.clone(),
+                message.short_id.clone(),
+                page.distance(message.stored),
+                format!("relay-cli show {}", message.short_id),
+            ]);
+        }
+        page.table(&table);
+        let listed = u64::try_from(table.len()).unwrap_or(u64::MAX);
+        if self.inbox_unacknowledged > listed {
+            page.line(format!("  {} more: relay-cli inbox", self.inbox_unacknowledged - listed));
+        }
+        for alarm in &self.alarms {
+            page.line(format!("ALARM     {alarm}"));
+        }
+        for peer in &self.peers {
+            let (unit, word) = (&peer.unit, peer.word());
+            match word.as_str() {
+                "UNVERIFIED" => page.line(format!(
+                    "PEER      {unit} is not verified -> relay-cli peer verify {unit}"
+                )),
+                "up" if peer.alarms.is_empty() => {}
+                _ => page.line(format!("PEER      {unit} {word} -> relay-cli peer show {unit}")),
+            }
+        }
+        page.gap();
+    }
+}
+
+impl Report for StatusReport {
+    const VERB: &'static str = "status";
+
+    fn people(&self, page: &mut Page) {
+        let concerns = self.concerns();
+        match concerns.is_empty() {
+            true => page.line("OK: nothing needs you"),
+            false => page.line(format!("ACTION NEEDED: {}", concerns.join(", "))),
+        }
+        let name = self.display_name.as_ref().map(|name| format!("  {name}")).unwrap_or_default();
+        let now = self.now.map(|now| now.to_string()).unwrap_or_default();
+        page.line(format!("{}{name}  {now}", self.unit));
+        page.gap();
+        self.needs_you(page);
+        let up = self.peers.iter().filter(|peer| peer.word() == "up").count();
+        page.fact("PEERS", format!("{up}/{} up", self.peers.len()));
+        match self.outbox_open {
+            0 => page.fact("OUT", "nothing is waiting"),
+            n => page.fact(
+                "OUT",
+                format!(
+                    "{n} without the peer's receipt, oldest {}. Safe on disk, retrying: \
+                     relay-cli outbox",
+                    page.distance(self.oldest_outbox)
+                ),
+            ),
+        }
+        page.fact(
+            "IN",
+            format!(
+                "{} nobody took yet. {} bad signatures. {} replays answered",
+                self.inbox_unacknowledged, self.verify_failures, self.replays_answered
+            ),
+        );
+        page.fact(
+            "STORE",
+            format!(
+                "{}. sync p99 {}. {} used, {} free",
+                self.store,
+                time::micros(self.sync_p99_us.into()),
+                bytes(self.store_bytes),
+                bytes(self.store_free_bytes)
+            ),
+        );
+        page.fact("LOG", format!("{}  {} receipts", self.log_origin, self.log_size));
+        page.fact("KEYS", format!("ours end {}", page.when(self.working_keys_expire)));
+        page.fact("CLOCK", format!("{}, +-{} ms", self.clock, self.clock_uncertainty_ms));
+        page.fact(
+            "NODE",
+            format!("{} {}, up since {}", self.node, self.software, page.when(self.started)),
+        );
+        if page.verbose() {
+            page.fact("ROOT", &self.log_root);
+            let (durable, indexed) = (self.store_durable_seq, self.store_indexed_seq);
+            page.fact("SEQ", format!("durable {durable}, indexed {indexed}"));
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        if self.healthy { Exit::Done } else { Exit::Attention }
+    }
+}
+
+/// `512 B`, `41 kB`, `3.2 GB`.
+fn bytes(number: u64) -> String {
+    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    for (size, unit) in units {
+        if number >= size {
+            return match number / size {
+                whole if whole >= 10 => format!("{whole} {unit}"),
+                whole => format!("{whole}.{} {unit}", number % size * 10 / size),
+            };
+        }
+    }
+    format!("{number} B")
+}
+
+/// When the operator is told that keys end.
+const KEYS_WARNING: std::time::Duration = std::time::Duration::from_secs(21 * 86_400);

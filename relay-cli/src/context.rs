@@ -1,0 +1,167 @@
+//! What every verb has at hand: flags, printer, time, the node, and how far it has got when it is interrupted.
+//!
+//! The only place of this package that reads the clock and the environment.
+
+use std::{
+    io::IsTerminal as _,
+    sync::{Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use relay_proto::{ids::RequestId, timestamp::Timestamp};
+
+use crate::{
+    args::{Global, RepeatArgs, Verb},
+    client::Node,
+    commands,
+    exit::Exit,
+    failure::Failure,
+    render::Look,
+    report::{self, Printer},
+};
+
+/// One run of the program.
+#[derive(Debug)]
+pub struct Context {
+    global: Global,
+    printer: Printer,
+    /// Written by the verb, read once when it is interrupted.
+    stage: Mutex<Stage>,
+}
+
+/// How far a verb has got, to tell the truth after Ctrl-C.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing was changed.
+    Nothing,
+    /// The node was asked; its answer is not here.
+    Asked(RequestId),
+    /// This is safe on the node's disk.
+    Stored(String),
+}
+
+impl Context {
+    /// From the flags, the clock and the environment.
+    pub fn new(global: Global) -> Self {
+        let look = Look {
+            now: now(),
+            utc: global.utc,
+            plain: global.plain,
+            quiet: global.quiet,
+            verbose: global.verbose,
+        };
+        let json = global.json || global.jsonl;
+        let bold = !json && report::emphasis_wanted(global.no_color, global.plain);
+        let printer = Printer { json, look, bold };
+        Self { global, printer, stage: Mutex::new(Stage::Nothing) }
+    }
+
+    /// Runs a verb to its end, or until Ctrl-C.
+    pub async fn run(&self, verb: Verb) -> Exit {
+        let outcome = tokio::select! {
+            outcome = commands::run(self, verb) => Some(outcome),
+            signal = tokio::signal::ctrl_c() => signal.err().map(|error| {
+                Err(Failure::new(Exit::Attention, format!("Cannot wait for Ctrl-C: {error}.")))
+            }),
+        };
+        match outcome {
+            Some(Ok(exit)) => exit,
+            Some(Err(failure)) if report::is_broken_pipe(&failure) => failure.exit,
+            Some(Err(failure)) => self.printer.failure(&failure),
+            None => self.printer.failure(&interrupted(&self.reached())),
+        }
+    }
+
+    /// The flags of every verb.
+    pub fn global(&self) -> &Global {
+        &self.global
+    }
+
+    /// Where results go.
+    pub fn printer(&self) -> &Printer {
+        &self.printer
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        now()
+    }
+
+    /// Connects to the node.
+    pub async fn node(&self) -> Result<Node, Failure> {
+        let environment = std::env::var("RELAY_NODE").ok().filter(|text| !text.is_empty());
+        Node::connect(&self.global, environment).await
+    }
+
+    /// Who runs this program, where nobody said so with `--by`.
+    pub fn account(&self) -> String {
+        std::env::var("USER").unwrap_or_default()
+    }
+
+    /// The key of this call: the given one, or a new one. From here on an interruption is told with it.
+    pub fn request_id(&self, repeat: &RepeatArgs) -> RequestId {
+        let id = repeat.request_id.unwrap_or_else(|| RequestId::random(rand::random()));
+        self.reach(Stage::Asked(id));
+        id
+    }
+
+    /// Notes how far the verb has got.
+    pub fn reach(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    fn reached(&self) -> Stage {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a person can be asked; else a failure that says how to do without.
+    pub fn may_ask(&self, instead: &str) -> Result<(), Failure> {
+        if self.global.no_input || self.printer.json || !std::io::stdin().is_terminal() {
+            let what = "This needs an answer typed by a person, and none can be asked for here.";
+            return Err(Failure::new(Exit::Usage, what)
+                .safe("nothing was changed")
+                .with_remedy(instead));
+        }
+        Ok(())
+    }
+}
+
+/// The truth after Ctrl-C.
+fn interrupted(stage: &Stage) -> Failure {
+    let failure = |what: &str| Failure::new(Exit::Interrupted, what);
+    match stage {
+        Stage::Nothing => failure("Interrupted.").safe("nothing was stored or changed"),
+        Stage::Asked(id) => failure("Interrupted before the node answered: it may have done it.")
+            .safe("repeating with the same request id does nothing twice")
+            .with_remedy(format!("the same command with --request-id {id}")),
+        Stage::Stored(short) => failure("Interrupted.")
+            .safe(format!("{short} is stored and goes on without this program"))
+            .with_remedy(format!("relay-cli show {short}")),
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ctrl-C ends with 130 and never claims more than is known.
+    #[test]
+    fn an_interruption_tells_what_was_stored() {
+        let id = RequestId::random([7; 16]);
+        let nothing = interrupted(&Stage::Nothing);
+        let asked = interrupted(&Stage::Asked(id));
+        let stored = interrupted(&Stage::Stored("7F3K-22QD".into()));
+        for failure in [&nothing, &asked, &stored] {
+            assert_eq!(failure.exit.code(), 130);
+        }
+        assert!(nothing.safe.is_some_and(|safe| safe.contains("nothing was stored")));
+        assert!(asked.what.contains("may have done it"));
+        assert!(asked.remedies.concat().contains(&id.to_string()));
+        assert!(stored.safe.is_some_and(|safe| safe.starts_with("7F3K-22QD is stored")));
+    }
+}

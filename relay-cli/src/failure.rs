@@ -1,0 +1,197 @@
+//! What went wrong, for people and scripts: what happened, what is safe, what to type.
+//!
+//! Enter through [`Failure`]; [`Failure::of_status`] is the only place that reads the details of a gRPC error.
+//! Message texts of the node are shown, never interpreted.
+
+use std::time::Duration;
+
+use relay_proto::reason::Reason;
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    exit::Exit,
+    render::{Page, time},
+};
+
+/// Why a command did not end well.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// The exit code.
+    #[serde(serialize_with = "as_code")]
+    pub exit: Exit,
+    /// The stable label, where there is one.
+    pub reason: Option<String>,
+    /// What happened, one sentence.
+    pub what: String,
+    /// What is stored or unchanged all the same.
+    pub safe: Option<String>,
+    /// What helps, as commands or one sentence each.
+    #[serde(rename = "try")]
+    pub remedies: Vec<String>,
+    /// Faults of the content, all of them.
+    pub faults: Vec<Fault>,
+    /// When it makes sense to try again.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// One fault of a message, a card or a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where: `items[0].time_to`.
+    pub path: String,
+    /// The article or rule that asks for it.
+    pub article: Option<String>,
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead.
+    pub mend: Option<String>,
+}
+
+impl Failure {
+    /// A failure with its code and one sentence.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self {
+            exit,
+            reason: None,
+            what: what.into(),
+            safe: None,
+            remedies: Vec::new(),
+            faults: Vec::new(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// Adds what is safe all the same.
+    pub fn safe(mut self, text: impl Into<String>) -> Self {
+        self.safe = Some(text.into());
+        self
+    }
+
+    /// Adds a command or sentence that helps.
+    pub fn with_remedy(mut self, text: impl Into<String>) -> Self {
+        self.remedies.push(text.into());
+        self
+    }
+
+    /// Adds faults.
+    pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Reads an error of the node with its details.
+    pub fn of_status(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let reason = details.error_info().filter(|info| info.domain == DOMAIN);
+        let reason = reason.map(|info| info.reason.clone());
+        let exit = match timed_out(status) {
+            true => Exit::Unreachable,
+            false => Exit::of_status(status.code(), reason.as_deref()),
+        };
+        let mut failure = Self::new(exit, sentence(status, reason.as_deref()));
+        if let Some(request) = details.bad_request() {
+            let fault = |violation: &tonic_types::FieldViolation| Fault {
+                path: violation.field.clone(),
+                article: None,
+                what: violation.description.clone(),
+                mend: None,
+            };
+            failure.faults = request.field_violations.iter().map(fault).collect();
+        }
+        let wait = details.retry_info().and_then(|info| info.retry_delay);
+        failure.retry_after_ms = wait.map(|delay| delay.as_millis().try_into().unwrap_or(u64::MAX));
+        failure.remedies.extend(remedy(exit, reason.as_deref()));
+        if timed_out(status) {
+            failure.what = "The node did not answer in time.".to_owned();
+        }
+        failure.reason = reason;
+        failure
+    }
+
+    /// What is printed on stderr.
+    pub fn people(&self, page: &mut Page) {
+        page.line(format!("relay-cli: {}", self.what));
+        for fault in &self.faults {
+            let article = fault.article.as_ref().map(|a| format!(" [{a}]")).unwrap_or_default();
+            page.hanging(&format!("  {}{article}: {}", fault.path, fault.what), 4);
+            if let Some(mend) = &fault.mend {
+                page.hanging(&format!("    mend: {mend}"), 6);
+            }
+        }
+        if let Some(safe) = &self.safe {
+            page.hanging(&format!("  safe: {safe}"), 6);
+        }
+        if let Some(wait) = self.retry_after_ms {
+            let wait = time::span(Duration::from_millis(wait.max(1000)));
+            page.hanging(&format!("  wait: {wait}, then try again"), 6);
+        }
+        for remedy in &self.remedies {
+            page.hanging(&format!("  try:  {remedy}"), 6);
+        }
+        if page.verbose()
+            && let Some(reason) = &self.reason
+        {
+            page.line(format!("  reason: {reason}"));
+        }
+    }
+}
+
+/// Whether the answer was lost on the way, so that nobody knows whether the node did it: only then is the same
+/// request repeated without being asked.
+pub fn answer_lost(status: &Status) -> bool {
+    let stated = status.get_error_details().error_info().is_some_and(|i| i.domain == DOMAIN);
+    // A node of ours states a reason with every error, so these without one are of the library or a proxy.
+    let lost = [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal];
+    !stated && !timed_out(status) && lost.contains(&status.code())
+}
+
+/// Whether the deadline passed, here or at the node. tonic reports its own as a cancellation.
+fn timed_out(status: &Status) -> bool {
+    status.code() == Code::DeadlineExceeded
+        || (status.code() == Code::Cancelled && status.message() == "Timeout expired")
+}
+
+/// Our sentence for a reason that we know, then the node's own words.
+fn sentence(status: &Status, reason: Option<&str>) -> String {
+    let known = reason.and_then(|label| label.parse::<Reason>().ok()).map(Reason::meaning);
+    match (known, status.message()) {
+        (Some(known), "") => known.to_owned(),
+        (Some(known), said) => format!("{known} The node says: {said}"),
+        (None, "") => format!("The node refused: {:?}.", status.code()),
+        (None, said) => format!("The node says: {said}"),
+    }
+}
+
+/// The command that helps most for this kind of failure.
+fn remedy(exit: Exit, reason: Option<&str>) -> Option<String> {
+    let text = match (exit, reason) {
+        (_, Some("AMBIGUOUS")) => "give the whole message id (relay-cli inbox --json)",
+        (_, Some("BAD_CURSOR")) => "relay-cli watch    (without --cursor: from the first record)",
+        (_, Some("REQUEST_ID_CONFLICT")) => "leave out --request-id to send this as a new message",
+        (_, Some("PEER_UNVERIFIED")) => "relay-cli peer verify UNIT    (by telephone)",
+        (_, Some("PEER_SUSPENDED")) => "relay-cli peer show UNIT    (who suspended it, and why)",
+        (_, Some("UNKNOWN_RECIPIENT")) => "relay-cli peer list    (who can be written to)",
+        (_, Some("FINGERPRINT_MISMATCH")) => {
+            "read once more; if it differs again, do not trust this card: somebody may stand between"
+        }
+        (_, Some("STORE_STOPPED" | "STORAGE_FULL" | "INTERNAL" | "CLOCK_UNTRUSTED")) => {
+            "relay-cli status    (what the node says of itself)"
+        }
+        (Exit::NotFound, _) => "relay-cli inbox --all, relay-cli outbox --all",
+        (Exit::Permission, _) => {
+            "ask the node's operator to admit this account (api in relay.toml)"
+        }
+        (Exit::Unreachable, _) => "relay-cli status; is the service running, is --node right?",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn as_code<S: serde::Serializer>(exit: &Exit, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(exit.code())
+}
+
+/// The domain of the node's reasons in google.rpc.ErrorInfo.
+pub const DOMAIN: &str = "relay.v1";

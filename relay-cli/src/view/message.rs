@@ -1,0 +1,131 @@
+//! A message and how far it has got.
+
+use relay_proto::{timestamp::Timestamp, v1};
+use serde::Serialize;
+
+use super::{hex, instant, stated, words};
+
+/// A message without its content.
+#[derive(Debug, Clone, Serialize)]
+pub struct MessageView {
+    pub message_id: String,
+    pub short_id: String,
+    pub direction: String,
+    pub from: String,
+    pub to: Vec<String>,
+    pub profile: String,
+    pub kind: String,
+    pub priority: String,
+    pub created: Option<Timestamp>,
+    pub expires: Option<Timestamp>,
+    pub stored: Option<Timestamp>,
+    pub header_digest: String,
+    pub deliveries: Vec<DeliveryView>,
+    pub acknowledgements: Vec<AckView>,
+}
+
+/// The way of a message to one recipient.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeliveryView {
+    pub recipient: String,
+    pub state: String,
+    pub attempts: u32,
+    pub next_attempt: Option<Timestamp>,
+    pub reason: Option<String>,
+    pub queued: Option<Timestamp>,
+    pub settled: Option<Timestamp>,
+    #[serde(skip)]
+    wire: i32,
+}
+
+/// Who took a message here.
+#[derive(Debug, Clone, Serialize)]
+pub struct AckView {
+    pub capacity: String,
+    pub by: String,
+    pub time: Option<Timestamp>,
+}
+
+impl MessageView {
+    /// Whether this message came from another unit.
+    pub fn is_incoming(&self) -> bool {
+        self.direction == "in"
+    }
+
+    /// `EMERGENCY alert`; a routine message is only its kind.
+    pub fn kind_with_priority(&self) -> String {
+        match self.priority.as_str() {
+            "ROUTINE" => self.kind.clone(),
+            _ => format!("{} {}", self.priority, self.kind),
+        }
+    }
+
+    /// How many recipients have it.
+    pub fn delivered(&self) -> usize {
+        self.deliveries.iter().filter(|delivery| delivery.is_delivered()).count()
+    }
+}
+
+impl DeliveryView {
+    /// The recipient's receipt is here.
+    pub fn is_delivered(&self) -> bool {
+        self.wire == v1::DeliveryState::Delivered as i32
+    }
+
+    /// It will not be delivered any more.
+    pub fn is_lost(&self) -> bool {
+        self.wire == v1::DeliveryState::Refused as i32
+            || self.wire == v1::DeliveryState::Expired as i32
+    }
+
+    /// Neither of both yet.
+    pub fn is_open(&self) -> bool {
+        !self.is_delivered() && !self.is_lost()
+    }
+}
+
+impl From<&v1::Message> for MessageView {
+    fn from(message: &v1::Message) -> Self {
+        Self {
+            message_id: message.message_id.clone(),
+            short_id: message.short_id.clone(),
+            direction: words::direction(message.direction),
+            from: message.from.clone(),
+            to: message.to.clone(),
+            profile: message.profile.clone(),
+            kind: words::kind(message.kind),
+            priority: words::priority(message.priority),
+            created: instant(message.create_time.as_ref()),
+            expires: instant(message.expire_time.as_ref()),
+            stored: instant(message.store_time.as_ref()),
+            header_digest: hex(&message.header_digest),
+            deliveries: message.deliveries.iter().map(DeliveryView::from).collect(),
+            acknowledgements: message.acknowledgements.iter().map(AckView::from).collect(),
+        }
+    }
+}
+
+impl From<&v1::Delivery> for DeliveryView {
+    fn from(delivery: &v1::Delivery) -> Self {
+        Self {
+            recipient: delivery.recipient.clone(),
+            state: words::delivery(delivery.state),
+            attempts: delivery.attempts,
+            next_attempt: instant(delivery.next_attempt_time.as_ref()),
+            reason: stated(&delivery.reason),
+            queued: instant(delivery.queued_time.as_ref()),
+            settled: instant(delivery.settled_time.as_ref()),
+            wire: delivery.state,
+        }
+    }
+}
+
+impl From<&v1::Acknowledgement> for AckView {
+    fn from(ack: &v1::Acknowledgement) -> Self {
+        Self {
+            capacity: words::capacity(ack.capacity),
+            by: ack.by.clone(),
+            time: instant(ack.time.as_ref()),
+        }
+    }
+}

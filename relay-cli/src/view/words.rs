@@ -1,0 +1,120 @@
+//! Enum values as words: the same in tables, JSON and documents.
+//!
+//! The words are the names of the `.proto` without their prefix, so that there is no second list to keep.
+
+use relay_proto::v1;
+
+/// `EMERGENCY`, `URGENT`, `ROUTINE`.
+pub fn priority(value: i32) -> String {
+    bare(v1::Priority::try_from(value).map(|p| p.as_str_name()), "PRIORITY_", value)
+}
+
+/// `alert`, `preservation-request`.
+pub fn kind(value: i32) -> String {
+    lower(&bare(v1::Kind::try_from(value).map(|k| k.as_str_name()), "KIND_", value))
+}
+
+/// `in`, `out`.
+pub fn direction(value: i32) -> String {
+    lower(&bare(v1::Direction::try_from(value).map(|d| d.as_str_name()), "DIRECTION_", value))
+}
+
+/// `queued`, `in flight`, `deferred`, `held`, `delivered`, `refused`, `expired`.
+pub fn delivery(value: i32) -> String {
+    let name = v1::DeliveryState::try_from(value).map(|s| s.as_str_name());
+    lower(&bare(name, "DELIVERY_STATE_", value)).replace('-', " ")
+}
+
+/// `handover`, `desk`.
+pub fn capacity(value: i32) -> String {
+    let name = v1::AckCapacity::try_from(value).map(|c| c.as_str_name());
+    lower(&bare(name, "ACK_CAPACITY_", value))
+}
+
+/// `verified`, `unverified`, `suspended`.
+pub fn trust(value: i32) -> String {
+    lower(&bare(v1::PeerTrust::try_from(value).map(|t| t.as_str_name()), "PEER_TRUST_", value))
+}
+
+/// `up`, `down`, `never`.
+pub fn peer_state(value: i32) -> String {
+    lower(&bare(v1::PeerState::try_from(value).map(|s| s.as_str_name()), "PEER_STATE_", value))
+}
+
+/// `synced`, `unsynced`, `contradicted`, `unknown`.
+pub fn clock(clock: Option<&v1::Clock>) -> String {
+    let Some(clock) = clock else { return "unknown".to_owned() };
+    let name = v1::ClockState::try_from(clock.state).map(|s| s.as_str_name());
+    let state = lower(&bare(name, "CLOCK_STATE_", clock.state));
+    let source = v1::ClockSource::try_from(clock.source).map(|s| s.as_str_name());
+    format!("{state}, {}", lower(&bare(source, "CLOCK_SOURCE_", clock.source)))
+}
+
+/// `MessageReceived`, `ReceiptIssued`.
+pub fn unit_event(value: i32) -> String {
+    let name = v1::UnitEventKind::try_from(value).map(|k| k.as_str_name());
+    camel(&bare(name, "UNIT_EVENT_KIND_", value))
+}
+
+/// `ContentConsignment`: the names of ETSI EN 319 522.
+pub fn event(value: i32) -> String {
+    camel(&bare(v1::Event::try_from(value).map(|e| e.as_str_name()), "EVENT_", value))
+}
+
+/// What an event states, and what it leaves open.
+pub fn event_meaning(value: i32) -> &'static str {
+    use v1::Event as E;
+    match E::try_from(value) {
+        Ok(E::SubmissionAcceptance) => "stored here; nothing said of the peer",
+        Ok(E::SubmissionRejection) => "not taken here; not sent",
+        Ok(E::RelayAcceptance) => "a hub carries it",
+        Ok(E::RelayRejection) => "the peer's node refused it",
+        Ok(E::RelayFailure) => "expired without an answer of the peer",
+        Ok(E::ContentConsignment) => "durable in the peer's inbox; not yet read",
+        Ok(E::ContentHandover) => "a case system there took it; no human yet",
+        Ok(E::ContentHandoverFailure) => "the case system there gave up",
+        Ok(E::ConsignmentAcceptance) => "a named officer there took it",
+        Ok(E::ConsignmentRejection) => "the desk there would not take it",
+        Ok(E::AcceptanceRejectionExpiry) => "nobody there took it in time",
+        Ok(E::Unspecified) | Err(_) => "of a newer version; not interpreted",
+    }
+}
+
+fn bare<E>(name: Result<&'static str, E>, prefix: &str, value: i32) -> String {
+    match name {
+        Ok(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),
+        Err(_) => format!("UNKNOWN_{value}"),
+    }
+}
+
+fn lower(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+fn camel(name: &str) -> String {
+    let mut out = String::new();
+    for word in name.split('_') {
+        let mut letters = word.chars();
+        out.extend(letters.next());
+        out.extend(letters.map(|c| c.to_ascii_lowercase()));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Known values have the words of the documents; values of a newer node are shown, not hidden.
+    #[test]
+    fn words_are_those_of_the_documents() {
+        assert_eq!(event(v1::Event::ContentConsignment.into()), "ContentConsignment");
+        assert_eq!(delivery(v1::DeliveryState::InFlight.into()), "in flight");
+        assert_eq!(kind(v1::Kind::PreservationRequest.into()), "preservation-request");
+        assert_eq!(priority(v1::Priority::Emergency.into()), "EMERGENCY");
+        assert_eq!(unit_event(v1::UnitEventKind::MessageReceived.into()), "MessageReceived");
+        assert_eq!(event(4711), "Unknown4711");
+        assert_eq!(trust(9), "unknown-9");
+        assert_eq!(clock(None), "unknown");
+    }
+}
