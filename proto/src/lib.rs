@@ -8,15 +8,18 @@
 pub mod card;
 pub mod envelope;
 pub mod evidence;
+pub mod file;
 pub mod ids;
 pub mod keys;
 pub mod limits;
+pub mod payload;
 pub mod reason;
 pub mod receipt;
 pub mod scan;
 pub mod signed;
 pub mod timestamp;
 pub mod tlog;
+pub mod untrusted;
 
 /// Messages generated from `relay/v1/*.proto`; with feature `grpc` also the stubs of the local API.
 #[allow(clippy::all, clippy::pedantic, missing_docs)]

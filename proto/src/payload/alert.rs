@@ -1,0 +1,455 @@
+//! Alerts: every field of kind 1, checked (Budapest Convention, Article 26(1)).
+
+use crate::{
+    ids::{Digest, Uuid},
+    limits,
+    timestamp::Timestamp,
+    v1,
+};
+
+use super::{
+    PayloadContext,
+    common::convention_articles,
+    fault::{At, Collector},
+    names::Named as _,
+    text::{Country, Name, Text},
+    value::{Identifier, IdentifierType},
+};
+
+/// Warns or informs, unasked.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Alert {
+    pub alert_id: Uuid,
+    /// From 1; grows with every update.
+    pub revision: u32,
+    pub lifecycle: v1::Lifecycle,
+    pub alert_type: v1::AlertType,
+    /// RSIT, two levels: `fraud/phishing`.
+    pub category: Name,
+    pub crime_area: Option<Name>,
+    pub offences: Vec<AlertOffence>,
+    /// Harm; says nothing about priority.
+    pub severity: v1::Severity,
+    pub title: Text,
+    pub summary: Text,
+    pub modus_operandi: Option<Text>,
+    pub observed_from: Timestamp,
+    pub observed_until: Option<Timestamp>,
+    pub reported_at: Option<Timestamp>,
+    /// 0 to 100, the STIX scale.
+    pub confidence: u8,
+    pub evaluation: Option<Evaluation>,
+    pub victims: Option<Victims>,
+    pub subjects: Vec<Subject>,
+    pub indicators: Vec<Indicator>,
+    pub stix_bundle: Option<AttachmentRef>,
+    pub detection: Vec<Detection>,
+    pub playbook: Option<AttachmentRef>,
+    /// At least one.
+    pub action_requested: Vec<v1::ActionRequested>,
+    pub respond_by: Option<Timestamp>,
+    pub do_not: Vec<v1::DoNot>,
+    /// At least one.
+    pub affected_countries: Vec<Country>,
+    pub valid_until: Timestamp,
+    pub related: Vec<Related>,
+    pub dissemination: Dissemination,
+}
+
+/// An offence that a request may follow for.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct AlertOffence {
+    pub law: Text,
+    pub provision: Text,
+    /// `2` to `11` of the Budapest Convention, or `other`.
+    pub convention_articles: Vec<Name>,
+}
+
+/// Europol's 4x4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evaluation {
+    /// A, B, C or X.
+    pub source: char,
+    /// 1 to 4.
+    pub information: u8,
+}
+
+/// How many and where; never who.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Victims {
+    pub count: u64,
+    pub countries: Vec<Country>,
+    pub sectors: Vec<Name>,
+    /// Amount (`486200.00`) and ISO 4217 currency.
+    pub loss: Option<(Name, Name)>,
+}
+
+/// A person or organisation that the alert is about.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Subject {
+    pub role: Name,
+    /// Else a person.
+    pub is_organisation: bool,
+    pub identifiers: Vec<Identifier>,
+    pub personal_data: bool,
+    pub purpose: Option<Text>,
+}
+
+/// A technical trace.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Indicator {
+    /// Unique in its alert.
+    pub id: Name,
+    pub identifier: Identifier,
+    pub role: Option<Name>,
+    pub first_seen: Option<Timestamp>,
+    pub last_seen: Option<Timestamp>,
+    pub confidence: Option<u8>,
+    pub to_ids: Option<bool>,
+    /// None: that of the message.
+    pub pap: Option<v1::Pap>,
+}
+
+/// A file by digest.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct AttachmentRef {
+    pub sha256: Digest,
+    pub size: u64,
+}
+
+/// A detection rule.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Detection {
+    /// `sigma`, `yara` or `suricata`.
+    pub lang: Name,
+    pub body: Text,
+}
+
+/// Something that the alert belongs to.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Related {
+    pub reference: Name,
+    pub relation: Name,
+}
+
+/// Who may have it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Dissemination {
+    pub audience: v1::Audience,
+    /// Whether recipients may pass it on within the audience.
+    pub onward: bool,
+}
+
+impl Alert {
+    pub(super) fn parse(
+        c: &mut Collector,
+        raw: &v1::Alert,
+        europol: &[i32],
+        context: &PayloadContext<'_>,
+    ) -> Self {
+        let at = At::root("alert");
+        let parsed = Self {
+            alert_id: c.uuid(at.field("alert_id"), &raw.alert_id),
+            revision: revision(c, at, raw.revision),
+            lifecycle: c.known(at.field("lifecycle"), raw.lifecycle),
+            alert_type: c.known(at.field("alert_type"), raw.alert_type),
+            category: c.text(
+                at.field("category"),
+                &raw.category,
+                "an RSIT category: `fraud/phishing`",
+                category,
+            ),
+            crime_area: c.optional_name(at.field("crime_area"), &raw.crime_area),
+            offences: c.list(at.field("offences"), &raw.offences, offence),
+            severity: c.known(at.field("severity"), raw.severity),
+            title: c.text(at.field("title"), &raw.title, "a title", |text| {
+                Text::line(text, limits::TITLE_CHARS_MAX)
+            }),
+            summary: c.prose(at.field("summary"), &raw.summary, "what happened"),
+            modus_operandi: c.optional_prose(at.field("modus_operandi"), &raw.modus_operandi),
+            observed_from: c.time(
+                at.field("observed_from"),
+                raw.observed_from_ms,
+                "since when it was observed",
+            ),
+            observed_until: c.optional_time(at.field("observed_until"), raw.observed_until_ms),
+            reported_at: c.optional_time(at.field("reported_at"), raw.reported_at_ms),
+            confidence: confidence(c, at.field("confidence"), raw.confidence_plus_one),
+            evaluation: evaluation(c, at.field("evaluation"), raw.evaluation.as_ref(), context),
+            victims: raw.victims.as_ref().map(|v| victims(c, at.field("victims"), v)),
+            subjects: c
+                .list(at.field("subjects"), &raw.subjects, |c, at, s| subject(c, at, s, europol)),
+            indicators: c
+                .list(at.field("indicators"), &raw.indicators, |c, at, i| indicator(c, at, i, raw)),
+            stix_bundle: file(c, at.field("stix_bundle"), raw.stix_bundle.as_ref()),
+            detection: c.list(at.field("detection"), &raw.detection, detection),
+            playbook: file(c, at.field("playbook"), raw.playbook.as_ref()),
+            action_requested: c.knowns(at.field("action_requested"), &raw.action_requested),
+            respond_by: c.optional_time(at.field("respond_by"), raw.respond_by_ms),
+            do_not: c.knowns(at.field("do_not"), &raw.do_not),
+            affected_countries: c
+                .countries(at.field("affected_countries"), &raw.affected_countries),
+            valid_until: c.time(
+                at.field("valid_until"),
+                raw.valid_until_ms,
+                "until when it may be relied on",
+            ),
+            related: c.list(at.field("related"), &raw.related, related),
+            dissemination: dissemination(c, at.field("dissemination"), raw.dissemination.as_ref()),
+        };
+        across(c, at, raw);
+        parsed
+    }
+}
+
+/// Rules that bind several fields.
+fn across(c: &mut Collector, at: At<'_>, raw: &v1::Alert) {
+    use v1::{ActionRequested as Action, AlertType};
+    let begin = "observed_from";
+    let new = raw.lifecycle == v1::Lifecycle::New as i32;
+    if raw.revision != 0 && raw.lifecycle != 0 && new != (raw.revision == 1) {
+        c.fault(at.field("revision"), "lifecycle NEW has revision 1, all others a higher one");
+    }
+    c.ordered(at.field("observed_until"), raw.observed_from_ms, raw.observed_until_ms, begin);
+    c.ordered(at.field("valid_until"), raw.observed_from_ms, raw.valid_until_ms, begin);
+    c.not_empty(
+        at.field("action_requested"),
+        &raw.action_requested,
+        &format!("one of {}", Action::names()),
+    );
+    c.not_empty(at.field("affected_countries"), &raw.affected_countries, "a country, as `FR`");
+    let asks = raw.alert_type == AlertType::RequestAction as i32
+        || raw.action_requested.contains(&(Action::FreezeFunds as i32));
+    if asks && raw.respond_by_ms == 0 {
+        c.fault(at.field("respond_by"), "missing: state by when the action is needed");
+    }
+    let none = Action::None as i32;
+    if raw.action_requested.contains(&none) && raw.action_requested.len() > 1 {
+        c.fault(at.field("action_requested"), "NONE beside actions: remove it or them");
+    }
+    unique(c, at, "indicators", "id", raw.indicators.iter().map(|i| i.id.as_str()));
+}
+
+/// Reports the second of two elements of one id.
+pub(super) fn unique<'a>(
+    c: &mut Collector,
+    at: At<'_>,
+    list: &str,
+    key: &str,
+    ids: impl Iterator<Item = &'a str>,
+) {
+    let mut seen = std::collections::BTreeSet::new();
+    for (i, id) in ids.enumerate().take(limits::LIST_MAX) {
+        if !id.is_empty() && !seen.insert(id) {
+            c.fault(at.field(list).index(i).field(key), "used twice: give each its own");
+        }
+    }
+}
+
+/// Revisions count from 1.
+pub(super) fn revision(c: &mut Collector, at: At<'_>, revision: u32) -> u32 {
+    if revision == 0 {
+        c.fault(at.field("revision"), "missing: state 1 for a new one");
+    }
+    revision
+}
+
+fn category(text: &str) -> Result<Name, String> {
+    let (top, second) = text.split_once('/').unwrap_or((text, ""));
+    let slug = |s: &str| {
+        !s.is_empty()
+            && s.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit())
+    };
+    if !RSIT.contains(&top) {
+        return Err(format!("unknown RSIT class: expected one of {}", RSIT.join(", ")));
+    }
+    if !slug(second) || second.len() > limits::LINE_CHARS_MAX {
+        return Err("not two levels of RSIT: write `fraud/phishing`".to_owned());
+    }
+    Name::parse(text, limits::LINE_CHARS_MAX)
+}
+
+fn offence(c: &mut Collector, at: At<'_>, raw: &v1::AlertOffence) -> AlertOffence {
+    AlertOffence {
+        law: c.line(at.field("law"), &raw.law, "the law"),
+        provision: c.line(at.field("provision"), &raw.provision, "the provision"),
+        convention_articles: convention_articles(c, at, &raw.convention_articles),
+    }
+}
+
+fn confidence(c: &mut Collector, at: At<'_>, plus_one: u32) -> u8 {
+    if plus_one == 0 {
+        c.fault(at, "missing: state 0 to 100");
+        return 0;
+    }
+    optional_confidence(c, at, plus_one).unwrap_or_default()
+}
+
+fn optional_confidence(c: &mut Collector, at: At<'_>, plus_one: u32) -> Option<u8> {
+    if plus_one > 101 {
+        c.fault(at, "over 100: state 0 to 100");
+    }
+    plus_one.checked_sub(1).and_then(|percent| u8::try_from(percent).ok())
+}
+
+fn evaluation(
+    c: &mut Collector,
+    at: At<'_>,
+    raw: Option<&v1::Evaluation>,
+    context: &PayloadContext<'_>,
+) -> Option<Evaluation> {
+    let Some(raw) = raw else {
+        if context.evaluation_required {
+            c.fault(at, "missing: state source A, B, C or X and information 1 to 4");
+        }
+        return None;
+    };
+    if !["A", "B", "C", "X"].contains(&raw.source.as_str()) {
+        c.fault(at.field("source"), "expected A, B, C or X");
+    }
+    if !(1..=4).contains(&raw.information) {
+        c.fault(at.field("information"), "expected 1, 2, 3 or 4");
+    }
+    let source = raw.source.chars().next().unwrap_or('X');
+    Some(Evaluation { source, information: u8::try_from(raw.information).unwrap_or_default() })
+}
+
+fn victims(c: &mut Collector, at: At<'_>, raw: &v1::Victims) -> Victims {
+    let place = at.field("loss");
+    let amount = c.optional_name(place.field("amount"), &raw.loss_amount);
+    let currency = c.optional_name(place.field("currency"), &raw.loss_currency);
+    let (whole, cents) = raw.loss_amount.split_once('.').unwrap_or((&raw.loss_amount, "0"));
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    if amount.is_some() && !(digits(whole) && digits(cents)) {
+        c.fault(place.field("amount"), "not an amount: write `486200.00`");
+    }
+    let code =
+        raw.loss_currency.len() == 3 && raw.loss_currency.bytes().all(|b| b.is_ascii_uppercase());
+    if (currency.is_some() && !code) || amount.is_some() != currency.is_some() {
+        c.fault(place.field("currency"), "state amount and currency, as `486200.00` and `EUR`");
+    }
+    Victims {
+        count: raw.count,
+        countries: c.countries(at.field("countries"), &raw.countries),
+        sectors: c.list(at.field("sectors"), &raw.sectors, |c, at, s| c.name(at, s, "a sector")),
+        loss: amount.zip(currency),
+    }
+}
+
+fn subject(c: &mut Collector, at: At<'_>, raw: &v1::Subject, europol: &[i32]) -> Subject {
+    if !["person", "org"].contains(&raw.r#type.as_str()) {
+        c.fault(at.field("type"), "expected `person` or `org`");
+    }
+    let purpose = c.optional_prose(at.field("purpose"), &raw.purpose);
+    // Data on persons: only for a stated purpose and never freely usable.
+    if raw.personal_data && purpose.is_none() {
+        c.fault(at.field("purpose"), "missing: state what the personal data may be used for");
+    }
+    let open = v1::EuropolCode::H0 as i32;
+    if raw.personal_data && !europol.iter().any(|code| *code > open) {
+        c.fault(at.field("personal_data"), "needs handling code H1, H2 or H3: add one");
+    }
+    Subject {
+        role: c.name(at.field("role"), &raw.role, "the subject's role"),
+        is_organisation: raw.r#type == "org",
+        identifiers: c.list(at.field("identifiers"), &raw.identifiers, identifier),
+        personal_data: raw.personal_data,
+        purpose,
+    }
+}
+
+/// A type and a value of that type.
+pub(super) fn identifier(c: &mut Collector, at: At<'_>, raw: &v1::Identifier) -> Identifier {
+    typed(c, at, &raw.r#type, &raw.value)
+}
+
+fn typed(c: &mut Collector, at: At<'_>, r#type: &str, value: &str) -> Identifier {
+    let known = c.text(at.field("type"), r#type, "the type: ipv4, domain, …", |text| {
+        IdentifierType::parse(text).map(Some)
+    });
+    let value_type = known.unwrap_or(IdentifierType::Other);
+    c.text(at.field("value"), value, "the value", |text| Identifier::parse(value_type, text))
+}
+
+fn indicator(c: &mut Collector, at: At<'_>, raw: &v1::Indicator, alert: &v1::Alert) -> Indicator {
+    c.ordered(at.field("last_seen"), raw.first_seen_ms, raw.last_seen_ms, "first_seen");
+    // Seen outside the time of the alert: one of the two is a slip.
+    for (name, seen) in [("first_seen", raw.first_seen_ms), ("last_seen", raw.last_seen_ms)] {
+        let early = seen != 0 && seen < alert.observed_from_ms;
+        let late = alert.observed_until_ms != 0 && seen > alert.observed_until_ms;
+        if early || late {
+            c.fault(at.field(name), "outside the alert's observed_from to observed_until");
+        }
+    }
+    let pap = v1::Pap::by_name(&raw.pap);
+    if pap.is_none() && !raw.pap.is_empty() {
+        c.fault(at.field("pap"), format!("expected one of {}", v1::Pap::names()));
+    }
+    Indicator {
+        id: c.name(at.field("id"), &raw.id, "an id that is unique in the alert, as `i1`"),
+        identifier: typed(c, at, &raw.r#type, &raw.value),
+        role: c.optional_name(at.field("role"), &raw.role),
+        first_seen: c.optional_time(at.field("first_seen"), raw.first_seen_ms),
+        last_seen: c.optional_time(at.field("last_seen"), raw.last_seen_ms),
+        confidence: optional_confidence(c, at.field("confidence"), raw.confidence_plus_one),
+        to_ids: c.optional_answer(at.field("to_ids"), raw.to_ids),
+        pap,
+    }
+}
+
+fn file(c: &mut Collector, at: At<'_>, raw: Option<&v1::AttachmentRef>) -> Option<AttachmentRef> {
+    let raw = raw?;
+    Some(AttachmentRef { sha256: c.digest(at.field("sha256"), &raw.sha256), size: raw.size })
+}
+
+fn detection(c: &mut Collector, at: At<'_>, raw: &v1::Detection) -> Detection {
+    if !["sigma", "yara", "suricata"].contains(&raw.lang.as_str()) {
+        c.fault(at.field("lang"), "expected sigma, yara or suricata");
+    }
+    Detection {
+        lang: Name::parse(&raw.lang, limits::LINE_CHARS_MAX).unwrap_or_default(),
+        body: c.prose(at.field("body"), &raw.body, "the rule"),
+    }
+}
+
+fn related(c: &mut Collector, at: At<'_>, raw: &v1::Related) -> Related {
+    Related {
+        reference: c.name(at.field("ref"), &raw.r#ref, "what it is related to"),
+        relation: c.name(at.field("relation"), &raw.relation, "how it is related"),
+    }
+}
+
+fn dissemination(c: &mut Collector, at: At<'_>, raw: Option<&v1::Dissemination>) -> Dissemination {
+    let Some(raw) = raw else {
+        c.fault(at, "missing: state audience and onward");
+        return Dissemination::default();
+    };
+    Dissemination {
+        audience: c.known(at.field("audience"), raw.audience),
+        onward: c.answer(at.field("onward"), raw.onward),
+    }
+}
+
+/// First level of the Reference Security Incident Taxonomy.
+const RSIT: [&str; 11] = [
+    "abusive-content",
+    "malicious-code",
+    "information-gathering",
+    "intrusion-attempts",
+    "intrusions",
+    "availability",
+    "information-content-security",
+    "fraud",
+    "vulnerable",
+    "other",
+    "test",
+];

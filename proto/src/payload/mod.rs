@@ -1,0 +1,185 @@
+//! What a message says, as checked types.
+//!
+//! Enter through [`Payload::parse`] for a payload that arrived or is about to leave, through [`complete`] for a draft,
+//! through [`clear_bytes`] and [`open_clear`] for its bytes. Nothing here reads a clock or makes an id. Invariant: a
+//! [`Payload`] has every mandatory field of its kind, known enumerations and texts within their limits; whoever
+//! holds one need not check it again.
+
+mod alert;
+mod check;
+mod clear;
+mod common;
+mod complete;
+mod fault;
+pub(crate) mod names;
+mod preservation;
+mod text;
+mod value;
+
+use crate::{
+    ids::{CaseId, Digest, MessageId, UnitId},
+    signed::check_extensions,
+    v1,
+};
+
+pub use alert::{
+    Alert, AlertOffence, AttachmentRef, Detection, Dissemination, Evaluation, Indicator, Related,
+    Subject, Victims,
+};
+pub use clear::{bucket, check_inner, clear_bytes, open_clear};
+pub(crate) use common::unit_text;
+pub use common::{Attachment, Authority, Handling, LegalBasis};
+pub use complete::{Completion, NewIds, ProfileDefaults, UnitFacts, complete, lifetime};
+pub(crate) use fault::Collector as FaultCollector;
+use fault::{At, Collector};
+pub use fault::{FAULTS_MAX, Fault, Faults};
+pub use preservation::{
+    Confidentiality, Contact, Custodian, JudicialAuthorisation, Necessity, Offence,
+    ParallelChannel, PreservationItem, PreservationRequest, SystemLocation,
+};
+pub(crate) use text::is_invisible;
+pub use text::{Country, Language, Name, Text, check_phone};
+pub use value::{Identifier, IdentifierType};
+
+/// A message's content, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Payload {
+    /// The sender.
+    pub from: UnitId,
+    /// The recipients, none twice.
+    pub to: Vec<UnitId>,
+    /// The message's id.
+    pub message_id: MessageId,
+    /// The case that it belongs to.
+    pub case_id: CaseId,
+    /// The message that it answers.
+    pub in_reply_to: Option<MessageId>,
+    /// Header digest of the last message of the case that the sender had seen.
+    pub based_on: Option<Digest>,
+    /// Header digest of the message that it replaces.
+    pub supersedes: Option<Digest>,
+    /// Its markings.
+    pub handling: Handling,
+    /// The law that it is sent under, at least one entry.
+    pub legal_basis: Vec<LegalBasis>,
+    /// Of the human text.
+    pub language: Language,
+    /// Whom to call.
+    pub authority: Authority,
+    /// The sender's own case number.
+    pub sender_ref: Text,
+    /// A drill.
+    pub exercise: bool,
+    /// Why it is URGENT or an EMERGENCY.
+    pub urgency_reason: Option<Text>,
+    /// Described files.
+    pub attachments: Vec<Attachment>,
+    /// What it says.
+    pub body: Body,
+}
+
+/// The kinds of content that this version reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// Warns or informs, unasked.
+    Alert(Box<Alert>),
+    /// Asks to preserve stored data.
+    PreservationRequest(Box<PreservationRequest>),
+}
+
+/// What the header and the profile say that a payload is checked against.
+#[derive(Debug, Clone)]
+pub struct PayloadContext<'a> {
+    /// The header's priority.
+    pub priority: v1::Priority,
+    /// The profile's kinds.
+    pub kinds_allowed: &'a [v1::Kind],
+    /// The profile's least period of preservation.
+    pub minimum_preservation_days: u32,
+    /// Whether the profile demands a 4x4 evaluation of alerts.
+    pub evaluation_required: bool,
+    /// Above it nothing is taken.
+    pub classification_max: v1::Classification,
+}
+
+impl<'a> PayloadContext<'a> {
+    /// The treaty's own rules: sixty days (Article 29(7)), nothing above the basic protection level.
+    pub fn new(priority: v1::Priority, kinds_allowed: &'a [v1::Kind]) -> Self {
+        Self {
+            priority,
+            kinds_allowed,
+            minimum_preservation_days: TREATY_DAYS_MIN,
+            evaluation_required: false,
+            classification_max: v1::Classification::Bpl,
+        }
+    }
+}
+
+impl Payload {
+    /// Checks every field; all faults are reported together.
+    pub fn parse(raw: &v1::Payload, context: &PayloadContext<'_>) -> Result<Self, Faults> {
+        let mut c = Collector::default();
+        let env = At::root("env");
+        if raw.minor > MINOR {
+            let text = format!("payload version 1.{} is newer than 1.{MINOR}", raw.minor);
+            c.labelled(env.field("minor"), crate::reason::Reason::UnsupportedVersion, text);
+        }
+        let message_id = common::message_id(&mut c, env, raw);
+        let from = common::unit(&mut c, env.field("from"), &raw.from);
+        let to = common::recipients(&mut c, env.field("to"), &raw.to);
+        if check_extensions(&raw.extensions).is_err() {
+            c.fault(env.field("extensions"), "critical, unsorted or too many: leave them out");
+        }
+        let urgency_reason = common::urgency_reason(&mut c, env, raw, context.priority);
+        let handling = common::handling(&mut c, raw, context);
+        let body = Body::parse(&mut c, raw, context);
+        let rest = common::Rest::parse(&mut c, env, raw);
+        let whole =
+            from.zip(to).zip(message_id).zip(body).map(|(((from, to), message_id), body)| Self {
+                from,
+                to,
+                message_id,
+                case_id: rest.case_id,
+                in_reply_to: rest.in_reply_to,
+                based_on: rest.based_on,
+                supersedes: rest.supersedes,
+                handling,
+                legal_basis: rest.legal_basis,
+                language: rest.language,
+                authority: rest.authority,
+                sender_ref: rest.sender_ref,
+                exercise: raw.exercise,
+                urgency_reason,
+                attachments: rest.attachments,
+                body,
+            });
+        c.result(whole)?.ok_or_else(|| Faults::one(Fault::new("*", "incomplete")))
+    }
+
+    /// The number of its kind.
+    pub fn kind(&self) -> v1::Kind {
+        match self.body {
+            Body::Alert(_) => v1::Kind::Alert,
+            Body::PreservationRequest(_) => v1::Kind::PreservationRequest,
+        }
+    }
+
+    /// One line for overviews: an alert's title, a request's first offence.
+    pub fn title(&self) -> &str {
+        match &self.body {
+            Body::Alert(alert) => alert.title.as_str(),
+            Body::PreservationRequest(request) => {
+                request.offences.first().map_or("", |offence| offence.title.as_str())
+            }
+        }
+    }
+}
+
+/// The minor version of payloads that this version writes and reads.
+pub const MINOR: u32 = 0;
+
+/// Budapest Convention, Article 29(7): "not less than sixty days".
+pub const TREATY_DAYS_MIN: u32 = 60;
+
+#[cfg(test)]
+mod tests;
