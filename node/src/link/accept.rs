@@ -3,7 +3,7 @@
 //! Invariant: a handshake may fail, the loop may not; strangers cost a bounded number of handshakes, bounded memory
 //! and one log line a source and minute.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Counters, Shared,
@@ -56,20 +56,23 @@ fn admit(shared: &Arc<Shared>, incoming: quinn::Incoming) {
         }
         Admission::Accept => {
             Counters::add(&shared.counters.handshakes);
-            let ticket = shared.sources.enter(address.ip());
+            let ticket = shared.sources.enter(address.ip(), validated);
             let own = shared.clone();
-            let task = async move { serve(&own, incoming, address, ticket).await };
+            let task = async move { serve(&own, incoming, ticket).await };
             shared.tasks.spawn("link-session", TaskKind::Session, task);
         }
     }
 }
 
-async fn serve(shared: &Shared, incoming: quinn::Incoming, address: SocketAddr, ticket: Ticket) {
+async fn serve(shared: &Shared, incoming: quinn::Incoming, ticket: Ticket) {
+    let address = incoming.remote_address();
+    let mut proven = incoming.remote_address_validated();
     let established = async {
         let handshake = async { Ok::<_, Closed>(incoming.accept()?.await?) };
         let late = |_| Err(Closed::by_us(CloseCode::HelloTimeout, "handshake took too long"));
         let connection = tokio::time::timeout(shared.settings.handshake, handshake).await;
         let connection = connection.unwrap_or_else(late)?;
+        proven = true;
         establish::session(shared, &connection, None).await
     };
     let established = established.await;
@@ -80,7 +83,7 @@ async fn serve(shared: &Shared, incoming: quinn::Incoming, address: SocketAddr, 
         Err(closed) if closed.code == CloseCode::Crossed => {}
         Err(closed) => {
             Counters::add(&shared.counters.handshakes_failed);
-            if shared.sources.failed(address.ip()) {
+            if shared.sources.failed(address.ip(), proven) {
                 let (code, by_peer, text) = (closed.code, closed.by_peer, closed.text);
                 tracing::info!(%address, ?code, by_peer, text, "incoming connection refused");
             }

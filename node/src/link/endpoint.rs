@@ -11,6 +11,7 @@ use quinn::{
     ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Runtime as _, ServerConfig, TokioRuntime,
     TransportConfig, ValidationTokenConfig, VarInt,
 };
+use quinn_proto::HashedConnectionIdGenerator;
 
 use super::{DialTarget, LinkError, LinkSettings, PeerBook, Shared, TransportIdentity, Wire};
 use super::{settings, tls};
@@ -35,6 +36,9 @@ pub(super) fn start(
     book: &Arc<dyn PeerBook>,
 ) -> Result<Endpoint, LinkError> {
     let mut config = EndpointConfig::new(identity.reset_key());
+    // Connection ids have to be recognised after a restart too, else no reset is sent for them.
+    let cid_key = identity.cid_key();
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
     // QUIC version 1 only (RFC 9000): nothing to negotiate, nothing to downgrade.
     config.supported_versions(vec![1]);
     config.rng_seed(settings.seed);

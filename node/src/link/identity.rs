@@ -88,6 +88,12 @@ impl TransportIdentity {
     pub(super) fn reset_key(&self) -> Arc<hmac::Key> {
         self.reset_key.clone()
     }
+
+    /// Marks connection ids as ours; the same after a restart.
+    pub(super) fn cid_key(&self) -> u64 {
+        let tag = hmac::sign(&self.reset_key, b"relay/v1/connection-id");
+        tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
 }
 
 impl fmt::Debug for TransportIdentity {

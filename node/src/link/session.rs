@@ -44,7 +44,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A live session. Dropping [`Session::arrivals`] closes it.
+/// A live session. With one of its arrivals dropped it ends at the next frame for that channel.
 #[derive(Debug)]
 pub struct Session {
     /// The peer's Hello, checked against the pinned key.

@@ -13,11 +13,7 @@ use quinn::Connection;
 use relay_proto::v1::frame::Kind;
 use rustls::ClientConfig;
 
-use super::{
-    frame::encode,
-    streams::Streams,
-    *,
-};
+use super::{frame::encode, streams::Streams, *};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -115,6 +115,48 @@ async fn sigkill_restart_is_no_duplicate_identity() {
     assert!(alive.connection.close_reason().is_none());
 }
 
+/// A node that is killed and comes back at its address tells peers at once that their connections are gone: its key
+/// of stateless resets is the same. Without it the peer would wait out the idle time, which is an hour here.
+#[test]
+fn a_restarted_node_resets_old_connections() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (ours, theirs) = (runtime(), runtime());
+    let book = Arc::new(Book::default());
+    let patient = LinkSettings {
+        idle: Duration::from_secs(3600),
+        keep_alive: Duration::from_millis(200),
+        ..settings()
+    };
+    let other = identity("xb.ncu/a", 2, 2, 1);
+    let (address, killed) = theirs.block_on(async {
+        let node = Node::start(patient.clone(), other.clone(), &book);
+        (node.address(), node)
+    });
+    book.put(&other, address.to_string(), KeyExchange::Prefer);
+    let mut one = ours.block_on(async {
+        let own = identity("xa.ncu/a", 1, 1, 1);
+        book.put(&own, String::new(), KeyExchange::Prefer);
+        Node::start(patient.clone(), own, &book)
+    });
+    let unit = killed.unit.clone();
+    let up = ours.block_on(async {
+        one.link.dial(&unit);
+        one.up().await
+    });
+    // No task of it runs any more, so nothing is said to the peer; then the socket goes as well.
+    theirs.shutdown_timeout(PATIENCE);
+    drop(killed);
+    let theirs = runtime();
+    let settings = LinkSettings { listen: Some(address), ..patient };
+    let _restarted = theirs.block_on(async {
+        until("address is free", || std::net::UdpSocket::bind(address).is_ok()).await;
+        Node::start(settings, identity("xb.ncu/a", 2, 2, 2), &book)
+    });
+    let (id, closed) = ours.block_on(one.down());
+    assert_eq!((id, closed.code, closed.by_peer), (up.id(), CloseCode::Lost, true));
+    assert_eq!(closed.text, "reset by peer");
+}
+
 /// A second instance with the same key is refused and told why; the standing session is kept; there is an alarm.
 #[tokio::test]
 async fn a_copied_key_does_not_steal_the_session() {
