@@ -1,7 +1,7 @@
 //! Accepting: who may begin a handshake, and what becomes of it.
 //!
-//! Invariant: a handshake may fail, the loop may not; strangers cost a bounded number of handshakes, bounded memory
-//! and one log line a source and minute.
+//! Invariant: a handshake may fail, the loop may not; strangers cost a bounded number of
+//! handshakes, bounded memory and one log line a source and minute.
 
 use std::sync::Arc;
 
@@ -17,26 +17,20 @@ use crate::tasks::TaskKind;
 pub(super) fn spawn(shared: &Arc<Shared>) {
     let own = shared.clone();
     shared.tasks.spawn("link-accept", TaskKind::Process, async move {
-        let stop = own.tasks.stop_token();
-        loop {
-            let incoming = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = own.closing.cancelled() => break,
-                incoming = own.endpoint.accept() => incoming,
-            };
-            let Some(incoming) = incoming else {
-                if own.closing.is_cancelled() {
-                    break;
-                }
-                tracing::error!("socket of the link failed");
-                return;
-            };
-            admit(&own, incoming);
+        // Sessions outlive the stop token, until the link is shut down; so does this loop, to say
+        // no.
+        while let Some(incoming) = own.endpoint.accept().await {
+            if own.closing.is_cancelled() {
+                incoming.refuse();
+            } else {
+                admit(&own, incoming);
+            }
         }
-        // From now on the library refuses new connections; sessions go on until the link is shut down.
-        own.endpoint.set_server_config(None);
-        stop.cancelled().await;
+        if own.closing.is_cancelled() {
+            own.tasks.stop_token().cancelled().await;
+        } else {
+            tracing::error!("socket of the link failed");
+        }
     });
 }
 

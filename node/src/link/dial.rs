@@ -1,4 +1,5 @@
-//! Dialling: one attempt at all addresses of a unit, when the relay says so. When to try again is the relay's to say.
+//! Dialling: one attempt at all addresses of a unit, when the relay says so. When to try again is
+//! the relay's to say.
 //!
 //! Invariant: one dial a unit at a time, and each dial ends in a session or in one `DialFailed`.
 

@@ -1,7 +1,7 @@
 //! From a finished TLS handshake to a session, and the session's supervisor.
 //!
-//! Enter through [`session`]; see the steps at the head of `link`. Invariant: a connection that is not taken is
-//! closed with a code that says why, and whoever reports it does so once.
+//! Enter through [`session`]; see the steps at the head of `link`. Invariant: a connection that is
+//! not taken is closed with a code that says why, and whoever reports it does so once.
 
 use std::sync::{Arc, OnceLock};
 
@@ -190,8 +190,8 @@ async fn attempt(
     Ok(Established { core, hello, streams, queues, early })
 }
 
-/// Sends a Ping and waits for its answer: a peer answers only after it has taken our Hello. It may already use
-/// its session before its answer comes; what it sends is kept.
+/// Sends a Ping and waits for its answer: a peer answers only after it has taken our Hello. It may
+/// already use its session before its answer comes; what it sends is kept.
 pub(super) async fn confirm(streams: &mut Streams) -> Result<Vec<Incoming>, Closed> {
     let (opened, accepted) = (&mut streams.opened.control, &mut streams.accepted.control);
     let ping = frame::encode(Kind::Ping(v1::Ping { nonce: CONFIRM_NONCE }), HELLO_BYTES_MAX)?;

@@ -1,7 +1,8 @@
-//! All connections that are past TLS, by node: at most one session each, and a few that are being made.
+//! All connections that are past TLS, by node: at most one session each, and a few that are being
+//! made.
 //!
-//! Invariant: whatever is in here can be closed by name, so a removed peer loses its live connections; the lock is
-//! never held over an await.
+//! Invariant: whatever is in here can be closed by name, so a removed peer loses its live
+//! connections; the lock is never held over an await.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,8 @@
-//! What is remembered of addresses that are not yet authenticated: handshakes in work, failures, when last logged.
+//! What is remembered of addresses that are not yet authenticated: handshakes in work, failures,
+//! when last logged.
 //!
-//! Invariant: bounded whatever comes; a source causes at most one log line a minute; when the table is full, new
-//! sources are served but neither remembered nor logged.
+//! Invariant: bounded whatever comes; a source causes at most one log line a minute; when the table
+//! is full, new sources are served but neither remembered nor logged.
 
 use std::{
     collections::HashMap,
@@ -54,8 +55,8 @@ impl Sources {
         decide(in_work, of_source, failures, validated)
     }
 
-    /// Counts a handshake in work until the ticket is dropped. An address that was not proven may be another's:
-    /// what is done in its name does not count against it.
+    /// Counts a handshake in work until the ticket is dropped. An address that was not proven may
+    /// be another's: what is done in its name does not count against it.
     pub(super) fn enter(&self, address: IpAddr, validated: bool) -> Ticket {
         let mut table = self.lock();
         table.in_work += 1;
@@ -113,7 +114,8 @@ impl Drop for Ticket {
     }
 }
 
-/// Pure: how busy we are, how busy with this source, its failures of this minute, whether its address is proven.
+/// Pure: how busy we are, how busy with this source, its failures of this minute, whether its
+/// address is proven.
 fn decide(in_work: usize, of_source: usize, failures: u32, validated: bool) -> Admission {
     if in_work >= HANDSHAKES_MAX {
         return Admission::Refuse;
@@ -180,8 +182,8 @@ mod tests {
         assert!(sources.failed(of(60_000), true));
     }
 
-    /// Handshakes and failures in the name of a peer's address, which their sender could not prove, are no reason
-    /// to refuse the peer.
+    /// Handshakes and failures in the name of a peer's address, which their sender could not prove,
+    /// are no reason to refuse the peer.
     #[tokio::test]
     async fn a_forged_address_is_not_blamed() {
         let sources = Sources::default();

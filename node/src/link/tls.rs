@@ -1,8 +1,9 @@
-//! TLS 1.3 with keys pinned on both sides. No name, date or issuer of a certificate is believed: only its key.
+//! TLS 1.3 with keys pinned on both sides. No name, date or issuer of a certificate is believed:
+//! only its key.
 //!
-//! Enter through [`server`] and [`client`]. Invariant: a handshake completes only with a key that the book (when
-//! accepting) or the dialled target's card (when dialling) names; resumption, tickets and 0-RTT are off, so this
-//! check runs on every connection.
+//! Enter through [`server`] and [`client`]. Invariant: a handshake completes only with a key that
+//! the book (when accepting) or the dialled target's card (when dialling) names; resumption,
+//! tickets and 0-RTT are off, so this check runs on every connection.
 
 use std::{fmt, sync::Arc};
 

@@ -31,7 +31,8 @@ enum Half {
     UrgentReverse,
 }
 
-/// Oversized, empty, garbage, cut, misplaced: each ends the session that it came on, with its reason, and no other.
+/// Oversized, empty, garbage, cut, misplaced: each ends the session that it came on, with its
+/// reason, and no other.
 #[tokio::test]
 async fn a_bad_frame_ends_its_own_session() {
     let (_book, mut node, good, hostile) = besieged(settings()).await;
@@ -104,7 +105,8 @@ async fn streams_stay_open_and_whole() {
     good.link.ping(&node.unit).await.unwrap();
 }
 
-/// Half a frame and then nothing, or single bytes now and then: closed as slow. A whole frame moves no deadline.
+/// Half a frame and then nothing, or single bytes now and then: closed as slow. A whole frame moves
+/// no deadline.
 #[tokio::test]
 async fn half_a_frame_has_a_deadline() {
     let quick = LinkSettings { frame_progress: Duration::from_millis(200), ..settings() };
@@ -146,8 +148,8 @@ fn pump(session: &Session) -> tokio::sync::watch::Receiver<u64> {
     seen
 }
 
-/// Both sides send ROUTINE and neither reads it: that lane stands, and receipts, answers, pings and the other lanes
-/// go on in both directions; when reading begins again, everything comes, in order.
+/// Both sides send ROUTINE and neither reads it: that lane stands, and receipts, answers, pings and
+/// the other lanes go on in both directions; when reading begins again, everything comes, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_sides_stop_reading() {
     let (_book, (one, mut up), (other, mut other_up)) = pair().await;
@@ -186,7 +188,8 @@ async fn both_sides_stop_reading() {
     }
 }
 
-/// One EMERGENCY frame sent behind 1,000 ROUTINE frames that wait arrives before nearly all of them.
+/// One EMERGENCY frame sent behind 1,000 ROUTINE frames that wait arrives before nearly all of
+/// them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn emergency_overtakes_a_thousand_routine_frames() {
     let (_book, (_one, up), (_other, mut other_up)) = pair().await;
@@ -204,7 +207,8 @@ async fn emergency_overtakes_a_thousand_routine_frames() {
     begin.await.unwrap();
     up.sender().send(Lane::Emergency, transfer(7, 20_000)).await.unwrap();
     assert_eq!(number_of(&next(&mut other_up.arrivals.emergency).await.kind), 7);
-    // Nothing of ROUTINE was read so far, so at most the windows and queues are on their way; all of it comes.
+    // Nothing of ROUTINE was read so far, so at most the windows and queues are on their way; all
+    // of it comes.
     assert!(!pump.is_finished());
     for number in 1..=1000 {
         assert_eq!(number_of(&next(&mut other_up.arrivals.routine).await.kind), number);

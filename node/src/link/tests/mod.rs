@@ -1,6 +1,7 @@
 //! Scenarios over real QUIC on the loopback: this file is the rig, the modules are the themes.
 //!
-//! Waits are for events and conditions, each under [`PATIENCE`]; no test depends on how fast anything is.
+//! Waits are for events and conditions, each under [`PATIENCE`]; no test depends on how fast
+//! anything is.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod lanes;

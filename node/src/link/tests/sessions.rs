@@ -3,8 +3,8 @@
 use super::*;
 use crate::tasks::Stopped;
 
-/// A dial brings one session, the same on both sides: names, Hello, the hybrid key exchange, frames on each lane in
-/// both directions, a ping; closed by one side, the other is told why.
+/// A dial brings one session, the same on both sides: names, Hello, the hybrid key exchange, frames
+/// on each lane in both directions, a ping; closed by one side, the other is told why.
 #[tokio::test]
 async fn two_nodes_come_up_both_ways() {
     let (_book, (mut one, mut up), (mut other, mut other_up)) = pair().await;
@@ -46,7 +46,8 @@ async fn two_nodes_come_up_both_ways() {
     assert!(up.arrivals.recv().await.is_none());
 }
 
-/// Both sides dial at once, again and again: each time both end with one session, which is the same connection.
+/// Both sides dial at once, again and again: each time both end with one session, which is the same
+/// connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crossing_dials_settle_once() {
     let book = Arc::new(Book::default());
@@ -55,7 +56,8 @@ async fn crossing_dials_settle_once() {
     for _ in 0..10 {
         one.link.dial(&other.unit);
         other.link.dial(&one.unit);
-        // Events are drained, for a session that cannot report does not go on. Arrivals are kept alive.
+        // Events are drained, for a session that cannot report does not go on. Arrivals are kept
+        // alive.
         let mut kept = Vec::new();
         until("one session on one connection", || {
             for node in [&mut one, &mut other] {
@@ -85,8 +87,9 @@ async fn crossing_dials_settle_once() {
     }
 }
 
-/// A peer that was killed and restarts has another boot id under the same instance: its new connection takes over
-/// at once, although the old one is not known to be dead, and nobody is alarmed.
+/// A peer that was killed and restarts has another boot id under the same instance: its new
+/// connection takes over at once, although the old one is not known to be dead, and nobody is
+/// alarmed.
 #[tokio::test]
 async fn sigkill_restart_is_no_duplicate_identity() {
     let book = Arc::new(Book::default());
@@ -115,8 +118,9 @@ async fn sigkill_restart_is_no_duplicate_identity() {
     assert!(alive.connection.close_reason().is_none());
 }
 
-/// A node that is killed and comes back at its address tells peers at once that their connections are gone: its key
-/// of stateless resets is the same. Without it the peer would wait out the idle time, which is an hour here.
+/// A node that is killed and comes back at its address tells peers at once that their connections
+/// are gone: its key of stateless resets is the same. Without it the peer would wait out the idle
+/// time, which is an hour here.
 #[test]
 fn a_restarted_node_resets_old_connections() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -157,7 +161,8 @@ fn a_restarted_node_resets_old_connections() {
     assert_eq!(closed.text, "reset by peer");
 }
 
-/// A second instance with the same key is refused and told why; the standing session is kept; there is an alarm.
+/// A second instance with the same key is refused and told why; the standing session is kept; there
+/// is an alarm.
 #[tokio::test]
 async fn a_copied_key_does_not_steal_the_session() {
     let (book, (mut one, _up), (other, _other_up)) = pair().await;
@@ -234,7 +239,9 @@ async fn the_stop_is_told() {
     book.put(&late, String::new(), KeyExchange::Prefer);
     let mut late = Node::start(settings(), late, &book);
     late.link.dial(&one.unit);
-    assert_eq!(late.dial_failed().await.0, Reason::PeerUnreachable);
+    let (reason, text) = late.dial_failed().await;
+    assert_eq!(reason, Reason::PeerUnreachable);
+    assert!(text.contains("refused"), "{text}");
     one.link.shutdown().await;
     assert_eq!(one.down().await.1.code, CloseCode::Stopping);
     let (_, closed) = other.down().await;

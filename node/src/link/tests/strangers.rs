@@ -50,8 +50,8 @@ async fn strangers_do_not_pass_tls() {
     assert!(node.events.try_recv().is_err());
 }
 
-/// A client without ML-KEM is refused where it is required, by the node or for that peer; where it is preferred
-/// it is taken, and its classical group is reported.
+/// A client without ML-KEM is refused where it is required, by the node or for that peer; where it
+/// is preferred it is taken, and its classical group is reported.
 #[tokio::test]
 async fn a_classical_client_meets_the_policy() {
     let server = identity("xa.ncu/a", 1, 1, 1);
@@ -80,8 +80,8 @@ async fn a_classical_client_meets_the_policy() {
     assert_eq!(closed.reason(), Reason::UnsupportedAlgorithm);
 }
 
-/// A known key with another unit's name in its Hello gets no session, nor one with a missing instance id, nor one
-/// whose first frame is no Hello.
+/// A known key with another unit's name in its Hello gets no session, nor one with a missing
+/// instance id, nor one whose first frame is no Hello.
 #[tokio::test]
 async fn hello_is_held_to_the_key() {
     let (_book, mut node, known) = listening(settings());
@@ -125,8 +125,8 @@ async fn silence_after_tls_is_bounded() {
     let (_raw, _streams) = Raw::session(&known, node.address()).await;
 }
 
-/// Thousands of garbage datagrams, some of them dressed as first packets, cost nothing that lasts: no session, no
-/// handshake that stays, and a peer comes up as before.
+/// Thousands of garbage datagrams, some of them dressed as first packets, cost nothing that lasts:
+/// no session, no handshake that stays, and a peer comes up as before.
 #[tokio::test]
 async fn noise_changes_nothing() {
     let (_book, node, known) = listening(settings());
@@ -168,8 +168,8 @@ async fn one_way(to: SocketAddr) -> SocketAddr {
     address
 }
 
-/// With sixteen handshakes that go nowhere, the next source has to prove its address first, and then gets its
-/// session; nobody is refused.
+/// With sixteen handshakes that go nowhere, the next source has to prove its address first, and
+/// then gets its session; nobody is refused.
 #[tokio::test]
 async fn under_load_sources_prove_their_address() {
     let (_book, node, known) = listening(settings());
