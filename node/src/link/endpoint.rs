@@ -100,3 +100,28 @@ pub(super) fn transport(settings: &LinkSettings) -> Result<Arc<TransportConfig>,
         .pad_to_mtu(settings.pad_packets);
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Each limit is in the configuration that the library gets; it shows them only in its debug form.
+    #[test]
+    fn every_limit_is_set() {
+        let shown = format!("{:?}", transport(&LinkSettings::default()).unwrap());
+        for field in [
+            "max_concurrent_bidi_streams: 8,",
+            "max_concurrent_uni_streams: 0,",
+            "stream_receive_window: 1048576,",
+            "receive_window: 13631488,",
+            "send_window: 13631488,",
+            "max_idle_timeout: Some(30000),",
+            "keep_alive_interval: Some(10s),",
+            "datagram_receive_buffer_size: None,",
+            "allow_spin: false,",
+        ] {
+            assert!(shown.contains(field), "{field} is not in {shown}");
+        }
+    }
+}

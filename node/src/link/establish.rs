@@ -192,7 +192,7 @@ async fn attempt(
 
 /// Sends a Ping and waits for its answer: a peer answers only after it has taken our Hello. It may
 /// already use its session before its answer comes; what it sends is kept.
-pub(super) async fn confirm(streams: &mut Streams) -> Result<Vec<Incoming>, Closed> {
+async fn confirm(streams: &mut Streams) -> Result<Vec<Incoming>, Closed> {
     let (opened, accepted) = (&mut streams.opened.control, &mut streams.accepted.control);
     let ping = frame::encode(Kind::Ping(v1::Ping { nonce: CONFIRM_NONCE }), HELLO_BYTES_MAX)?;
     streams::write(&mut opened.send, ping).await?;

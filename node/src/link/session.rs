@@ -238,6 +238,9 @@ pub enum PingError {
     /// The session ended before the answer.
     #[error("session has ended")]
     Ended,
+    /// The peer lives, but its control task, or ours, is too busy to answer.
+    #[error("no answer in time")]
+    NoAnswer,
 }
 
 /// The other ends of a [`SessionSender`]'s queues.
@@ -285,6 +288,7 @@ impl SessionCore {
             Ok(()) => tokio::select! {
                 answer = answer => answer.map_err(|_| PingError::Ended),
                 () = self.ended.cancelled() => Err(PingError::Ended),
+                () = tokio::time::sleep(settings::PING_WAIT) => Err(PingError::NoAnswer),
             },
             Err(SendError::Full) => Err(PingError::Busy),
             Err(_) => Err(PingError::Ended),

@@ -87,6 +87,57 @@ async fn crossing_dials_settle_once() {
     }
 }
 
+/// Both dials pass TLS before either has said Hello; then they are completed one after the other, in each order.
+/// The connection that the smaller node id dialled stays, the other is closed as crossed.
+#[tokio::test]
+async fn crossing_dials_in_either_order() {
+    for smaller_first in [true, false] {
+        let book = Arc::new(Book::default());
+        let own = identity("xa.ncu/a", 1, 1, 1);
+        let mut node = Node::start(settings(), own.clone(), &book);
+        let peer = identity("xb.ncu/a", 2, 2, 1);
+        let wire = endpoint::open(settings().listen).unwrap();
+        let known = Arc::new(Book::default());
+        known.put(&own, String::new(), KeyExchange::Prefer);
+        let known: Arc<dyn PeerBook> = known;
+        let endpoint = endpoint::start(wire, &settings(), &peer, &known).unwrap();
+        let address = endpoint.local_addr().unwrap().to_string();
+        book.put(&peer, address, KeyExchange::Prefer);
+
+        node.link.dial(&"xb.ncu".parse().unwrap());
+        let connection = endpoint.accept().await.unwrap().accept().unwrap().await.unwrap();
+        let by_smaller = Raw { connection, _endpoint: endpoint };
+        let by_greater = Raw::connect(Raw::tls(&peer, &own), node.address()).await.unwrap();
+        let (first, second) =
+            if smaller_first { (&by_smaller, &by_greater) } else { (&by_greater, &by_smaller) };
+
+        let hello = || hello::complete(v1::Hello::default(), peer.local());
+        let _streams = first.greet(hello()).await.unwrap();
+        let standing = node.up().await;
+        assert_eq!(standing.dialled_by_us(), smaller_first);
+        let second_streams = second.greet(hello()).await;
+        assert_eq!(by_greater.closed().await.code, CloseCode::Crossed);
+        if smaller_first {
+            assert!(node.events.try_recv().is_err());
+        } else {
+            assert!(second_streams.is_ok());
+            let mut up = None;
+            for _ in 0..2 {
+                match node.event().await {
+                    LinkEvent::Up(session) => up = Some(session),
+                    LinkEvent::Down { session, closed, .. } => {
+                        assert_eq!((session, closed.code), (standing.id(), CloseCode::Crossed));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(up.unwrap().dialled_by_us());
+        }
+        assert!(by_smaller.connection.close_reason().is_none());
+        assert_eq!(node.link.session_count(), 1);
+    }
+}
+
 /// A peer that was killed and restarts has another boot id under the same instance: its new
 /// connection takes over at once, although the old one is not known to be dead, and nobody is
 /// alarmed.
