@@ -106,7 +106,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Each limit is in the configuration that the library gets; it shows them only in its debug form.
+    /// Each limit is in the configuration that the library gets; only its debug form shows them.
     #[test]
     fn every_limit_is_set() {
         let shown = format!("{:?}", transport(&LinkSettings::default()).unwrap());

@@ -78,7 +78,9 @@ pub(super) async fn run(shared: &Shared, established: Established) {
     Counters::add(&shared.counters.sessions);
     let (peer, session) = (&core.peer, core.id);
     let (key_exchange, dialled) = (core.key_exchange, core.dialled_by_us);
-    tracing::info!(%peer, %session, key_exchange, dialled, "session came up");
+    if shared.registry.may_log(peer) {
+        tracing::info!(%peer, %session, key_exchange, dialled, "session came up");
+    }
     shared.tell(LinkEvent::Up(Box::new(Session { hello, arrivals, core: core.clone() }))).await;
     let closed: Closed = tokio::select! {
         biased;
@@ -94,7 +96,9 @@ pub(super) async fn run(shared: &Shared, established: Established) {
         Counters::add(&shared.counters.faults);
     }
     let (code, by_peer, text) = (closed.code, closed.by_peer, &closed.text);
-    tracing::info!(%peer, %session, ?code, by_peer, text, "session ended");
+    if shared.registry.may_log(peer) {
+        tracing::info!(%peer, %session, ?code, by_peer, text, "session ended");
+    }
     shared.tell(LinkEvent::Down { peer: core.peer.clone(), session: core.id, closed }).await;
 }
 

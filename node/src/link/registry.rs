@@ -34,6 +34,8 @@ struct Peer {
     session: Option<Arc<SessionCore>>,
     unsettled: Vec<Unsettled>,
     alarmed: Option<Instant>,
+    /// Log lines of the present minute, and since when it is counted.
+    lines: Option<(Instant, u32)>,
 }
 
 struct Unsettled {
@@ -112,6 +114,17 @@ impl Registry {
         due
     }
 
+    /// Whether one more line about this node may be logged: a peer that comes and goes without
+    /// end fills no disk.
+    pub(super) fn may_log(&self, node: &NodeId) -> bool {
+        let mut peers = self.lock();
+        let lines = &mut peers.entry(node.clone()).or_default().lines;
+        let fresh = lines.filter(|(since, _)| since.elapsed() < ALARM_INTERVAL);
+        let (since, count) = fresh.unwrap_or((Instant::now(), 0));
+        *lines = Some((since, count.saturating_add(1)));
+        count < LINES_MAX
+    }
+
     pub(super) fn live(&self) -> Vec<Arc<SessionCore>> {
         self.lock().values().filter_map(Peer::live).cloned().collect()
     }
@@ -178,3 +191,26 @@ impl Drop for Reservation<'_> {
 }
 
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Lines a node and minute: ten sessions that come and go.
+const LINES_MAX: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Alarms and lines are bounded for each node apart, and due again after a minute.
+    #[tokio::test(start_paused = true)]
+    async fn lines_about_a_peer_are_bounded() {
+        let registry = Registry::default();
+        let (one, other) = ("xa.ncu/a".parse().unwrap(), "xb.ncu/a".parse().unwrap());
+        for _ in 0..2 {
+            let lines = (0..1000).filter(|_| registry.may_log(&one)).count();
+            assert_eq!(u32::try_from(lines).unwrap(), LINES_MAX);
+            assert!(registry.may_alarm(&one) && !registry.may_alarm(&one));
+            assert!(registry.may_log(&other) && registry.may_alarm(&other));
+            tokio::time::advance(ALARM_INTERVAL).await;
+        }
+    }
+}

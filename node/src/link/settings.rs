@@ -103,6 +103,6 @@ pub(super) const PING_WAIT: Duration = Duration::from_secs(10);
 /// How long [`Link::shutdown`](super::Link::shutdown) waits for the peers to see the close.
 pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
-// Twelve streams that nobody reads leave 1 MiB to the rest; two longest frames fit a stream's window.
+// Twelve streams that nobody reads leave 1 MiB to the rest; a stream holds two longest frames.
 const _: () = assert!(12 * STREAM_WINDOW + (1 << 20) <= CONNECTION_WINDOW);
 const _: () = assert!(2 * relay_proto::limits::FRAME_BYTES_MAX <= STREAM_WINDOW as usize);

@@ -272,7 +272,7 @@ mod tests {
         TransportIdentity::from_secret(local, &[1; 32], &[1; 64]).unwrap()
     }
 
-    /// What is off stays off, and what is mandatory is asked for: read from the configurations themselves.
+    /// What is off stays off, and what is mandatory is asked for, as the configurations say.
     #[test]
     fn nothing_is_resumed_or_optional() {
         let server = server_config(&identity(), KeyExchange::Prefer, Arc::new(NoPeers)).unwrap();
