@@ -6,13 +6,14 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use quinn::Connection;
 use relay_proto::ids::{NodeId, UnitId};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     PeerBook,
@@ -27,6 +28,8 @@ use super::{
 pub(super) struct Registry {
     /// Nodes are verified peers, so their number is bounded by the book.
     peers: Mutex<HashMap<NodeId, Peer>>,
+    /// Told of each new session.
+    settled: Notify,
 }
 
 #[derive(Default)]
@@ -88,6 +91,7 @@ impl Registry {
         let replaced = peer.session.replace(newer.clone());
         peer.unsettled.retain(|unsettled| unsettled.id != newer.id);
         drop(peers);
+        self.settled.notify_waiters();
         if let Some(replaced) = replaced {
             replaced.end(Closed::by_us(code, ""));
         }
@@ -131,6 +135,19 @@ impl Registry {
 
     pub(super) fn session_of(&self, unit: &UnitId) -> Option<Arc<SessionCore>> {
         self.live().into_iter().find(|session| session.peer.unit() == unit)
+    }
+
+    /// Returns when there is a session with the unit.
+    pub(super) async fn wait_for(&self, unit: &UnitId) {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            // Registered before the look, so that nothing between the two is missed.
+            settled.as_mut().enable();
+            if self.session_of(unit).is_some() {
+                return;
+            }
+            settled.await;
+        }
     }
 
     pub(super) fn close_unit(&self, unit: &UnitId, code: CloseCode, text: &str) {

@@ -88,7 +88,8 @@ async fn crossing_dials_settle_once() {
 }
 
 /// Both dials pass TLS before either has said Hello; then they are completed one after the other,
-/// in each order. The connection that the smaller node id dialled stays, the other is closed as crossed.
+/// in each order. The connection that the smaller node id dialled stays, the other is closed as
+/// crossed.
 #[tokio::test]
 async fn crossing_dials_in_either_order() {
     for smaller_first in [true, false] {
