@@ -79,11 +79,8 @@ impl Relay {
         let statement = own(&statement).map_err(|_| StoreError::Refused(Reason::Internal))?;
         let waited = ctx.parts.store.acknowledgements(&ack.digest)?.is_empty();
         let capacity = ack.capacity.number();
-        let content = Digest::of_parts(&[
-            ack.digest.as_bytes(),
-            &capacity.to_be_bytes(),
-            by.as_bytes(),
-        ]);
+        let content =
+            Digest::of_parts(&[ack.digest.as_bytes(), &capacity.to_be_bytes(), by.as_bytes()]);
         let answer = ctx
             .parts
             .store
@@ -108,10 +105,7 @@ impl Relay {
     }
 
     /// The header of a stored message.
-    pub(super) fn header(
-        &self,
-        signed: &relay_proto::v1::Signed,
-    ) -> Result<Header, StoreError> {
+    pub(super) fn header(&self, signed: &relay_proto::v1::Signed) -> Result<Header, StoreError> {
         // It verified when it was stored. Its sender may be out of the directory by now, so it is read as it is.
         Header::stored(signed).map_err(|_| StoreError::IndexDamaged("messages"))
     }

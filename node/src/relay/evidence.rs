@@ -67,7 +67,11 @@ impl Relay {
         });
         Ok(v1::EvidenceBundle {
             header: Some(content.header),
-            payload: if include_payload { content.payload.unwrap_or_default() } else { Bytes::new() },
+            payload: if include_payload {
+                content.payload.unwrap_or_default()
+            } else {
+                Bytes::new()
+            },
             receipts,
             cards: cards.collect(),
             directory: Bytes::new(),

@@ -6,11 +6,16 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_core::policy::may_expire;
-use relay_proto::{envelope::Header, ids::UnitId, reason::Reason, receipt::Event, timestamp::Timestamp};
+use relay_proto::{
+    envelope::Header, ids::UnitId, reason::Reason, receipt::Event, timestamp::Timestamp,
+};
 use tracing::warn;
 
 use super::{Context, own};
-use crate::{store::{NewExpiry, StoreError, records::EntryRecord}, telemetry::Counter};
+use crate::{
+    store::{NewExpiry, StoreError, records::EntryRecord},
+    telemetry::Counter,
+};
 
 /// Looks for expired entries until the node stops.
 pub(super) async fn run(ctx: Arc<Context>) {

@@ -203,7 +203,12 @@ impl Context {
     }
 
     /// A statement of this node about a message.
-    fn statement<'a>(&'a self, header: &'a Header, event: Event, now: Timestamp) -> NewStatement<'a> {
+    fn statement<'a>(
+        &'a self,
+        header: &'a Header,
+        event: Event,
+        now: Timestamp,
+    ) -> NewStatement<'a> {
         let clock: v1::Clock = self.parts.clock.state();
         let node = &self.parts.node;
         let mut new = NewStatement::about(header, event, node, now, clock, self.random());

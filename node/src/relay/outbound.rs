@@ -26,7 +26,8 @@ pub(super) async fn run(
 ) {
     let stop = ctx.parts.tasks.stop_token();
     let bells = ctx.parts.store.bells(&unit);
-    let mut worker = Worker { outbox: Outbox::new(ctx.parts.limits.outbox), ctx, unit, session, wake: None };
+    let mut worker =
+        Worker { outbox: Outbox::new(ctx.parts.limits.outbox), ctx, unit, session, wake: None };
     if worker.start().await.is_err() {
         return;
     }
@@ -42,7 +43,9 @@ pub(super) async fn run(
         let Some(input) = input else { return };
         // Inputs that are there already are taken together: one look at the store serves all.
         let mut batch = vec![input];
-        while batch.len() < INPUTS_MAX && let Ok(more) = inputs.try_recv() {
+        while batch.len() < INPUTS_MAX
+            && let Ok(more) = inputs.try_recv()
+        {
             batch.push(more);
         }
         for input in batch {

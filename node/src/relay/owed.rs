@@ -4,15 +4,28 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_proto::{ids::{Digest, UnitId}, limits, tlog::SignedCheckpoint, v1};
+use relay_proto::{
+    ids::{Digest, UnitId},
+    limits,
+    tlog::SignedCheckpoint,
+    v1,
+};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::{Context, peers::Live};
-use crate::{link::{Lane, SessionId}, store::records::ReceiptRecord, tlog::TlogError};
+use crate::{
+    link::{Lane, SessionId},
+    store::records::ReceiptRecord,
+    tlog::TlogError,
+};
 
 /// Serves one peer's receipts until the node stops.
-pub(super) async fn run(ctx: Arc<Context>, unit: UnitId, mut session: watch::Receiver<Option<Live>>) {
+pub(super) async fn run(
+    ctx: Arc<Context>,
+    unit: UnitId,
+    mut session: watch::Receiver<Option<Live>>,
+) {
     let stop = ctx.parts.tasks.stop_token();
     let bells = ctx.parts.store.bells(&unit);
     let mut sent = Sent::default();
@@ -126,7 +139,8 @@ pub(super) fn hashes(path: &[Digest]) -> Vec<Bytes> {
 }
 
 /// Receipts of a group: with proofs of 20 hashes each some 150 KiB, within a control frame.
-const GROUP_MAX: usize = if limits::RECEIPTS_PER_GROUP_MAX < 128 { limits::RECEIPTS_PER_GROUP_MAX } else { 128 };
+const GROUP_MAX: usize =
+    if limits::RECEIPTS_PER_GROUP_MAX < 128 { limits::RECEIPTS_PER_GROUP_MAX } else { 128 };
 
 /// How long a signer that gives no signature is left alone.
 const SIGNER_WAIT: std::time::Duration = std::time::Duration::from_secs(1);

@@ -206,7 +206,7 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
                 ctx.peers.session_up(&ctx, *session);
             }
             LinkEvent::Down { peer, session, closed } => {
-                info!(peer = %peer, why = %closed, "session down");
+                info!(peer = %peer, reason = closed.reason().label(), text = closed.text, "session down");
                 ctx.peers.session_down(&ctx, peer.unit(), session);
             }
             LinkEvent::DialFailed { unit, reason, text } => {

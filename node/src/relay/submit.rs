@@ -135,7 +135,9 @@ impl Context {
         let draft = &submission.draft;
         let content = Digest::of(&draft.encode_to_vec());
         let request_key = request_key(&submission.principal, "send", &submission.request_id);
-        if let Some(known) = self.parts.store.request(&request_key)?.filter(|_| !submission.validate_only) {
+        if let Some(known) =
+            self.parts.store.request(&request_key)?.filter(|_| !submission.validate_only)
+        {
             return match known.content == content.as_bytes().as_slice() {
                 true => self.stored_answer(&known.digest).map(Prepared::Answer),
                 false => Err(SubmitError::RequestConflict),
@@ -213,7 +215,8 @@ impl Context {
     }
 
     fn stored_answer(&self, digest: &[u8]) -> Result<Submitted, SubmitError> {
-        let digest = Digest::from_bytes(digest).map_err(|_| SubmitError::Refused(Reason::Internal))?;
+        let digest =
+            Digest::from_bytes(digest).map_err(|_| SubmitError::Refused(Reason::Internal))?;
         let record = self.parts.store.message(&digest)?;
         let message_id = record.and_then(|record| record.message_id());
         let message_id = message_id.ok_or(SubmitError::Refused(Reason::Internal))?;
@@ -251,8 +254,7 @@ impl Context {
         let mut seen = BTreeSet::new();
         let mut units = Vec::with_capacity(to.len());
         for text in to {
-            let unit: UnitId =
-                text.parse().map_err(|_| bad(text, Reason::UnknownRecipient))?;
+            let unit: UnitId = text.parse().map_err(|_| bad(text, Reason::UnknownRecipient))?;
             let peer = snapshot.peer(&unit).ok_or_else(|| bad(text, Reason::UnknownRecipient))?;
             match peer.trust {
                 Trust::Verified => {}
@@ -284,9 +286,7 @@ impl Context {
         let defaults = ProfileDefaults {
             handling: profile.handling_default.clone(),
             alert_basis: profile.legal_basis_default(v1::Kind::Alert).to_vec(),
-            preservation_basis: profile
-                .legal_basis_default(v1::Kind::PreservationRequest)
-                .to_vec(),
+            preservation_basis: profile.legal_basis_default(v1::Kind::PreservationRequest).to_vec(),
             period_days: profile.requested_preservation_days,
         };
         let ids = NewIds {
