@@ -11,6 +11,7 @@ pub mod directory;
 pub mod init;
 pub mod keys;
 pub mod link;
+pub mod relay;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;

@@ -1,8 +1,9 @@
 //! The only place that spawns: named tasks and threads, the stop token, and what a panic means.
 //!
-//! Enter through [`Tasks`]; a clone is the same set. May not use any other room. Invariant: a task of kind
-//! [`TaskKind::Process`] that panics, or ends before the stop token was cancelled, stops the whole node and is kept
-//! as [`Tasks::failure`], so that the process exits with status 1; a [`TaskKind::Session`] task ends alone.
+//! Enter through [`Tasks`]; a clone is the same set. May not use any other room. Invariant: a task
+//! of kind [`TaskKind::Process`] that panics, or ends before the stop token was cancelled, stops
+//! the whole node and is kept as [`Tasks::failure`], so that the process exits with status 1; a
+//! [`TaskKind::Session`] task ends alone.
 
 use std::{
     any::Any,
@@ -33,7 +34,8 @@ impl Tasks {
         Self::default()
     }
 
-    /// Starts a task. It has to end by itself soon after the stop token, or be dropped when the grace is over.
+    /// Starts a task. It has to end by itself soon after the stop token, or be dropped when the
+    /// grace is over.
     pub fn spawn<F>(&self, name: &'static str, kind: TaskKind, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -93,8 +95,8 @@ impl Tasks {
         self.inner.tracker.len()
     }
 
-    /// Cancels the stop token and waits; after `grace` the tasks that are left are dropped. A thread cannot be
-    /// dropped and is only counted.
+    /// Cancels the stop token and waits; after `grace` the tasks that are left are dropped. A
+    /// thread cannot be dropped and is only counted.
     pub async fn shutdown(&self, grace: Duration) -> Stopped {
         self.inner.stop.cancel();
         self.inner.tracker.close();
@@ -244,7 +246,8 @@ mod tests {
         assert_eq!(tasks.failure().unwrap().how, "ended unexpectedly");
     }
 
-    /// After the stop token a process task may end, and a session token ends with it but not the reverse.
+    /// After the stop token a process task may end, and a session token ends with it but not the
+    /// reverse.
     #[tokio::test]
     async fn stopping_is_no_failure() {
         let tasks = Tasks::new();

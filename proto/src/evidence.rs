@@ -1,9 +1,10 @@
-//! Evidence: one file that shows, without a network and years later, who confirmed what about a message.
+//! Evidence: one file that shows, without a network and years later, who confirmed what about a
+//! message.
 //!
-//! [`parse`] and [`to_bytes`] are the file, [`verify`] is the judgement, `files` are the same facts for
-//! verifiers that others wrote. Nothing here reads a clock: a bundle verifies after its keys expired.
-//! Invariant: keys that a bundle brings along prove nothing by themselves; VALID needs an anchor that the
-//! verifier had before.
+//! [`parse`] and [`to_bytes`] are the file, [`verify`] is the judgement, `files` are the same facts
+//! for verifiers that others wrote. Nothing here reads a clock: a bundle verifies after its keys
+//! expired. Invariant: keys that a bundle brings along prove nothing by themselves; VALID needs an
+//! anchor that the verifier had before.
 
 mod anchors;
 mod files;

@@ -1,8 +1,9 @@
 //! Receipts: statements about one message, which are leaves of their issuer's log.
 //!
-//! [`Statement`] is the checked form of a leaf's bytes; [`NewStatement`] makes one. `check` holds the rules of a
-//! receiver of receipts, `legal` what may follow what. Invariant: a [`Statement`] keeps the exact bytes that are
-//! in the log and obeys every rule that can be judged from these bytes alone.
+//! [`Statement`] is the checked form of a leaf's bytes; [`NewStatement`] makes one. `check` holds
+//! the rules of a receiver of receipts, `legal` what may follow what. Invariant: a [`Statement`]
+//! keeps the exact bytes that are in the log and obeys every rule that can be judged from these
+//! bytes alone.
 
 mod check;
 mod event;
@@ -350,7 +351,8 @@ mod tests {
         }
     }
 
-    /// A reason comes with every negative event and with no positive one; a submission has no recipient.
+    /// A reason comes with every negative event and with no positive one; a submission has no
+    /// recipient.
     #[test]
     fn reasons_and_recipients_follow_the_event() {
         for event in Event::ALL {

@@ -1,9 +1,9 @@
 //! The append-only log of receipts: RFC 6962 hashing and the C2SP text formats, unchanged.
 //!
-//! `tree` makes roots and proofs, `verify` checks them, `note` and `checkpoint` are the signed texts, `proof` is
-//! the file that a stranger's verifier reads. Nothing here stores or signs: interior hashes come from a
-//! [`HashReader`], signatures from the caller. Invariant: one tree has one root, one proof of exactly one
-//! length, one printed form.
+//! `tree` makes roots and proofs, `verify` checks them, `note` and `checkpoint` are the signed
+//! texts, `proof` is the file that a stranger's verifier reads. Nothing here stores or signs:
+//! interior hashes come from a [`HashReader`], signatures from the caller. Invariant: one tree has
+//! one root, one proof of exactly one length, one printed form.
 
 mod checkpoint;
 mod note;

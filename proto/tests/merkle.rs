@@ -1,6 +1,7 @@
 //! The 196 published cases of Merkle proofs, each answered as its `wantErr` says.
 //!
-//! The cases lie in `tests/vectors/merkle`, copied from transparency-dev/merkle; their README has the licence.
+//! The cases lie in `tests/vectors/merkle`, copied from transparency-dev/merkle; their README has
+//! the licence.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -77,8 +78,8 @@ fn digest(base64: Option<&String>) -> Option<Digest> {
     Digest::from_bytes(&BASE64.decode(base64?.as_bytes()).ok()?).ok()
 }
 
-/// Some cases of consistency have a text in place of both roots ("dont care 2") and one of them is right. The
-/// digest of the text stands for it: what was equal stays equal, what differed differs.
+/// Some cases of consistency have a text in place of both roots ("dont care 2") and one of them is
+/// right. The digest of the text stands for it: what was equal stays equal, what differed differs.
 fn root(base64: Option<&String>) -> Option<Digest> {
     let text = || Some(Digest::of(&BASE64.decode(base64?.as_bytes()).ok()?));
     digest(base64).or_else(text)

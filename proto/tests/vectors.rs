@@ -1,7 +1,9 @@
-//! Golden vectors: every signed object from fixed seeds, byte for byte as it stands in `tests/vectors`.
+//! Golden vectors: every signed object from fixed seeds, byte for byte as it stands in
+//! `tests/vectors`.
 //!
-//! A difference is a change of the wire format, which needs a new version. `RELAY_WRITE_VECTORS=1` writes the
-//! files anew. Another implementation can check itself against them: each line is `name: hex`.
+//! A difference is a change of the wire format, which needs a new version. `RELAY_WRITE_VECTORS=1`
+//! writes the files anew. Another implementation can check itself against them: each line is `name:
+//! hex`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
@@ -34,7 +36,8 @@ use relay_proto::{
     v1,
 };
 
-/// Sender XA has identity key 1, signing key 2, log key 3, transport key 4; recipient XB has 11 to 14.
+/// Sender XA has identity key 1, signing key 2, log key 3, transport key 4; recipient XB has 11 to
+/// 14.
 const XA: (&str, u8) = ("xa.ncu", 1);
 const XB: (&str, u8) = ("xb.ncu", 11);
 const AT: u64 = 1_772_438_400_000;
@@ -109,8 +112,8 @@ fn stored_vectors_open() {
     assert_eq!((verdict.outcome, verdict.problems.len()), (Outcome::Valid, 0));
 }
 
-/// The verifier in Python, which knows the C2SP texts only, takes the three files and refuses them with any one
-/// byte changed.
+/// The verifier in Python, which knows the C2SP texts only, takes the three files and refuses them
+/// with any one byte changed.
 #[test]
 fn a_foreign_verifier_agrees() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/foreign");

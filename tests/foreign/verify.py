@@ -3,7 +3,8 @@
 
 usage: verify.py NN-EVENT.leaf NN-EVENT.tlog-proof UNIT.vkey
 
-Prints OK or FAIL and exits with 0 or 1. https://c2sp.org/tlog-proof, tlog-checkpoint, signed-note; RFC 6962.
+Prints OK or FAIL and exits with 0 or 1. After https://c2sp.org/tlog-proof, tlog-checkpoint and
+signed-note, and RFC 6962.
 """
 import base64, hashlib, sys
 
@@ -41,7 +42,8 @@ def open_note(note, vkeys):
         signature = b64(signature)
         for known_name, known_id, key in vkeys:
             if (name, signature[:4]) == (known_name, known_id):
-                need(ed25519_verify(key, text.encode(), signature[4:]), "signature of a known key fails")
+                good = ed25519_verify(key, text.encode(), signature[4:])
+                need(good, "signature of a known key fails")
                 verified.add(name)
     return text, verified
 
@@ -101,7 +103,7 @@ def ed25519_verify(key, message, signature):
         return False
 
 
-# RFC 8032, after the method of its section 6: slow and without secrets, good enough for one signature.
+# RFC 8032, after the method of its section 6: slow; there is no secret that its timing could tell.
 P = 2**255 - 19
 Q = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P

@@ -79,7 +79,8 @@ pub fn judge(arrival: &Arrival<'_>) -> Judgement {
         return Judgement::Fault(reason);
     }
     if !header.to.contains(arrival.own) {
-        return Judgement::Refuse(Reason::NotARecipient);
+        // Only a recipient gives a verdict.
+        return Judgement::Fault(Reason::NotARecipient);
     }
     if arrival.profile.is_none() {
         return Judgement::Refuse(Reason::UnknownProfile);
@@ -199,7 +200,7 @@ mod tests {
         );
         assert_eq!(
             judged(|h| h.to = vec!["xc.ncu".parse().unwrap()], synced()),
-            Judgement::Refuse(Reason::NotARecipient)
+            Judgement::Fault(Reason::NotARecipient)
         );
         assert_eq!(
             judged(|h| h.profile = "x".into(), synced()),

@@ -1,9 +1,9 @@
 //! Accepting: who may begin a handshake, and what becomes of it.
 //!
-//! Invariant: a handshake may fail, the loop may not; strangers cost a bounded number of handshakes, bounded memory
-//! and one log line a source and minute.
+//! Invariant: a handshake may fail, the loop may not; strangers cost a bounded number of
+//! handshakes, bounded memory and one log line a source and minute.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Counters, Shared,
@@ -17,26 +17,20 @@ use crate::tasks::TaskKind;
 pub(super) fn spawn(shared: &Arc<Shared>) {
     let own = shared.clone();
     shared.tasks.spawn("link-accept", TaskKind::Process, async move {
-        let stop = own.tasks.stop_token();
-        loop {
-            let incoming = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = own.closing.cancelled() => break,
-                incoming = own.endpoint.accept() => incoming,
-            };
-            let Some(incoming) = incoming else {
-                if own.closing.is_cancelled() {
-                    break;
-                }
-                tracing::error!("socket of the link failed");
-                return;
-            };
-            admit(&own, incoming);
+        // Sessions outlive the stop token, until the link is shut down; so does this loop, to say
+        // no.
+        while let Some(incoming) = own.endpoint.accept().await {
+            if own.closing.is_cancelled() {
+                incoming.refuse();
+            } else {
+                admit(&own, incoming);
+            }
         }
-        // From now on the library refuses new connections; sessions go on until the link is shut down.
-        own.endpoint.set_server_config(None);
-        stop.cancelled().await;
+        if own.closing.is_cancelled() {
+            own.tasks.stop_token().cancelled().await;
+        } else {
+            tracing::error!("socket of the link failed");
+        }
     });
 }
 
@@ -56,20 +50,23 @@ fn admit(shared: &Arc<Shared>, incoming: quinn::Incoming) {
         }
         Admission::Accept => {
             Counters::add(&shared.counters.handshakes);
-            let ticket = shared.sources.enter(address.ip());
+            let ticket = shared.sources.enter(address.ip(), validated);
             let own = shared.clone();
-            let task = async move { serve(&own, incoming, address, ticket).await };
+            let task = async move { serve(&own, incoming, ticket).await };
             shared.tasks.spawn("link-session", TaskKind::Session, task);
         }
     }
 }
 
-async fn serve(shared: &Shared, incoming: quinn::Incoming, address: SocketAddr, ticket: Ticket) {
+async fn serve(shared: &Shared, incoming: quinn::Incoming, ticket: Ticket) {
+    let address = incoming.remote_address();
+    let mut proven = incoming.remote_address_validated();
     let established = async {
         let handshake = async { Ok::<_, Closed>(incoming.accept()?.await?) };
         let late = |_| Err(Closed::by_us(CloseCode::HelloTimeout, "handshake took too long"));
         let connection = tokio::time::timeout(shared.settings.handshake, handshake).await;
         let connection = connection.unwrap_or_else(late)?;
+        proven = true;
         establish::session(shared, &connection, None).await
     };
     let established = established.await;
@@ -80,7 +77,7 @@ async fn serve(shared: &Shared, incoming: quinn::Incoming, address: SocketAddr, 
         Err(closed) if closed.code == CloseCode::Crossed => {}
         Err(closed) => {
             Counters::add(&shared.counters.handshakes_failed);
-            if shared.sources.failed(address.ip()) {
+            if shared.sources.failed(address.ip(), proven) {
                 let (code, by_peer, text) = (closed.code, closed.by_peer, closed.text);
                 tracing::info!(%address, ?code, by_peer, text, "incoming connection refused");
             }

@@ -1,7 +1,7 @@
 //! Which connection of a pair of nodes is the session: restart, crossing dials, a copied key.
 //!
-//! Pure: [`arbitrate`] is a function of two descriptions. Invariant: both sides, each with its own order of events,
-//! come to the same connection, and never close both.
+//! Pure: [`arbitrate`] is a function of two descriptions. Invariant: both sides, each with its own
+//! order of events, come to the same connection, and never close both.
 
 /// One connection whose Hello was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

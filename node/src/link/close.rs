@@ -1,13 +1,18 @@
-//! Why a connection ends: the codes of QUIC's CONNECTION_CLOSE (RFC 9000, 19.19) that nodes give each other.
+//! Why a connection ends: the codes of QUIC's CONNECTION_CLOSE (RFC 9000, 19.19) that nodes give
+//! each other.
 //!
-//! Pure. Invariant: a code never changes its meaning; text from a peer is made printable and short here.
+//! Pure. Invariant: a code never changes its meaning; text from a peer is made printable and short
+//! here.
 
 use quinn::{ConnectionError, VarInt};
 use relay_proto::reason::Reason;
 use rustls::AlertDescription;
 
 macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $reason:ident, $text:literal;)*) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $variant:ident = $code:literal, $reason:ident, $text:literal;
+    )*) => {
         /// What one side tells the other when it closes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum CloseCode { $($(#[doc = $doc])+ $variant,)* }
@@ -126,7 +131,8 @@ impl From<ConnectionError> for Closed {
     }
 }
 
-/// What a failed TLS handshake means; QUIC carries its alert as 0x100 + the alert's number (RFC 9001, 4.8).
+/// What a failed TLS handshake means; QUIC carries its alert as 0x100 + the alert's number (RFC
+/// 9001, 4.8).
 fn of_alert(code: u64) -> CloseCode {
     let alert = code.checked_sub(0x100).and_then(|alert| u8::try_from(alert).ok());
     match alert.map(AlertDescription::from) {

@@ -1,4 +1,5 @@
-//! Dialling: one attempt at all addresses of a unit, when the relay says so. When to try again is the relay's to say.
+//! Dialling: one attempt at all addresses of a unit, when the relay says so. When to try again is
+//! the relay's to say.
 //!
 //! Invariant: one dial a unit at a time, and each dial ends in a session or in one `DialFailed`.
 
@@ -69,13 +70,23 @@ pub(super) fn spawn(shared: &Arc<Shared>, unit: &UnitId) {
         match dialled {
             Ok(established) => establish::run(&own, established).await,
             // The crossing connection is the session.
-            Err(_) if own.registry.session_of(&unit).is_some() => {}
+            Err(closed) if crossed(&own, &unit, &closed).await => {}
             Err(Closed { code, text, .. }) => {
                 tracing::debug!(%unit, ?code, text, "dial failed");
                 own.tell(LinkEvent::DialFailed { unit, reason: code.reason(), text }).await;
             }
         }
     });
+}
+
+/// Whether there is a session all the same. When the peer says that dials crossed, it has the other
+/// connection complete; here that one may still wait for its last answer.
+async fn crossed(shared: &Shared, unit: &UnitId, closed: &Closed) -> bool {
+    if closed.code != CloseCode::Crossed {
+        return shared.registry.session_of(unit).is_some();
+    }
+    let session = shared.registry.wait_for(unit);
+    tokio::time::timeout(shared.settings.hello, session).await.is_ok()
 }
 
 /// The first address that gives a session; else the last failure.
@@ -97,7 +108,7 @@ async fn first_session(shared: &Shared, unit: &UnitId) -> Result<Established, Cl
                 Ok(established) => return Ok(established),
                 Err(closed) => last = closed,
             }
-            if shared.registry.session_of(unit).is_some() {
+            if last.code == CloseCode::Crossed || shared.registry.session_of(unit).is_some() {
                 return Err(last);
             }
         }

@@ -11,6 +11,7 @@ use quinn::{
     ClientConfig, Endpoint, EndpointConfig, IdleTimeout, Runtime as _, ServerConfig, TokioRuntime,
     TransportConfig, ValidationTokenConfig, VarInt,
 };
+use quinn_proto::HashedConnectionIdGenerator;
 
 use super::{DialTarget, LinkError, LinkSettings, PeerBook, Shared, TransportIdentity, Wire};
 use super::{settings, tls};
@@ -35,6 +36,9 @@ pub(super) fn start(
     book: &Arc<dyn PeerBook>,
 ) -> Result<Endpoint, LinkError> {
     let mut config = EndpointConfig::new(identity.reset_key());
+    // Connection ids have to be recognised after a restart too, else no reset is sent for them.
+    let cid_key = identity.cid_key();
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
     // QUIC version 1 only (RFC 9000): nothing to negotiate, nothing to downgrade.
     config.supported_versions(vec![1]);
     config.rng_seed(settings.seed);
@@ -95,4 +99,29 @@ pub(super) fn transport(settings: &LinkSettings) -> Result<Arc<TransportConfig>,
         .allow_spin(false)
         .pad_to_mtu(settings.pad_packets);
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Each limit is in the configuration that the library gets; only its debug form shows them.
+    #[test]
+    fn every_limit_is_set() {
+        let shown = format!("{:?}", transport(&LinkSettings::default()).unwrap());
+        for field in [
+            "max_concurrent_bidi_streams: 8,",
+            "max_concurrent_uni_streams: 0,",
+            "stream_receive_window: 1048576,",
+            "receive_window: 13631488,",
+            "send_window: 13631488,",
+            "max_idle_timeout: Some(30000),",
+            "keep_alive_interval: Some(10s),",
+            "datagram_receive_buffer_size: None,",
+            "allow_spin: false,",
+        ] {
+            assert!(shown.contains(field), "{field} is not in {shown}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! From a finished TLS handshake to a session, and the session's supervisor.
 //!
-//! Enter through [`session`]; see the steps at the head of `link`. Invariant: a connection that is not taken is
-//! closed with a code that says why, and whoever reports it does so once.
+//! Enter through [`session`]; see the steps at the head of `link`. Invariant: a connection that is
+//! not taken is closed with a code that says why, and whoever reports it does so once.
 
 use std::sync::{Arc, OnceLock};
 
@@ -78,7 +78,9 @@ pub(super) async fn run(shared: &Shared, established: Established) {
     Counters::add(&shared.counters.sessions);
     let (peer, session) = (&core.peer, core.id);
     let (key_exchange, dialled) = (core.key_exchange, core.dialled_by_us);
-    tracing::info!(%peer, %session, key_exchange, dialled, "session came up");
+    if shared.registry.may_log(peer) {
+        tracing::info!(%peer, %session, key_exchange, dialled, "session came up");
+    }
     shared.tell(LinkEvent::Up(Box::new(Session { hello, arrivals, core: core.clone() }))).await;
     let closed: Closed = tokio::select! {
         biased;
@@ -94,7 +96,9 @@ pub(super) async fn run(shared: &Shared, established: Established) {
         Counters::add(&shared.counters.faults);
     }
     let (code, by_peer, text) = (closed.code, closed.by_peer, &closed.text);
-    tracing::info!(%peer, %session, ?code, by_peer, text, "session ended");
+    if shared.registry.may_log(peer) {
+        tracing::info!(%peer, %session, ?code, by_peer, text, "session ended");
+    }
     shared.tell(LinkEvent::Down { peer: core.peer.clone(), session: core.id, closed }).await;
 }
 
@@ -190,9 +194,9 @@ async fn attempt(
     Ok(Established { core, hello, streams, queues, early })
 }
 
-/// Sends a Ping and waits for its answer: a peer answers only after it has taken our Hello. It may already use
-/// its session before its answer comes; what it sends is kept.
-pub(super) async fn confirm(streams: &mut Streams) -> Result<Vec<Incoming>, Closed> {
+/// Sends a Ping and waits for its answer: a peer answers only after it has taken our Hello. It may
+/// already use its session before its answer comes; what it sends is kept.
+async fn confirm(streams: &mut Streams) -> Result<Vec<Incoming>, Closed> {
     let (opened, accepted) = (&mut streams.opened.control, &mut streams.accepted.control);
     let ping = frame::encode(Kind::Ping(v1::Ping { nonce: CONFIRM_NONCE }), HELLO_BYTES_MAX)?;
     streams::write(&mut opened.send, ping).await?;

@@ -1,7 +1,7 @@
 //! Frames on a stream: length (u32, big endian), then the canonical encoding of a `Frame`.
 //!
-//! Enter through [`encode`] and [`FrameReader`]. Invariant: no length that a peer states costs memory: it is
-//! checked first, and the buffer grows only as bytes come.
+//! Enter through [`encode`] and [`FrameReader`]. Invariant: no length that a peer states costs
+//! memory: it is checked first, and the buffer grows only as bytes come.
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ pub(super) fn encode(kind: Kind, max: usize) -> Result<Bytes, FrameError> {
     Ok(bytes.freeze())
 }
 
-/// Reads frames from one stream. [`FrameReader::next`] may be dropped at any await and called again.
+/// Reads frames from one stream. [`FrameReader::next`] may be dropped at any await and called
+/// again.
 pub(super) struct FrameReader {
     stream: RecvStream,
     /// Length of the frame that is being read, once known.
@@ -178,7 +179,7 @@ const PROGRESS_STEP: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
@@ -195,7 +196,7 @@ mod tests {
     proptest! {
         /// No bytes make the decoder panic, and what it takes is what we would have sent.
         #[test]
-        fn any_bytes_are_refused_or_canonical(bytes in proptest::collection::vec(any::<u8>(), 0..48)) {
+        fn any_bytes_are_refused_or_canonical(bytes in vec(any::<u8>(), 0..48)) {
             let bytes = Bytes::from(bytes);
             if let Ok(kind) = decode(bytes.clone(), 64) {
                 prop_assert_eq!(encode(kind, 64).unwrap().slice(PREFIX..), bytes);

@@ -30,8 +30,8 @@ pub(super) struct Checked {
     pub(super) envelope_bytes_max: usize,
 }
 
-/// Checks a peer's Hello against the node whose key was pinned. What it says about logs, clocks and heads is for
-/// the relay to judge.
+/// Checks a peer's Hello against the node whose key was pinned. What it says about logs, clocks and
+/// heads is for the relay to judge.
 pub(super) fn check(hello: &v1::Hello, pinned: &NodeId) -> Result<Checked, HelloError> {
     if hello.unit != pinned.unit().as_str() || hello.node != pinned.name() {
         return Err(HelloError::WrongName);

@@ -1,7 +1,8 @@
-//! What a node shows at the door: its Ed25519 transport key in a self-signed certificate, and its names.
+//! What a node shows at the door: its Ed25519 transport key in a self-signed certificate, and its
+//! names.
 //!
-//! The transport key is not the signing key. Invariant: key bytes are borrowed from the caller, who wipes them;
-//! here they live only inside the TLS library's key object, and nothing prints them.
+//! The transport key is not the signing key. Invariant: key bytes are borrowed from the caller, who
+//! wipes them; here they live only inside the TLS library's key object, and nothing prints them.
 
 use std::{fmt, sync::Arc};
 
@@ -35,8 +36,9 @@ pub struct LocalNode {
 }
 
 impl TransportIdentity {
-    /// From the transport key as PKCS#8 version 1 in DER (RFC 8410), and the persisted key of stateless resets
-    /// (RFC 9000, 10.3.2): with it a restarted node tells its peers at once that their connections are gone.
+    /// From the transport key as PKCS#8 version 1 in DER (RFC 8410), and the persisted key of
+    /// stateless resets (RFC 9000, 10.3.2): with it a restarted node tells its peers at once that
+    /// their connections are gone.
     pub fn from_pkcs8(
         local: LocalNode,
         der: &[u8],
@@ -87,6 +89,12 @@ impl TransportIdentity {
 
     pub(super) fn reset_key(&self) -> Arc<hmac::Key> {
         self.reset_key.clone()
+    }
+
+    /// Marks connection ids as ours; the same after a restart.
+    pub(super) fn cid_key(&self) -> u64 {
+        let tag = hmac::sign(&self.reset_key, b"relay/v1/connection-id");
+        tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 }
 

@@ -1,8 +1,10 @@
-//! Which key exchange a connection negotiated: TLS knows, but does not say it through QUIC's interfaces.
+//! Which key exchange a connection negotiated: TLS knows, but does not say it through QUIC's
+//! interfaces.
 //!
-//! Enter through [`groups`] and the two configurations. Each key exchange group is wrapped so that completing it
-//! leaves its name in a thread-local cell; the session that was just reading a handshake message, in the same
-//! call on the same thread, takes it from there. Invariant: nothing here changes a byte of the handshake.
+//! Enter through [`groups`] and the two configurations. Each key exchange group is wrapped so that
+//! completing it leaves its name in a thread-local cell; the session that was just reading a
+//! handshake message, in the same call on the same thread, takes it from there. Invariant: nothing
+//! here changes a byte of the handshake.
 
 use std::{any::Any, cell::Cell, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Lanes: the four streams that each side opens, their priorities, sizes and which frames may travel where.
+//! Lanes: the four streams that each side opens, their priorities, sizes and which frames may
+//! travel where.
 //!
 //! Pure. Invariant: a frame that is in the wrong place never leaves this room, in either direction.
 
@@ -24,8 +25,9 @@ impl Lane {
     /// In the order in which the streams are opened.
     pub const ALL: [Self; 4] = [Self::Control, Self::Routine, Self::Urgent, Self::Emergency];
 
-    /// Priority of the stream: what is buffered in a higher one leaves first. Control is below EMERGENCY, so
-    /// that no mass of receipts delays an alarm, and above the rest, so that windows open again.
+    /// Priority of the stream: what is buffered in a higher one leaves first. Control is below
+    /// EMERGENCY, so that no mass of receipts delays an alarm, and above the rest, so that windows
+    /// open again.
     pub(super) fn priority(self) -> i32 {
         match self {
             Self::Emergency => 3,
@@ -152,7 +154,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Every kind of frame has at most the places that are listed here; Hello and Open have none once up.
+    /// Every kind of frame has at most the places that are listed here; Hello and Open have none
+    /// once up.
     #[test]
     fn each_kind_has_its_place() {
         let places = |kind: &Kind| {

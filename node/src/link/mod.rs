@@ -1,25 +1,33 @@
-//! The link: sessions with other units' nodes over QUIC (TLS 1.3, both sides authenticated by pinned keys).
+//! The link: sessions with other units' nodes over QUIC (TLS 1.3, both sides authenticated by
+//! pinned keys).
 //!
-//! Enter through [`Link::start`]. It gives a bounded channel of [`LinkEvent`]s; each [`Session`] in them has bounded
-//! channels of its own. May not use the relay, the store or the API: it knows keys, names and frames, and dials only
-//! when told. Only this room names `quinn` and `rustls`.
+//! Enter through [`Link::start`]. It gives a bounded channel of [`LinkEvent`]s; each [`Session`] in
+//! them has bounded channels of its own. May not use the relay, the store or the API: it knows
+//! keys, names and frames, and dials only when told. Only this room names `quinn` and `rustls`.
 //!
 //! Life of a connection
-//! 1. TLS: the peer's key is in the [`PeerBook`] (accepting) or is the dialled node's (dialling), else the
-//!    handshake fails. That a client's handshake is complete says nothing about the server's opinion.
-//! 2. Each side opens four streams, one a [`Lane`], each beginning with `Open`; on control, `Hello` follows.
-//! 3. Each side checks the other's Hello against the pinned key, looks the key up again, then sends `Ping`. The
-//!    answer proves that our Hello was taken: only now is the connection complete on both sides.
-//! 4. [`arbitrate`] decides between it and a standing session of the same node; the loser is closed.
-//! 5. [`LinkEvent::Up`]. Four tasks a lane: reading and writing of each half of both streams are apart.
-//! 6. The first cause ends the session: a fault of the peer, the loss of the path, a removed key, the relay,
-//!    the stop. [`LinkEvent::Down`] names it. What was queued is lost; the relay's outbox still has it.
+//! 1. TLS: the peer's key is in the [`PeerBook`] (accepting) or is the dialled node's (dialling),
+//!    else the handshake fails. That a client's handshake is complete says nothing about the
+//!    server's opinion.
+//! 2. Each side opens four streams, one a [`Lane`], each beginning with `Open`; on control, `Hello`
+//!    follows.
+//! 3. Each side checks the other's Hello against the pinned key, looks the key up again, then sends
+//!    `Ping`. The answer proves that our Hello was taken: only now is the connection complete on
+//!    both sides.
+//! 4. [`arbitrate`] decides between it and a standing session of the same node; the loser is
+//!    closed.
+//! 5. [`LinkEvent::Up`]. Four tasks a lane: reading and writing of each half of both streams are
+//!    apart.
+//! 6. The first cause ends the session: a fault of the peer, the loss of the path, a removed key,
+//!    the relay, the stop. [`LinkEvent::Down`] names it. What was queued is lost; the relay's
+//!    outbox still has it.
 //!
-//! No deadlock: a reader waits only for its own channel's consumer, a writer only for its own stream's window. The
-//! reader of the control lane and of all answers feeds `Arrivals::control` alone; whoever serves that channel must
-//! not wait for [`SessionSender::send`]. Then receipts and `Have` are always read, windows always open again, and a
-//! lane whose envelopes nobody reads stops that lane only: the stream windows together are less than the
-//! connection's, and the send window is as large as it.
+//! No deadlock: a reader waits only for its own channel's consumer, a writer only for its own
+//! stream's window. The reader of the control lane and of all answers feeds `Arrivals::control`
+//! alone; whoever serves that channel must not wait for [`SessionSender::send`]. Then receipts and
+//! `Have` are always read, windows always open again, and a lane whose envelopes nobody reads stops
+//! that lane only: the stream windows together are less than the connection's, and the send window
+//! is as large as it.
 
 mod accept;
 mod arbitrate;
@@ -71,8 +79,9 @@ pub use self::{
 };
 use crate::tasks::Tasks;
 
-/// The verified peers. Only units whose keys were compared may appear; answers may change at any time, after which
-/// [`Link::recheck_peers`] ends the sessions that are no longer allowed. Must not block.
+/// The verified peers. Only units whose keys were compared may appear; answers may change at any
+/// time, after which [`Link::recheck_peers`] ends the sessions that are no longer allowed. Must not
+/// block.
 pub trait PeerBook: Send + Sync {
     /// Whose transport key this is.
     fn by_spki(&self, spki: &[u8]) -> Option<PeerNode>;
@@ -103,14 +112,15 @@ pub struct DialTarget {
     pub key_exchange: KeyExchange,
 }
 
-/// Gives what this node says in its Hello to one peer. The link itself fills in `versions`, `unit`, `node`,
-/// `instance_id`, `boot_id` and `limits.frame_bytes_max`. Must not block.
+/// Gives what this node says in its Hello to one peer. The link itself fills in `versions`, `unit`,
+/// `node`, `instance_id`, `boot_id` and `limits.frame_bytes_max`. Must not block.
 pub trait HelloSource: Send + Sync {
     /// For a session with this unit that is being made.
     fn hello_for(&self, peer: &UnitId) -> v1::Hello;
 }
 
-/// What the link has to say. `Down` names its session: it may come after the `Up` of the session that replaced it.
+/// What the link has to say. `Down` names its session: it may come after the `Up` of the session
+/// that replaced it.
 #[derive(Debug)]
 pub enum LinkEvent {
     /// A session that both sides have taken.
@@ -182,7 +192,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Opens the socket and begins to listen, when there is an address for it. Nothing is dialled yet.
+    /// Opens the socket and begins to listen, when there is an address for it. Nothing is dialled
+    /// yet.
     pub fn start(
         settings: LinkSettings,
         identity: TransportIdentity,
@@ -210,13 +221,13 @@ impl Link {
             identity,
             book,
             hello,
-            tasks,
             endpoint,
             events,
             registry: registry::Registry::default(),
             sources: sources::Sources::default(),
             dialling: dial::Dialling::default(),
-            closing: CancellationToken::new(),
+            closing: tasks.child(),
+            tasks,
             counters: Counters::default(),
             last_id: AtomicU64::new(0),
         });
@@ -229,8 +240,8 @@ impl Link {
         self.shared.endpoint.local_addr()
     }
 
-    /// Dials a unit once, in the background: `Up` or `DialFailed` follows. Nothing happens while it has a
-    /// session or is being dialled. When to dial again is for the relay to say.
+    /// Dials a unit once, in the background: `Up` or `DialFailed` follows. Nothing happens while it
+    /// has a session or is being dialled. When to dial again is for the relay to say.
     pub fn dial(&self, unit: &UnitId) {
         dial::spawn(&self.shared, unit);
     }
@@ -240,7 +251,8 @@ impl Link {
         self.shared.registry.close_unit(unit, code, text);
     }
 
-    /// Ends the connections whose key the book no longer names. To be called after each change of the book.
+    /// Ends the connections whose key the book no longer names. To be called after each change of
+    /// the book.
     pub fn recheck_peers(&self) {
         self.shared.registry.recheck(&*self.shared.book);
     }
@@ -266,9 +278,9 @@ impl Link {
         self.shared.counters.snapshot()
     }
 
-    /// Takes no new connection and dials no more; sessions go on, so that transfers can finish.
+    /// Takes no new connection and dials no more; sessions go on, so that transfers can finish. The
+    /// stop token does the same; the link's tasks end after [`Link::shutdown`].
     pub fn drain(&self) {
-        self.shared.endpoint.set_server_config(None);
         self.shared.closing.cancel();
     }
 
@@ -320,7 +332,7 @@ struct Shared {
     registry: registry::Registry,
     sources: sources::Sources,
     dialling: dial::Dialling,
-    /// Cancelled by [`Link::drain`].
+    /// Cancelled by [`Link::drain`] and with the stop token.
     closing: CancellationToken,
     counters: Counters,
     last_id: AtomicU64,

@@ -1,17 +1,19 @@
-//! All connections that are past TLS, by node: at most one session each, and a few that are being made.
+//! All connections that are past TLS, by node: at most one session each, and a few that are being
+//! made.
 //!
-//! Invariant: whatever is in here can be closed by name, so a removed peer loses its live connections; the lock is
-//! never held over an await.
+//! Invariant: whatever is in here can be closed by name, so a removed peer loses its live
+//! connections; the lock is never held over an await.
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use quinn::Connection;
 use relay_proto::ids::{NodeId, UnitId};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     PeerBook,
@@ -26,6 +28,8 @@ use super::{
 pub(super) struct Registry {
     /// Nodes are verified peers, so their number is bounded by the book.
     peers: Mutex<HashMap<NodeId, Peer>>,
+    /// Told of each new session.
+    settled: Notify,
 }
 
 #[derive(Default)]
@@ -33,6 +37,8 @@ struct Peer {
     session: Option<Arc<SessionCore>>,
     unsettled: Vec<Unsettled>,
     alarmed: Option<Instant>,
+    /// Log lines of the present minute, and since when it is counted.
+    lines: Option<(Instant, u32)>,
 }
 
 struct Unsettled {
@@ -85,6 +91,7 @@ impl Registry {
         let replaced = peer.session.replace(newer.clone());
         peer.unsettled.retain(|unsettled| unsettled.id != newer.id);
         drop(peers);
+        self.settled.notify_waiters();
         if let Some(replaced) = replaced {
             replaced.end(Closed::by_us(code, ""));
         }
@@ -111,12 +118,36 @@ impl Registry {
         due
     }
 
+    /// Whether one more line about this node may be logged: a peer that comes and goes without
+    /// end fills no disk.
+    pub(super) fn may_log(&self, node: &NodeId) -> bool {
+        let mut peers = self.lock();
+        let lines = &mut peers.entry(node.clone()).or_default().lines;
+        let fresh = lines.filter(|(since, _)| since.elapsed() < ALARM_INTERVAL);
+        let (since, count) = fresh.unwrap_or((Instant::now(), 0));
+        *lines = Some((since, count.saturating_add(1)));
+        count < LINES_MAX
+    }
+
     pub(super) fn live(&self) -> Vec<Arc<SessionCore>> {
         self.lock().values().filter_map(Peer::live).cloned().collect()
     }
 
     pub(super) fn session_of(&self, unit: &UnitId) -> Option<Arc<SessionCore>> {
         self.live().into_iter().find(|session| session.peer.unit() == unit)
+    }
+
+    /// Returns when there is a session with the unit.
+    pub(super) async fn wait_for(&self, unit: &UnitId) {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            // Registered before the look, so that nothing between the two is missed.
+            settled.as_mut().enable();
+            if self.session_of(unit).is_some() {
+                return;
+            }
+            settled.await;
+        }
     }
 
     pub(super) fn close_unit(&self, unit: &UnitId, code: CloseCode, text: &str) {
@@ -177,3 +208,26 @@ impl Drop for Reservation<'_> {
 }
 
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Lines a node and minute: ten sessions that come and go.
+const LINES_MAX: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Alarms and lines are bounded for each node apart, and due again after a minute.
+    #[tokio::test(start_paused = true)]
+    async fn lines_about_a_peer_are_bounded() {
+        let registry = Registry::default();
+        let (one, other) = ("xa.ncu/a".parse().unwrap(), "xb.ncu/a".parse().unwrap());
+        for _ in 0..2 {
+            let lines = (0..1000).filter(|_| registry.may_log(&one)).count();
+            assert_eq!(u32::try_from(lines).unwrap(), LINES_MAX);
+            assert!(registry.may_alarm(&one) && !registry.may_alarm(&one));
+            assert!(registry.may_log(&other) && registry.may_alarm(&other));
+            tokio::time::advance(ALARM_INTERVAL).await;
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! A session: what the relay holds of one live connection to a peer's node.
 //!
-//! Enter through [`Session`]; the relay takes it apart and serves `arrivals` and `sender` in tasks of its own.
-//! Invariant: a session ends once, with one cause, and closing the connection comes before anything is dropped,
-//! so that a peer never takes our end for a cut stream.
+//! Enter through [`Session`]; the relay takes it apart and serves `arrivals` and `sender` in tasks
+//! of its own. Invariant: a session ends once, with one cause, and closing the connection comes
+//! before anything is dropped, so that a peer never takes our end for a cut stream.
 
 use std::{
     collections::HashMap,
@@ -44,7 +44,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A live session. Dropping [`Session::arrivals`] closes it.
+/// A live session. With one of its arrivals dropped it ends at the next frame for that channel.
 #[derive(Debug)]
 pub struct Session {
     /// The peer's Hello, checked against the pinned key.
@@ -98,8 +98,8 @@ impl Session {
 
 /// What comes from the peer, by lane, so that a full inbox for ROUTINE stops nothing else.
 ///
-/// The control channel carries receipts, proofs and all answers. Whoever reads it must not wait for anything
-/// that sending waits for.
+/// The control channel carries receipts, proofs and all answers. Whoever reads it must not wait for
+/// anything that sending waits for.
 #[derive(Debug)]
 pub struct Arrivals {
     /// Of the control lane, and the reverse sides of all lanes.
@@ -113,7 +113,8 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// The next of all, EMERGENCY first; nothing when the session has ended. For simple readers and tests.
+    /// The next of all, EMERGENCY first; nothing when the session has ended. For simple readers and
+    /// tests.
     pub async fn recv(&mut self) -> Option<Incoming> {
         tokio::select! {
             biased;
@@ -237,6 +238,9 @@ pub enum PingError {
     /// The session ended before the answer.
     #[error("session has ended")]
     Ended,
+    /// The peer lives, but its control task, or ours, is too busy to answer.
+    #[error("no answer in time")]
+    NoAnswer,
 }
 
 /// The other ends of a [`SessionSender`]'s queues.
@@ -265,7 +269,8 @@ impl SessionCore {
     /// Ends the session; only the first cause counts.
     pub(super) fn end(&self, closed: Closed) {
         let closed = self.cause.get_or_init(|| closed);
-        // Streams are dropped by tasks that see the token, and dropping one ends it for the peer: so first this.
+        // Streams are dropped by tasks that see the token, and dropping one ends it for the peer:
+        // so first this.
         closed.code.close(&self.connection, &closed.text);
         self.ended.cancel();
     }
@@ -283,6 +288,7 @@ impl SessionCore {
             Ok(()) => tokio::select! {
                 answer = answer => answer.map_err(|_| PingError::Ended),
                 () = self.ended.cancelled() => Err(PingError::Ended),
+                () = tokio::time::sleep(settings::PING_WAIT) => Err(PingError::NoAnswer),
             },
             Err(SendError::Full) => Err(PingError::Busy),
             Err(_) => Err(PingError::Ended),
@@ -343,7 +349,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Our own frames are held to place and size before they are queued; a full queue is said, not waited for.
+    /// Our own frames are held to place and size before they are queued; a full queue is said, not
+    /// waited for.
     #[tokio::test]
     async fn own_frames_are_checked_before_they_are_queued() {
         let (sender, queues) = SessionSender::new(100);

@@ -1,4 +1,5 @@
-//! Settings of the link, and every limit that the QUIC library would leave open, each with its reason.
+//! Settings of the link, and every limit that the QUIC library would leave open, each with its
+//! reason.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,7 +14,8 @@ pub struct LinkSettings {
     pub key_exchange: KeyExchange,
     /// A connection is lost after so long without a packet.
     pub idle: Duration,
-    /// How often an idle connection is probed; below a third of `idle`, so that two lost probes are no end.
+    /// How often an idle connection is probed; below a third of `idle`, so that two lost probes are
+    /// no end.
     pub keep_alive: Duration,
     /// For one address to answer and finish TLS.
     pub handshake: Duration,
@@ -21,7 +23,8 @@ pub struct LinkSettings {
     pub hello: Duration,
     /// For 16 KiB of a half-received frame, or its end, to come.
     pub frame_progress: Duration,
-    /// Pads every packet to full size, so that sizes tell nothing; for a profile of high protection.
+    /// Pads every packet to full size, so that sizes tell nothing; for a profile of high
+    /// protection.
     pub pad_packets: bool,
     /// Fixes the QUIC library's choices in simulations; never set in a daemon.
     pub seed: Option<[u8; 32]>,
@@ -43,11 +46,13 @@ impl Default for LinkSettings {
     }
 }
 
-/// Window of one stream: two frames of the largest size, so that reading one and sending the next overlap.
+/// Window of one stream: two frames of the largest size, so that reading one and sending the next
+/// overlap.
 pub(super) const STREAM_WINDOW: u32 = 1 << 20;
 
-/// Window of a connection: twelve stream windows (control and three lanes both ways, four for attachments) and
-/// 1 MiB to spare, so that streams that nobody reads cannot take the credit of EMERGENCY.
+/// Window of a connection: twelve stream windows (control and three lanes both ways, four for
+/// attachments) and 1 MiB to spare, so that streams that nobody reads cannot take the credit of
+/// EMERGENCY.
 pub(super) const CONNECTION_WINDOW: u32 = 13 << 20;
 
 /// Streams that a peer may open: four lanes, four for attachments.
@@ -70,7 +75,8 @@ pub(super) const HANDSHAKES_MAX: usize = 128;
 /// Handshakes in work of one source; a unit has a few nodes behind one address at most.
 pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = 8;
 
-/// Connections of one peer that are past TLS and no session yet: two crossing ones and their retries.
+/// Connections of one peer that are past TLS and no session yet: two crossing ones and their
+/// retries.
 pub(super) const UNSETTLED_PER_PEER_MAX: usize = 4;
 
 /// Addresses that one dial tries: a unit's nodes and their addresses.
@@ -91,5 +97,12 @@ pub(super) const REVERSE_QUEUE: usize = 16;
 /// Pings of our own without an answer.
 pub(super) const PINGS_MAX: usize = 16;
 
+/// How long a ping waits for its answer.
+pub(super) const PING_WAIT: Duration = Duration::from_secs(10);
+
 /// How long [`Link::shutdown`](super::Link::shutdown) waits for the peers to see the close.
 pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(3);
+
+// Twelve streams that nobody reads leave 1 MiB to the rest; a stream holds two longest frames.
+const _: () = assert!(12 * STREAM_WINDOW + (1 << 20) <= CONNECTION_WINDOW);
+const _: () = assert!(2 * relay_proto::limits::FRAME_BYTES_MAX <= STREAM_WINDOW as usize);

@@ -1,7 +1,8 @@
-//! What is remembered of addresses that are not yet authenticated: handshakes in work, failures, when last logged.
+//! What is remembered of addresses that are not yet authenticated: handshakes in work, failures,
+//! when last logged.
 //!
-//! Invariant: bounded whatever comes; a source causes at most one log line a minute; when the table is full, new
-//! sources are served but neither remembered nor logged.
+//! Invariant: bounded whatever comes; a source causes at most one log line a minute; when the table
+//! is full, new sources are served but neither remembered nor logged.
 
 use std::{
     collections::HashMap,
@@ -54,20 +55,21 @@ impl Sources {
         decide(in_work, of_source, failures, validated)
     }
 
-    /// Counts a handshake in work until the ticket is dropped.
-    pub(super) fn enter(&self, address: IpAddr) -> Ticket {
+    /// Counts a handshake in work until the ticket is dropped. An address that was not proven may
+    /// be another's: what is done in its name does not count against it.
+    pub(super) fn enter(&self, address: IpAddr, validated: bool) -> Ticket {
         let mut table = self.lock();
         table.in_work += 1;
-        let known = table.fresh(address, Instant::now()).map(|source| source.in_work += 1);
-        let address = known.map(|()| address);
-        Ticket { sources: self.clone(), address }
+        let source = table.fresh(address, Instant::now()).filter(|_| validated);
+        let counted = source.map(|source| source.in_work += 1);
+        Ticket { sources: self.clone(), address: counted.map(|()| address) }
     }
 
     /// Counts a failed handshake; says whether it may be logged.
-    pub(super) fn failed(&self, address: IpAddr) -> bool {
+    pub(super) fn failed(&self, address: IpAddr, validated: bool) -> bool {
         let mut table = self.lock();
         let Some(source) = table.fresh(address, Instant::now()) else { return false };
-        source.failures = source.failures.saturating_add(1);
+        source.failures = source.failures.saturating_add(validated.into());
         !std::mem::replace(&mut source.logged, true)
     }
 
@@ -112,7 +114,8 @@ impl Drop for Ticket {
     }
 }
 
-/// Pure: how busy we are, how busy with this source, its failures of this minute, whether its address is proven.
+/// Pure: how busy we are, how busy with this source, its failures of this minute, whether its
+/// address is proven.
 fn decide(in_work: usize, of_source: usize, failures: u32, validated: bool) -> Admission {
     if in_work >= HANDSHAKES_MAX {
         return Admission::Refuse;
@@ -169,14 +172,32 @@ mod tests {
     async fn lines_and_memory_are_bounded() {
         let sources = Sources::default();
         let of = |number: u32| IpAddr::from(number.to_be_bytes());
-        assert!(sources.failed(of(1)));
-        assert!(!sources.failed(of(1)));
-        let lines = (2..50_000).filter(|number| sources.failed(of(*number))).count();
+        assert!(sources.failed(of(1), true));
+        assert!(!sources.failed(of(1), true));
+        let lines = (2..50_000).filter(|number| sources.failed(of(*number), true)).count();
         assert_eq!(lines, SOURCES_MAX - 1);
         assert_eq!(sources.lock().sources.len(), SOURCES_MAX);
         tokio::time::advance(PERIOD).await;
-        assert!(sources.failed(of(1)));
-        assert!(sources.failed(of(60_000)));
+        assert!(sources.failed(of(1), true));
+        assert!(sources.failed(of(60_000), true));
+    }
+
+    /// Handshakes and failures in the name of a peer's address, which their sender could not prove,
+    /// are no reason to refuse the peer.
+    #[tokio::test]
+    async fn a_forged_address_is_not_blamed() {
+        let sources = Sources::default();
+        let peer: IpAddr = "192.0.2.1".parse().unwrap();
+        let _forged: Vec<_> = (0..RETRY_FROM).map(|_| sources.enter(peer, false)).collect();
+        for _ in 0..=FAILURES_MAX {
+            sources.failed(peer, false);
+        }
+        assert_eq!(sources.admit(peer, false), Admission::Retry);
+        assert_eq!(sources.admit(peer, true), Admission::Accept);
+        for _ in 0..=FAILURES_MAX {
+            sources.failed(peer, true);
+        }
+        assert_eq!(sources.admit(peer, true), Admission::Refuse);
     }
 
     /// Tickets count down, and addresses of one /64 are one source.
@@ -185,7 +206,7 @@ mod tests {
         let sources = Sources::default();
         let one: IpAddr = "2001:db8::1".parse().unwrap();
         let other: IpAddr = "2001:db8::2:3".parse().unwrap();
-        let tickets: Vec<_> = (0..RETRY_FROM).map(|_| sources.enter(one)).collect();
+        let tickets: Vec<_> = (0..RETRY_FROM).map(|_| sources.enter(one, true)).collect();
         assert_eq!(sources.admit(other, true), Admission::Refuse);
         assert_eq!(sources.admit("192.0.2.1".parse().unwrap(), true), Admission::Accept);
         drop(tickets);

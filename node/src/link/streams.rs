@@ -1,7 +1,7 @@
 //! The eight streams of a session and the tasks that read and write them.
 //!
-//! Enter through [`open`], [`accept`] and [`run`]. Each half of each stream has a task of its own. Invariant: a task
-//! that ends, for whatever reason, ends the session; nothing is left half alive.
+//! Enter through [`open`], [`accept`] and [`run`]. Each half of each stream has a task of its own.
+//! Invariant: a task that ends, for whatever reason, ends the session; nothing is left half alive.
 
 use std::{sync::Arc, time::Duration};
 
@@ -151,7 +151,8 @@ fn spawn_writer(
                 () = core.ended.cancelled() => return,
                 Some(frame) = queue.recv() => frame,
             };
-            // One frame at a time: what waits in the queue has not yet taken the connection's window.
+            // One frame at a time: what waits in the queue has not yet taken the connection's
+            // window.
             if let Err(closed) = write(&mut stream, frame).await {
                 return core.end(closed);
             }
@@ -233,11 +234,13 @@ fn all(streams: Lanes<Option<Stream>>) -> Result<Lanes<Stream>, Closed> {
     })
 }
 
-/// Decoded control frames that wait for the relay; each up to 256 KiB, and the early ones have to fit.
+/// Decoded control frames that wait for the relay; each up to 256 KiB, and the early ones have to
+/// fit.
 const CONTROL_ARRIVALS: usize = 16;
 
 /// Frames that may come on control while the connection is being confirmed.
 pub(super) const EARLY_MAX: usize = 8;
 
-/// Decoded envelopes that wait for the relay on one lane; each up to 512 KiB. The stream's window holds more.
+/// Decoded envelopes that wait for the relay on one lane; each up to 512 KiB. The stream's window
+/// holds more.
 const LANE_ARRIVALS: usize = 4;

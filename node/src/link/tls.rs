@@ -1,8 +1,9 @@
-//! TLS 1.3 with keys pinned on both sides. No name, date or issuer of a certificate is believed: only its key.
+//! TLS 1.3 with keys pinned on both sides. No name, date or issuer of a certificate is believed:
+//! only its key.
 //!
-//! Enter through [`server`] and [`client`]. Invariant: a handshake completes only with a key that the book (when
-//! accepting) or the dialled target's card (when dialling) names; resumption, tickets and 0-RTT are off, so this
-//! check runs on every connection.
+//! Enter through [`server`] and [`client`]. Invariant: a handshake completes only with a key that
+//! the book (when accepting) or the dialled target's card (when dialling) names; resumption,
+//! tickets and 0-RTT are off, so this check runs on every connection.
 
 use std::{fmt, sync::Arc};
 
@@ -40,6 +41,16 @@ pub(super) fn server(
     policy: KeyExchange,
     book: Arc<dyn PeerBook>,
 ) -> Result<Arc<dyn quinn::crypto::ServerConfig>, LinkError> {
+    let config = server_config(identity, policy, book)?;
+    let config = QuicServerConfig::try_from(config)?;
+    Ok(Arc::new(Observed(Arc::new(config))))
+}
+
+fn server_config(
+    identity: &TransportIdentity,
+    policy: KeyExchange,
+    book: Arc<dyn PeerBook>,
+) -> Result<rustls::ServerConfig, LinkError> {
     let provider = provider(policy);
     let verifier = Pinned::new(&provider, Pins::Book(book));
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -51,8 +62,7 @@ pub(super) fn server(
     config.send_tls13_tickets = 0;
     // The default ticketer issues nothing and no session is kept: there is nothing to resume.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    let config = QuicServerConfig::try_from(config)?;
-    Ok(Arc::new(Observed(Arc::new(config))))
+    Ok(config)
 }
 
 /// For dialling: the server's key has to be one of `pins`.
@@ -230,5 +240,63 @@ impl ClientCertVerifier for Pinned {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         vec![SignatureScheme::ED25519]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use relay_proto::ids::UnitId;
+    use rustls::NamedGroup;
+
+    use super::{
+        super::{DialTarget, LocalNode, PeerNode},
+        *,
+    };
+
+    struct NoPeers;
+
+    impl PeerBook for NoPeers {
+        fn by_spki(&self, _spki: &[u8]) -> Option<PeerNode> {
+            None
+        }
+
+        fn addresses(&self, _unit: &UnitId) -> Vec<DialTarget> {
+            Vec::new()
+        }
+    }
+
+    fn identity() -> TransportIdentity {
+        let node = "xa.ncu/a".parse().unwrap();
+        let local = LocalNode { node, instance_id: [1; 16], boot_id: [1; 16] };
+        TransportIdentity::from_secret(local, &[1; 32], &[1; 64]).unwrap()
+    }
+
+    /// What is off stays off, and what is mandatory is asked for, as the configurations say.
+    #[test]
+    fn nothing_is_resumed_or_optional() {
+        let server = server_config(&identity(), KeyExchange::Prefer, Arc::new(NoPeers)).unwrap();
+        assert_eq!((server.max_early_data_size, server.send_tls13_tickets), (0, 0));
+        assert!(!server.ticketer.enabled() && !server.session_storage.can_cache());
+        assert_eq!(server.alpn_protocols, [b"relay/1"]);
+        let pinned = Pinned::new(&provider(KeyExchange::Prefer), Pins::Listed(Vec::new()));
+        assert!(pinned.offer_client_auth() && pinned.client_auth_mandatory());
+        let pins = Pins::Listed(vec![identity().spki().to_vec()]);
+        let client = client_config(&identity(), provider(KeyExchange::Prefer), pins).unwrap();
+        assert!(!client.enable_early_data && !client.enable_sni);
+        assert_eq!(client.alpn_protocols, [b"relay/1"]);
+    }
+
+    /// The hybrid group is first, and alone where it is required; only TLS 1.3 suites are left.
+    #[test]
+    fn groups_follow_the_policy() {
+        let names = |policy| -> Vec<_> {
+            provider(policy).kx_groups.iter().map(|group| group.name()).collect()
+        };
+        assert_eq!(names(KeyExchange::Require), [NamedGroup::X25519MLKEM768]);
+        let preferred = [NamedGroup::X25519MLKEM768, NamedGroup::X25519, NamedGroup::secp256r1];
+        assert_eq!(names(KeyExchange::Prefer), preferred);
+        let suites = &provider(KeyExchange::Prefer).cipher_suites;
+        assert!(!suites.is_empty() && suites.iter().all(|suite| suite.tls13().is_some()));
     }
 }

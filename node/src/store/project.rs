@@ -104,11 +104,8 @@ impl Ops {
             self.message(record);
             if record.direction == MessageRecord::IN {
                 // Nobody took it yet; an acknowledgement deletes this.
-                self.put_bytes(
-                    Tree::Unacknowledged,
-                    unacknowledged_key(record),
-                    record.digest.to_vec(),
-                );
+                let value = [&record.digest[..], record.from.as_bytes()].concat();
+                self.put_bytes(Tree::Unacknowledged, unacknowledged_key(record), value);
             }
             self.transfer(&fact.peer, fact.number, &record.digest);
         }

@@ -74,6 +74,13 @@ impl Tlog {
         Ok(own)
     }
 
+    /// The newest checkpoint that was signed in this run; empty before the first.
+    pub fn newest_note(&self) -> String {
+        let newest = self.newest.try_lock().ok();
+        let note = newest.and_then(|newest| newest.as_ref().map(|own| own.note.to_string()));
+        note.unwrap_or_default()
+    }
+
     /// The path of a leaf under the tree of that size.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, TlogError> {
         self.check_size(size)?;

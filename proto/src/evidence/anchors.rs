@@ -1,7 +1,7 @@
 //! What the verifier trusts before it opens a bundle.
 //!
-//! An anchor binds a name to a key: a unit to its identity key, or a log to its key. Invariant: one name has one
-//! key; a second one is refused, not preferred.
+//! An anchor binds a name to a key: a unit to its identity key, or a log to its key. Invariant: one
+//! name has one key; a second one is refused, not preferred.
 
 use std::collections::BTreeMap;
 

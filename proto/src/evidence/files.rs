@@ -1,6 +1,8 @@
-//! The facts of a bundle as plain files for verifiers that others wrote: leaf, C2SP tlog-proof, verifier key.
+//! The facts of a bundle as plain files for verifiers that others wrote: leaf, C2SP tlog-proof,
+//! verifier key.
 //!
-//! Invariant: whoever follows the C2SP texts and knows nothing of ours can check a leaf with these three.
+//! Invariant: whoever follows the C2SP texts and knows nothing of ours can check a leaf with these
+//! three.
 
 use crate::{
     card::Card,

@@ -1,6 +1,7 @@
 //! The result of checking a bundle: everything that was found, not only the first problem.
 //!
-//! Plain data. Invariant: the outcome follows from the problems and from what was anchored, nowhere else.
+//! Plain data. Invariant: the outcome follows from the problems and from what was anchored, nowhere
+//! else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,9 +22,11 @@ use crate::{
 pub enum Outcome {
     /// All verifies under keys that the verifier had trusted before.
     Valid,
-    /// All verifies under keys that the bundle brought along: compare them before believing anything.
+    /// All verifies under keys that the bundle brought along: compare them before believing
+    /// anything.
     Consistent,
-    /// A revoked key signed, and nobody else proves that it did so in time: neither valid nor forged.
+    /// A revoked key signed, and nobody else proves that it did so in time: neither valid nor
+    /// forged.
     UnprovenTime,
     /// Something does not verify.
     Invalid,
@@ -47,7 +50,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Which anchors carried it, one line each.
     pub anchored_by: BTreeSet<String>,
-    /// Units whose keys came with the bundle only, with the identity key to compare (none without a card).
+    /// Units whose keys came with the bundle only, with the identity key to compare (none without a
+    /// card).
     pub unanchored: BTreeMap<UnitId, Option<KeyId>>,
     /// The message, when its header could be read.
     pub message_id: Option<MessageId>,

@@ -1,8 +1,8 @@
 //! The judgement of a bundle.
 //!
-//! Order: cards, header, payload, each receipt, then the receipts against each other. Every step goes on after a
-//! problem, so that the verdict names all of them. Invariant: a key counts as anchored only through an anchor
-//! for the very unit or log that it speaks for.
+//! Order: cards, header, payload, each receipt, then the receipts against each other. Every step
+//! goes on after a problem, so that the verdict names all of them. Invariant: a key counts as
+//! anchored only through an anchor for the very unit or log that it speaks for.
 
 use crate::{
     card::WorkingKey,
@@ -132,7 +132,8 @@ fn header_reason(error: &HeaderError) -> Reason {
     }
 }
 
-/// A time that the signer wrote does not protect against a thief of its key: only others' times would.
+/// A time that the signer wrote does not protect against a thief of its key: only others' times
+/// would.
 fn check_key_time(key: &WorkingKey, header: &Header, verdict: &mut Verdict) {
     if is_revoked(key) {
         let text = "the sender's key was revoked, and nobody else proves when it signed";

@@ -1,9 +1,10 @@
 //! What a receiver of receipts checks before it believes one.
 //!
-//! [`check_group`] judges the checkpoint and spoils all receipts under it; [`check_receipt`] judges one receipt
-//! and spoils only that; [`advance`] compares the checkpoint with the one that is held. Pure: keys, header and
-//! routes are arguments, nothing is stored. Invariant: outbox entries are meant by header digest and recipient,
-//! never by message id, else the refusal of a second header would settle the first.
+//! [`check_group`] judges the checkpoint and spoils all receipts under it; [`check_receipt`] judges
+//! one receipt and spoils only that; [`advance`] compares the checkpoint with the one that is held.
+//! Pure: keys, header and routes are arguments, nothing is stored. Invariant: outbox entries are
+//! meant by header digest and recipient, never by message id, else the refusal of a second header
+//! would settle the first.
 
 use crate::{
     card::Card,
@@ -108,8 +109,8 @@ pub fn check_group(note: &str, issuer: &Card) -> Result<SignedCheckpoint, Receip
 
 /// Whether the receipt is in that log, by somebody who may say so, about the message that we hold.
 ///
-/// Whether the checkpoint goes on from the one that is held ([`advance`]) and what the receipt changes
-/// ([`crate::receipt::legal_after`]) are questions of their own.
+/// Whether the checkpoint goes on from the one that is held ([`advance`]) and what the receipt
+/// changes ([`crate::receipt::legal_after`]) are questions of their own.
 pub fn check_receipt(
     received: Received<'_>,
     checkpoint: &Checkpoint,
@@ -159,14 +160,16 @@ pub enum CheckpointAdvance {
     Same,
     /// Proven to lie before the held one: its receipts count, the held one stays.
     Older,
-    /// Nothing is known until the issuer proves these sizes consistent: its receipts settle nothing yet.
+    /// Nothing is known until the issuer proves these sizes consistent: its receipts settle nothing
+    /// yet.
     NeedProof {
         /// The smaller size.
         from: u64,
         /// The larger size.
         to: u64,
     },
-    /// A proof of exactly these sizes was given and is wrong: ask for a checkpoint at the held size.
+    /// A proof of exactly these sizes was given and is wrong: ask for a checkpoint at the held
+    /// size.
     BadProof {
         /// The smaller size.
         from: u64,
@@ -271,7 +274,8 @@ mod tests {
         Statement::from_bytes(&Bytes::from(raw.encode_to_vec())).unwrap()
     }
 
-    /// Every event by every unit: taken from those whom the table of events names, refused from all others.
+    /// Every event by every unit: taken from those whom the table of events names, refused from all
+    /// others.
     #[test]
     fn roles() {
         let (f, header) = federation();
@@ -298,7 +302,8 @@ mod tests {
         assert_eq!(refused, ReceiptError::OtherMessage("the recipient"));
     }
 
-    /// A receipt about another header, also one of the same message id, is not about the one that is held.
+    /// A receipt about another header, also one of the same message id, is not about the one that
+    /// is held.
     #[test]
     fn subjects() {
         let (f, header) = federation();
@@ -364,7 +369,8 @@ mod tests {
         assert_eq!(reason(received, unknown_node), Reason::WrongIssuer);
     }
 
-    /// A checkpoint of a revoked or closed log, of another unit's log or under another key spoils its group.
+    /// A checkpoint of a revoked or closed log, of another unit's log or under another key spoils
+    /// its group.
     #[test]
     fn groups() {
         let (mut f, header) = federation();
@@ -409,7 +415,8 @@ mod tests {
         Checkpoint { origin, size: tree.size(), root: tree.root() }
     }
 
-    /// All pairs of sizes of one honest log: taken with the right proof, asked for without, refused with a wrong one.
+    /// All pairs of sizes of one honest log: taken with the right proof, asked for without, refused
+    /// with a wrong one.
     #[test]
     fn checkpoints_of_one_log() {
         let whole = tree(12, 99);
@@ -448,8 +455,8 @@ mod tests {
         assert_eq!(advance(empty, &first, None), CheckpointAdvance::Newer);
     }
 
-    /// EMERGENCY brought size 12, then ROUTINE brings size 10 of a fork: no proof leads from it to the held one,
-    /// whichever the forked log offers; two roots of one size are the fork itself.
+    /// EMERGENCY brought size 12, then ROUTINE brings size 10 of a fork: no proof leads from it to
+    /// the held one, whichever the forked log offers; two roots of one size are the fork itself.
     #[test]
     fn smaller_checkpoint_of_a_fork_on_another_lane() {
         let (honest, forked) = (tree(12, 99), tree(12, 8));

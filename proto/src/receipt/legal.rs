@@ -1,8 +1,9 @@
-//! What a receipt changes, after the receipts that are already held for the same message and recipient.
+//! What a receipt changes, after the receipts that are already held for the same message and
+//! recipient.
 //!
-//! Receipts travel on several lanes and may arrive in another order than they were issued, so the rules do not
-//! depend on the order of arrival, save for the sender's own failure. Invariant: a contradiction is kept as
-//! evidence and changes nothing.
+//! Receipts travel on several lanes and may arrive in another order than they were issued, so the
+//! rules do not depend on the order of arrival, save for the sender's own failure. Invariant: a
+//! contradiction is kept as evidence and changes nothing.
 
 use crate::{
     receipt::{Event, Statement},
@@ -48,10 +49,12 @@ pub fn legal_after(held: &[Statement], new: &Statement) -> Legality {
 fn contradict(old: &Statement, new: &Statement) -> bool {
     let recovered = |one: &Statement| one.has(v1::StatementFlag::Recovered);
     if old.event == new.event {
-        // An event happens once; it is stated again only when the log that held the first one was lost.
+        // An event happens once; it is stated again only when the log that held the first one was
+        // lost.
         return old.issuer == new.issuer && !recovered(old) && !recovered(new);
     }
-    // The sender states a failure only while neither answer of the recipient is there; a later answer is late.
+    // The sender states a failure only while neither answer of the recipient is there; a later
+    // answer is late.
     let too_early = new.event == Event::RelayFailure
         && (old.event.implies_consignment() || refused_by_recipient(old));
     too_early || excludes(old, new) || excludes(new, old)
@@ -65,9 +68,11 @@ fn excludes(one: &Statement, other: &Statement) -> bool {
         | (Event::RelayAcceptance, Event::RelayRejection)
         | (Event::ContentHandover, Event::ContentHandoverFailure)
         | (Event::ConsignmentAcceptance, Event::ConsignmentRejection) => same_issuer,
-        // What the recipient refused does not lie in its inbox. A hub's refusal leaves other ways open.
+        // What the recipient refused does not lie in its inbox. A hub's refusal leaves other ways
+        // open.
         (Event::RelayRejection, event) => refused_by_recipient(one) && event.implies_consignment(),
-        // "Nobody took it in time" is false after somebody did; taking it after that is late, not false.
+        // "Nobody took it in time" is false after somebody did; taking it after that is late, not
+        // false.
         (
             Event::ConsignmentAcceptance | Event::ConsignmentRejection,
             Event::AcceptanceRejectionExpiry,

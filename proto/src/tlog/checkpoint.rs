@@ -84,7 +84,8 @@ pub struct SignedCheckpoint {
 }
 
 impl SignedCheckpoint {
-    /// Verifies a note under the key of the log that it names; `find` gives a log's key, or nothing.
+    /// Verifies a note under the key of the log that it names; `find` gives a log's key, or
+    /// nothing.
     pub fn open(
         note: &str,
         find: impl FnOnce(&LogOrigin) -> Option<PublicKey>,

@@ -1,7 +1,7 @@
 //! Signed notes and verifier keys, after C2SP signed-note: <https://c2sp.org/signed-note>.
 //!
-//! Only Ed25519 signatures of type 0x01 are verified; lines of other keys are carried and ignored. Invariant: a
-//! [`Note`] prints exactly the text that it was read from.
+//! Only Ed25519 signatures of type 0x01 are verified; lines of other keys are carried and ignored.
+//! Invariant: a [`Note`] prints exactly the text that it was read from.
 
 use std::{fmt, str::FromStr};
 
@@ -50,9 +50,11 @@ impl Note {
         for line in &self.signatures {
             let named =
                 |key: &&VerifierKey| key.name == line.name && key.key_hash() == line.key_hash;
-            // "Verifiers MUST ignore signatures from unknown keys, even if they share a name or ID".
+            // "Verifiers MUST ignore signatures from unknown keys, even if they share a name or
+            // ID".
             let Some(key) = known.iter().find(named) else { continue };
-            // "If a signature from a known key fails to verify, clients SHOULD reject the whole note".
+            // "If a signature from a known key fails to verify, clients SHOULD reject the whole
+            // note".
             key.key.verify(self.text.as_bytes(), &line.signature).map_err(|_| NoteError::Spoilt)?;
             verified = true;
         }
@@ -149,7 +151,8 @@ impl VerifierKey {
     /// A key under a name; our names are origins of logs.
     pub fn new(name: String, key: PublicKey) -> Result<Self, NoteError> {
         check_name(&name)?;
-        // These prefixes are message headers of C2SP cosignatures: a key so named could be talked into one.
+        // These prefixes are message headers of C2SP cosignatures: a key so named could be talked
+        // into one.
         if RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             return Err(NoteError::Malformed("the key name begins with a reserved word"));
         }
@@ -253,7 +256,8 @@ fn check_text(text: &str) -> Result<(), NoteError> {
     Ok(())
 }
 
-/// "Key names MUST be non-empty and MUST NOT contain any Unicode spaces or plus (U+002B) characters."
+/// "Key names MUST be non-empty and MUST NOT contain any Unicode spaces or plus (U+002B)
+/// characters."
 fn check_name(name: &str) -> Result<(), NoteError> {
     let bad = |c: char| c.is_whitespace() || c.is_ascii_control() || c == '+';
     if name.is_empty() || name.contains(bad) {
@@ -281,8 +285,8 @@ mod tests {
     const GO_KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
     const GO_NOTE: &str = "If you think cryptography is the answer to your problem,\n\
         then you don't know what your problem is.\n\n\
-        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdn\
-        gotpRZb6KE6RyyBwJnAM=\n";
+        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSN\
+        XgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
 
     fn verifier(name: &str, seed: u8) -> VerifierKey {
         VerifierKey::new(name.to_owned(), key(seed).1).unwrap()
@@ -321,7 +325,8 @@ mod tests {
         }
     }
 
-    /// Lines of unknown keys are ignored, also under a known name; a bad line of a known key spoils the note.
+    /// Lines of unknown keys are ignored, also under a known name; a bad line of a known key spoils
+    /// the note.
     #[test]
     fn known_lines_count_and_spoil() {
         let known = [verifier("xa.ncu/log/1", 3)];
@@ -329,7 +334,7 @@ mod tests {
         let same_name = line("xa.ncu/log/1", 4, "text\n");
         let same_key = line("xb.ncu/log/1", 3, "text\n");
         let bad = line("xa.ncu/log/1", 3, "other\n");
-        assert_eq!(note(&[good.clone()]).verify(&known), Ok(()));
+        assert_eq!(note(std::slice::from_ref(&good)).verify(&known), Ok(()));
         let others = [same_name.clone(), good.clone(), same_key.clone()];
         assert_eq!(note(&others).verify(&known), Ok(()));
         assert_eq!(note(&[same_name, same_key]).verify(&known), Err(NoteError::Unsigned));
@@ -388,7 +393,9 @@ mod tests {
     proptest! {
         /// Any text is refused or printed back as it was.
         #[test]
-        fn notes_have_one_spelling(text in "(\u{2014}|[a+ =\n\t]|AAAAAAAA){0,30}\n\n\u{2014} a (AAAA){1,3}\n?") {
+        fn notes_have_one_spelling(
+            text in "(\u{2014}|[a+ =\n\t]|AAAAAAAA){0,30}\n\n\u{2014} a (AAAA){1,3}\n?",
+        ) {
             if let Ok(note) = text.parse::<Note>() {
                 prop_assert_eq!(note.to_string(), text);
             }

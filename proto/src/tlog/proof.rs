@@ -1,7 +1,8 @@
 //! The file that proves to a stranger that a leaf is in a log, after C2SP tlog-proof:
 //! <https://c2sp.org/tlog-proof>.
 //!
-//! Invariant: a [`TlogProof`] prints exactly the text that it was read from. Nothing is verified here.
+//! Invariant: a [`TlogProof`] prints exactly the text that it was read from. Nothing is verified
+//! here.
 
 use std::{fmt, str::FromStr};
 

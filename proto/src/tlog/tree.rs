@@ -1,8 +1,8 @@
 //! RFC 6962 trees: hashes, the right edge that an append needs, and the making of proofs.
 //!
-//! Hashes of complete subtrees are stored once and never change; a [`Position`] names one and gives its place
-//! in an append-only file (the layout of golang.org/x/mod/sumdb/tlog). Invariant: what [`Frontier::append`]
-//! returns, written in order, is that file.
+//! Hashes of complete subtrees are stored once and never change; a [`Position`] names one and gives
+//! its place in an append-only file (the layout of golang.org/x/mod/sumdb/tlog). Invariant: what
+//! [`Frontier::append`] returns, written in order, is that file.
 
 use std::convert::Infallible;
 
@@ -61,7 +61,8 @@ pub enum TreeError<E> {
     Read(#[source] E),
 }
 
-/// The roots of the complete subtrees that a tree consists of, largest first: all that an append needs.
+/// The roots of the complete subtrees that a tree consists of, largest first: all that an append
+/// needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Frontier {
     size: u64,
@@ -92,8 +93,8 @@ impl Frontier {
 
     /// Adds a leaf by its hash; returns the subtrees that became complete, the leaf first.
     ///
-    /// Appended to a file in this order they stand at their [`Position::stored_index`]. `None` when the log
-    /// has as many leaves as a log may have.
+    /// Appended to a file in this order they stand at their [`Position::stored_index`]. `None` when
+    /// the log has as many leaves as a log may have.
     pub fn append(&mut self, leaf_hash: Digest) -> Option<Vec<(Position, Digest)>> {
         if self.size >= TREE_SIZE_MAX {
             return None;
@@ -358,7 +359,8 @@ mod tests {
         proof
     }
 
-    /// All sizes up to 70: roots, proofs and what verification takes agree with the text of the RFC.
+    /// All sizes up to 70: roots, proofs and what verification takes agree with the text of the
+    /// RFC.
     #[test]
     fn agrees_with_the_recursive_definition() {
         let leaves = leaves(70);
@@ -415,7 +417,8 @@ mod tests {
         assert_eq!(root_at(u64::MAX, &tree), Err(TreeError::Range));
     }
 
-    /// What an append gives, written one after the other, stands where a position says; no hash is missing.
+    /// What an append gives, written one after the other, stands where a position says; no hash is
+    /// missing.
     #[test]
     fn appended_hashes_stand_at_their_place() {
         let mut frontier = Frontier::new();

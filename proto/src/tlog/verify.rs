@@ -1,7 +1,7 @@
 //! Checking Merkle proofs: RFC 9162 sections 2.1.3.2 and 2.1.4.2 (the trees are those of RFC 6962).
 //!
-//! Pure arithmetic over digests. Invariant: a proof that is shorter or longer than the one legal length is
-//! refused, so no two different proofs of one fact verify.
+//! Pure arithmetic over digests. Invariant: a proof that is shorter or longer than the one legal
+//! length is refused, so no two different proofs of one fact verify.
 
 use bytes::Bytes;
 
@@ -38,7 +38,8 @@ impl ProofError {
     }
 }
 
-/// Checks that the leaf with this hash is number `index` of the tree of `size` leaves and this root.
+/// Checks that the leaf with this hash is number `index` of the tree of `size` leaves and this
+/// root.
 pub fn verify_inclusion(
     index: u64,
     size: u64,
@@ -63,8 +64,8 @@ pub fn verify_inclusion(
 
 /// Checks that the tree of `size2` begins with the tree of `size1`.
 ///
-/// From an empty tree nothing can be proven, so `size1` of 0 is refused; equal sizes have equal roots and an
-/// empty proof.
+/// From an empty tree nothing can be proven, so `size1` of 0 is refused; equal sizes have equal
+/// roots and an empty proof.
 pub fn verify_consistency(
     size1: u64,
     size2: u64,
@@ -135,7 +136,8 @@ impl Walk {
             return Err(ProofError::Length);
         }
         let side = if self.node & 1 == 1 || self.node == self.last {
-            // The last node of an odd level has no sibling there: climb to the level where it has one.
+            // The last node of an odd level has no sibling there: climb to the level where it has
+            // one.
             if self.node != 0 {
                 self.climb(self.node.trailing_zeros());
             }

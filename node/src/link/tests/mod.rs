@@ -1,6 +1,7 @@
 //! Scenarios over real QUIC on the loopback: this file is the rig, the modules are the themes.
 //!
-//! Waits are for events and conditions, each under [`PATIENCE`]; no test depends on how fast anything is.
+//! Waits are for events and conditions, each under [`PATIENCE`]; no test depends on how fast
+//! anything is.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod lanes;
@@ -13,11 +14,7 @@ use quinn::Connection;
 use relay_proto::v1::frame::Kind;
 use rustls::ClientConfig;
 
-use super::{
-    frame::encode,
-    streams::Streams,
-    *,
-};
+use super::{frame::encode, streams::Streams, *};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -182,7 +179,15 @@ impl Raw {
         let mut accepted = streams::accept(&self.connection, PATIENCE).await?;
         accepted.control.frames.next(1 << 20).await?;
         let mut streams = Streams { opened, accepted };
-        establish::confirm(&mut streams).await?;
+        // Until both pings are answered, for nothing reads on after this.
+        let (opened, accepted) = (&mut streams.opened.control, &mut streams.accepted.control);
+        let ping = encode(Kind::Ping(v1::Ping { nonce: 1 }), 100).unwrap();
+        streams::write(&mut opened.send, ping).await?;
+        let pinged = accepted.frames.next(100).await?;
+        let Kind::Ping(v1::Ping { nonce }) = pinged else { panic!("{pinged:?}") };
+        let pong = encode(Kind::Pong(v1::Pong { nonce }), 100).unwrap();
+        streams::write(&mut accepted.send, pong).await?;
+        assert_eq!(opened.frames.next(100).await?, Kind::Pong(v1::Pong { nonce: 1 }));
         Ok(streams)
     }
 

@@ -3,8 +3,8 @@
 use super::*;
 use crate::tasks::Stopped;
 
-/// A dial brings one session, the same on both sides: names, Hello, the hybrid key exchange, frames on each lane in
-/// both directions, a ping; closed by one side, the other is told why.
+/// A dial brings one session, the same on both sides: names, Hello, the hybrid key exchange, frames
+/// on each lane in both directions, a ping; closed by one side, the other is told why.
 #[tokio::test]
 async fn two_nodes_come_up_both_ways() {
     let (_book, (mut one, mut up), (mut other, mut other_up)) = pair().await;
@@ -46,7 +46,8 @@ async fn two_nodes_come_up_both_ways() {
     assert!(up.arrivals.recv().await.is_none());
 }
 
-/// Both sides dial at once, again and again: each time both end with one session, which is the same connection.
+/// Both sides dial at once, again and again: each time both end with one session, which is the same
+/// connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crossing_dials_settle_once() {
     let book = Arc::new(Book::default());
@@ -55,7 +56,8 @@ async fn crossing_dials_settle_once() {
     for _ in 0..10 {
         one.link.dial(&other.unit);
         other.link.dial(&one.unit);
-        // Events are drained, for a session that cannot report does not go on. Arrivals are kept alive.
+        // Events are drained, for a session that cannot report does not go on. Arrivals are kept
+        // alive.
         let mut kept = Vec::new();
         until("one session on one connection", || {
             for node in [&mut one, &mut other] {
@@ -85,8 +87,61 @@ async fn crossing_dials_settle_once() {
     }
 }
 
-/// A peer that was killed and restarts has another boot id under the same instance: its new connection takes over
-/// at once, although the old one is not known to be dead, and nobody is alarmed.
+/// Both dials pass TLS before either has said Hello; then they are completed one after the other,
+/// in each order. The connection that the smaller node id dialled stays, the other is closed as
+/// crossed.
+#[tokio::test]
+async fn crossing_dials_in_either_order() {
+    for smaller_first in [true, false] {
+        let book = Arc::new(Book::default());
+        let own = identity("xa.ncu/a", 1, 1, 1);
+        let mut node = Node::start(settings(), own.clone(), &book);
+        let peer = identity("xb.ncu/a", 2, 2, 1);
+        let wire = endpoint::open(settings().listen).unwrap();
+        let known = Arc::new(Book::default());
+        known.put(&own, String::new(), KeyExchange::Prefer);
+        let known: Arc<dyn PeerBook> = known;
+        let endpoint = endpoint::start(wire, &settings(), &peer, &known).unwrap();
+        let address = endpoint.local_addr().unwrap().to_string();
+        book.put(&peer, address, KeyExchange::Prefer);
+
+        node.link.dial(&"xb.ncu".parse().unwrap());
+        let connection = endpoint.accept().await.unwrap().accept().unwrap().await.unwrap();
+        let by_smaller = Raw { connection, _endpoint: endpoint };
+        let by_greater = Raw::connect(Raw::tls(&peer, &own), node.address()).await.unwrap();
+        let (first, second) =
+            if smaller_first { (&by_smaller, &by_greater) } else { (&by_greater, &by_smaller) };
+
+        let hello = || hello::complete(v1::Hello::default(), peer.local());
+        let _streams = first.greet(hello()).await.unwrap();
+        let standing = node.up().await;
+        assert_eq!(standing.dialled_by_us(), smaller_first);
+        let second_streams = second.greet(hello()).await;
+        assert_eq!(by_greater.closed().await.code, CloseCode::Crossed);
+        if smaller_first {
+            assert!(node.events.try_recv().is_err());
+        } else {
+            assert!(second_streams.is_ok());
+            let mut up = None;
+            for _ in 0..2 {
+                match node.event().await {
+                    LinkEvent::Up(session) => up = Some(session),
+                    LinkEvent::Down { session, closed, .. } => {
+                        assert_eq!((session, closed.code), (standing.id(), CloseCode::Crossed));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(up.unwrap().dialled_by_us());
+        }
+        assert!(by_smaller.connection.close_reason().is_none());
+        assert_eq!(node.link.session_count(), 1);
+    }
+}
+
+/// A peer that was killed and restarts has another boot id under the same instance: its new
+/// connection takes over at once, although the old one is not known to be dead, and nobody is
+/// alarmed.
 #[tokio::test]
 async fn sigkill_restart_is_no_duplicate_identity() {
     let book = Arc::new(Book::default());
@@ -115,7 +170,51 @@ async fn sigkill_restart_is_no_duplicate_identity() {
     assert!(alive.connection.close_reason().is_none());
 }
 
-/// A second instance with the same key is refused and told why; the standing session is kept; there is an alarm.
+/// A node that is killed and comes back at its address tells peers at once that their connections
+/// are gone: its key of stateless resets is the same. Without it the peer would wait out the idle
+/// time, which is an hour here.
+#[test]
+fn a_restarted_node_resets_old_connections() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (ours, theirs) = (runtime(), runtime());
+    let book = Arc::new(Book::default());
+    let patient = LinkSettings {
+        idle: Duration::from_secs(3600),
+        keep_alive: Duration::from_millis(200),
+        ..settings()
+    };
+    let other = identity("xb.ncu/a", 2, 2, 1);
+    let (address, killed) = theirs.block_on(async {
+        let node = Node::start(patient.clone(), other.clone(), &book);
+        (node.address(), node)
+    });
+    book.put(&other, address.to_string(), KeyExchange::Prefer);
+    let mut one = ours.block_on(async {
+        let own = identity("xa.ncu/a", 1, 1, 1);
+        book.put(&own, String::new(), KeyExchange::Prefer);
+        Node::start(patient.clone(), own, &book)
+    });
+    let unit = killed.unit.clone();
+    let up = ours.block_on(async {
+        one.link.dial(&unit);
+        one.up().await
+    });
+    // No task of it runs any more, so nothing is said to the peer; then the socket goes as well.
+    theirs.shutdown_timeout(PATIENCE);
+    drop(killed);
+    let theirs = runtime();
+    let settings = LinkSettings { listen: Some(address), ..patient };
+    let _restarted = theirs.block_on(async {
+        until("address is free", || std::net::UdpSocket::bind(address).is_ok()).await;
+        Node::start(settings, identity("xb.ncu/a", 2, 2, 2), &book)
+    });
+    let (id, closed) = ours.block_on(one.down());
+    assert_eq!((id, closed.code, closed.by_peer), (up.id(), CloseCode::Lost, true));
+    assert_eq!(closed.text, "reset by peer");
+}
+
+/// A second instance with the same key is refused and told why; the standing session is kept; there
+/// is an alarm.
 #[tokio::test]
 async fn a_copied_key_does_not_steal_the_session() {
     let (book, (mut one, _up), (other, _other_up)) = pair().await;
@@ -192,7 +291,9 @@ async fn the_stop_is_told() {
     book.put(&late, String::new(), KeyExchange::Prefer);
     let mut late = Node::start(settings(), late, &book);
     late.link.dial(&one.unit);
-    assert_eq!(late.dial_failed().await.0, Reason::PeerUnreachable);
+    let (reason, text) = late.dial_failed().await;
+    assert_eq!(reason, Reason::PeerUnreachable);
+    assert!(text.contains("refused"), "{text}");
     one.link.shutdown().await;
     assert_eq!(one.down().await.1.code, CloseCode::Stopping);
     let (_, closed) = other.down().await;

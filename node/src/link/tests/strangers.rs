@@ -50,8 +50,8 @@ async fn strangers_do_not_pass_tls() {
     assert!(node.events.try_recv().is_err());
 }
 
-/// A client without ML-KEM is refused where it is required, by the node or for that peer; where it is preferred
-/// it is taken, and its classical group is reported.
+/// A client without ML-KEM is refused where it is required, by the node or for that peer; where it
+/// is preferred it is taken, and its classical group is reported.
 #[tokio::test]
 async fn a_classical_client_meets_the_policy() {
     let server = identity("xa.ncu/a", 1, 1, 1);
@@ -80,8 +80,8 @@ async fn a_classical_client_meets_the_policy() {
     assert_eq!(closed.reason(), Reason::UnsupportedAlgorithm);
 }
 
-/// A known key with another unit's name in its Hello gets no session, nor one with a missing instance id, nor one
-/// whose first frame is no Hello.
+/// A known key with another unit's name in its Hello gets no session, nor one with a missing
+/// instance id, nor one whose first frame is no Hello.
 #[tokio::test]
 async fn hello_is_held_to_the_key() {
     let (_book, mut node, known) = listening(settings());
@@ -125,8 +125,8 @@ async fn silence_after_tls_is_bounded() {
     let (_raw, _streams) = Raw::session(&known, node.address()).await;
 }
 
-/// Thousands of garbage datagrams, some of them dressed as first packets, cost nothing that lasts: no session, no
-/// handshake that stays, and a peer comes up as before.
+/// Thousands of garbage datagrams, some of them dressed as first packets, cost nothing that lasts:
+/// no session, no handshake that stays, and a peer comes up as before.
 #[tokio::test]
 async fn noise_changes_nothing() {
     let (_book, node, known) = listening(settings());
@@ -152,6 +152,42 @@ async fn noise_changes_nothing() {
     assert!(node.link.shared.endpoint.open_connections() <= 1);
     assert_eq!(node.link.counters().sessions, 1);
     assert_eq!(node.tasks.session_panics(), 0);
+}
+
+/// A path that loses all answers: what a forged source address looks like to the node.
+async fn one_way(to: SocketAddr) -> SocketAddr {
+    let near = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let far = tokio::net::UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    let address = near.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut datagram = [0; 2048];
+        while let Ok(length) = near.recv(&mut datagram).await {
+            let _ = far.send_to(&datagram[..length], to).await;
+        }
+    });
+    address
+}
+
+/// With sixteen handshakes that go nowhere, the next source has to prove its address first, and
+/// then gets its session; nobody is refused.
+#[tokio::test]
+async fn under_load_sources_prove_their_address() {
+    let (_book, node, known) = listening(settings());
+    let dead_end = one_way(node.address()).await;
+    let stranger = Raw::tls(&identity("xz.ncu/a", 9, 9, 1), &identity("xa.ncu/a", 1, 1, 1));
+    let mut attempts = Vec::new();
+    for _ in 0..settings::RETRY_FROM {
+        let config = stranger.clone();
+        attempts.push(tokio::spawn(async move { Raw::connect(config, dead_end).await.is_ok() }));
+    }
+    let begun = u64::try_from(settings::RETRY_FROM).unwrap();
+    until("all begun", || node.link.counters().handshakes == begun).await;
+    assert_eq!(node.link.counters().retries, 0);
+    let (_raw, _streams) = Raw::session(&known, node.address()).await;
+    let counters = node.link.counters();
+    assert!(counters.retries >= 1);
+    assert_eq!((counters.sessions, counters.handshakes_refused), (1, 0));
+    attempts.into_iter().for_each(|attempt| attempt.abort());
 }
 
 #[derive(Debug)]

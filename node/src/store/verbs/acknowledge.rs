@@ -1,5 +1,10 @@
 //! That a message was taken: by a case system, or by a named officer. The first of each makes the receipt.
 
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+};
+
 use bytes::Bytes;
 use relay_proto::{envelope::Priority, ids::Digest, reason::Reason, timestamp::Timestamp};
 
@@ -8,7 +13,7 @@ use crate::store::{
     event::{Acknowledged, Fact},
     index::Tree,
     project::unacknowledged_key,
-    records::{AckRecord, MessageRecord, RequestRecord, key},
+    records::{AckRecord, MessageRecord, RequestRecord, digest_of, key},
     txn::Txn,
 };
 
@@ -60,7 +65,26 @@ impl Store {
     pub fn unacknowledged(&self, max: usize) -> Result<Vec<Digest>, StoreError> {
         self.read(|view| {
             let pairs = view.prefix(Tree::Unacknowledged, &[], max)?;
-            Ok(pairs.iter().map(|(_, v)| crate::store::records::digest_of(v)).collect())
+            let digest = |value: &[u8]| digest_of(value.get(..32).unwrap_or_default());
+            Ok(pairs.iter().map(|(_, value)| digest(value)).collect())
+        })
+    }
+
+    /// How many messages of each unit nobody took.
+    pub fn unacknowledged_counts(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.read(|view| {
+            let mut counts = BTreeMap::new();
+            let mut after = Vec::new();
+            loop {
+                let lower = Excluded(after.as_slice());
+                let page = view.range(Tree::Unacknowledged, lower, Unbounded, PAGE, false)?;
+                let Some((last, _)) = page.last() else { return Ok(counts) };
+                after.clone_from(last);
+                for (_, value) in &page {
+                    let from = value.get(32..).unwrap_or_default();
+                    *counts.entry(String::from_utf8_lossy(from).into_owned()).or_default() += 1;
+                }
+            }
         })
     }
 }
@@ -105,6 +129,9 @@ fn acknowledge(txn: &mut Txn<'_>, new: NewAck) -> Result<AckAnswer, StoreError> 
     txn.push(new.now, fact, Bytes::new());
     Ok(if first { AckAnswer::First } else { AckAnswer::Later })
 }
+
+/// Pairs that are read at once.
+const PAGE: usize = 4096;
 
 /// Handover and desk; room for more.
 const CAPACITIES: usize = 8;

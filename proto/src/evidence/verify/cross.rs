@@ -1,6 +1,7 @@
 //! The receipts of a bundle against each other: contradictions, and forks of a log.
 //!
-//! Two sizes of one log cannot be compared without a consistency proof, which a bundle does not hold.
+//! Two sizes of one log cannot be compared without a consistency proof, which a bundle does not
+//! hold.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,8 @@ pub(super) fn cross_check(checked: &[Checked], verdict: &mut Verdict) {
     let mut held: Vec<Statement> = Vec::new();
     let mut roots: BTreeMap<(LogOrigin, u64), Digest> = BTreeMap::new();
     let mut leaves: BTreeMap<(LogOrigin, u64), Digest> = BTreeMap::new();
-    // Nothing here shows which came first at the sender, so its failures are read first: an answer is then late,
-    // as the sender's own node would have it, and not a contradiction.
+    // Nothing here shows which came first at the sender, so its failures are read first: an answer
+    // is then late, as the sender's own node would have it, and not a contradiction.
     let (failures, others): (Vec<_>, Vec<_>) =
         checked.iter().partition(|one| one.statement.event == Event::RelayFailure);
     for one in failures.into_iter().chain(others) {

@@ -1,7 +1,7 @@
 //! The units of a bundle: their cards, and whether the verifier knows them.
 //!
-//! Cards come from the bundle and from the anchors. Invariant: all cards kept for one unit are under one identity
-//! key, the anchored one where there is one.
+//! Cards come from the bundle and from the anchors. Invariant: all cards kept for one unit are
+//! under one identity key, the anchored one where there is one.
 
 use std::collections::BTreeMap;
 

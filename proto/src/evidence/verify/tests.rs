@@ -114,7 +114,8 @@ fn a_whole_bundle_is_valid() {
     assert_eq!(verify(&erased, &cards).outcome, Outcome::Valid);
 }
 
-/// Without an anchor for every unit that speaks, the answer is not VALID and names the keys to compare.
+/// Without an anchor for every unit that speaks, the answer is not VALID and names the keys to
+/// compare.
 #[test]
 fn without_anchors_it_is_only_consistent() {
     let w = world();
@@ -134,7 +135,8 @@ fn without_anchors_it_is_only_consistent() {
     assert_eq!(verdict.outcome, Outcome::Consistent);
 }
 
-/// Somebody makes all keys anew under the same names: consistent in itself, invalid to whoever knows better.
+/// Somebody makes all keys anew under the same names: consistent in itself, invalid to whoever
+/// knows better.
 #[test]
 fn bundle_with_own_keys_is_not_valid() {
     let (real, forged) = (world(), world_with("xa.ncu", 101, "xb.ncu", 111));
@@ -177,7 +179,8 @@ fn an_anchor_speaks_for_its_own_unit_only() {
     assert!(reasons(&verdict).contains(&Reason::BadCard));
 }
 
-/// The file with any one bit changed, cut anywhere or lengthened: it does not open, or it is not VALID.
+/// The file with any one bit changed, cut anywhere or lengthened: it does not open, or it is not
+/// VALID.
 #[test]
 fn no_bit_may_change() {
     let w = world();
@@ -362,7 +365,8 @@ fn verifier_keys_are_anchors() {
     assert!(trust.add_identity(w.xa.id.clone(), key(2).1.id()).is_err());
 }
 
-/// Receipts that cannot both be true, and two trees of one size, are told although each verifies alone.
+/// Receipts that cannot both be true, and two trees of one size, are told although each verifies
+/// alone.
 #[test]
 fn contradictions_and_forks_are_told() {
     let mut w = world();

@@ -1,0 +1,104 @@
+//! Evidence bundles: header, receipts with proofs, cards; the payload only on demand.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use relay_proto::{
+    ids::{Digest, UnitId},
+    reason::Reason,
+    receipt::Statement,
+    v1,
+};
+
+use super::{Relay, owed::hashes};
+use crate::{
+    store::{StoreError, records::ReceiptRecord},
+    tlog::TlogError,
+};
+
+/// Why there is no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// No such message.
+    #[error("no such message")]
+    NotFound,
+    /// The log gives no proof.
+    #[error(transparent)]
+    Tlog(#[from] TlogError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl EvidenceError {
+    /// The label that leaves the machine.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NotFound => Reason::NotFound,
+            Self::Tlog(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+        }
+    }
+}
+
+impl Relay {
+    /// Everything that this node can show about a message.
+    pub async fn evidence(
+        &self,
+        digest: &Digest,
+        include_payload: bool,
+    ) -> Result<v1::EvidenceBundle, EvidenceError> {
+        let parts = &self.ctx.parts;
+        let record = parts.store.message(digest)?.ok_or(EvidenceError::NotFound)?;
+        let content = parts.store.content(&record)?;
+        let mut receipts = Vec::new();
+        let mut units: BTreeMap<UnitId, ()> = BTreeMap::new();
+        units.extend(record.from.parse::<UnitId>().ok().map(|unit| (unit, ())));
+        for stored in parts.store.receipts(digest)? {
+            if let Ok(statement) = Statement::from_bytes(&stored.statement) {
+                units.insert(statement.issuer.clone(), ());
+            }
+            receipts.push(self.receipt(stored).await?);
+        }
+        let snapshot = parts.directory.snapshot();
+        let cards = units.keys().filter_map(|unit| match unit == parts.directory.own().unit() {
+            true => Some(parts.directory.own().signed().clone()),
+            false => snapshot.peer(unit).map(|peer| peer.card.signed().clone()),
+        });
+        Ok(v1::EvidenceBundle {
+            header: Some(content.header),
+            payload: if include_payload {
+                content.payload.unwrap_or_default()
+            } else {
+                Bytes::new()
+            },
+            receipts,
+            cards: cards.collect(),
+            directory: Bytes::new(),
+            exported_at_ms: self.ctx.now().as_millis(),
+        })
+    }
+
+    /// A receipt with its proof: as it was received, or made now for one of our own.
+    async fn receipt(&self, stored: ReceiptRecord) -> Result<v1::Receipt, EvidenceError> {
+        let parts = &self.ctx.parts;
+        let (path, checkpoint) = match stored.checkpoint_size {
+            0 => {
+                let own = parts.tlog.checkpoint().await?;
+                let path = parts.tlog.inclusion(stored.index, own.size)?;
+                (hashes(&path), own.note.to_string())
+            }
+            size => {
+                let held = parts.store.checkpoint(&stored.origin, size)?;
+                (stored.path, held.ok_or(StoreError::IndexDamaged("checkpoints"))?.note)
+            }
+        };
+        Ok(v1::Receipt {
+            statement: stored.statement,
+            index: stored.index,
+            path,
+            checkpoint,
+            actor: stored.actor,
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! Entries whose time passed: each gets a RelayFailure of our own, and an alarm.
+//!
+//! Only a trusted clock ends an entry. Timers run on the monotonic clock; a step of the wall clock is read anew,
+//! it never expires anything by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use relay_core::policy::may_expire;
+use relay_proto::{
+    envelope::Header, ids::UnitId, reason::Reason, receipt::Event, timestamp::Timestamp,
+};
+use tracing::warn;
+
+use super::{Context, own};
+use crate::{
+    store::{NewExpiry, StoreError, records::EntryRecord},
+    telemetry::Counter,
+};
+
+/// Looks for expired entries until the node stops.
+pub(super) async fn run(ctx: Arc<Context>) {
+    let stop = ctx.parts.tasks.stop_token();
+    loop {
+        match pass(&ctx).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => {
+                warn!(%error, "expiry stopped");
+                stop.cancelled().await;
+                return;
+            }
+        }
+        // A look every second is cheap, and needs no trust in how long a wait by the wall clock would be.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Ends what has expired, a batch at a time. Returns whether there may be more.
+async fn pass(ctx: &Context) -> Result<bool, StoreError> {
+    let clock = ctx.clock_view();
+    let entries = ctx.parts.store.expiring(BATCH)?;
+    let mut expired = Vec::new();
+    for entry in &entries {
+        if !may_expire(Timestamp::from_millis(entry.expires_at_ms), clock) {
+            break;
+        }
+        expired.extend(failure(ctx, entry)?);
+    }
+    if expired.is_empty() {
+        return Ok(false);
+    }
+    let count = expired.len();
+    let ended = ctx.parts.store.expire(expired).await?;
+    warn!(messages = ended, "messages expired without receipt of their recipients");
+    ctx.parts.counters.add_many(Counter::Expired, ended as u64);
+    Ok(count == BATCH)
+}
+
+fn failure(ctx: &Context, entry: &EntryRecord) -> Result<Option<NewExpiry>, StoreError> {
+    let Some(record) = ctx.parts.store.message(&entry.digest())? else { return Ok(None) };
+    let content = ctx.parts.store.content(&record)?;
+    let Ok(header) = Header::stored(&content.header) else { return Ok(None) };
+    let Ok(recipient) = entry.recipient.parse::<UnitId>() else { return Ok(None) };
+    let now = ctx.now();
+    let mut statement = ctx.statement(&header, Event::RelayFailure, now);
+    statement.recipient = Some(&recipient);
+    statement.reason = Some(Reason::Expired);
+    let Ok(failure) = own(&statement) else { return Ok(None) };
+    let failure = failure.bytes().clone();
+    Ok(Some(NewExpiry { digest: header.digest, recipient, failure, now }))
+}
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const BATCH: usize = 256;

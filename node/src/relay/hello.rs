@@ -1,0 +1,45 @@
+//! What this node says of itself to a peer.
+
+use std::sync::Arc;
+
+use relay_proto::{ids::UnitId, v1};
+
+use super::Context;
+use crate::link::HelloSource;
+
+/// Fills Hellos from the store, the log and the clock.
+pub(super) struct Hellos(pub Arc<Context>);
+
+impl HelloSource for Hellos {
+    fn hello_for(&self, peer: &UnitId) -> v1::Hello {
+        let ctx = &self.0;
+        let store = &ctx.parts.store;
+        let count = |name| store.counter(name, peer).unwrap_or_default();
+        let held = ctx.parts.directory.snapshot().peer(peer).and_then(|known| {
+            let open = known.card.logs().iter().find(|log| log.state == v1::LogState::Open)?;
+            store.held_checkpoint(&open.origin).ok().flatten()
+        });
+        v1::Hello {
+            software: ctx.parts.software.clone(),
+            card_number: ctx.parts.directory.own().number(),
+            now_ms: ctx.now().as_millis(),
+            clock: Some(ctx.parts.clock.state()),
+            own_checkpoint: ctx.parts.tlog.newest_note(),
+            held_checkpoint: held.map(|held| held.note).unwrap_or_default(),
+            heads: Some(v1::Heads {
+                transfers_made: count("transfers-made"),
+                transfers_contiguous: store.transfers_in(peer).unwrap_or_default().contiguous,
+                receipts_made: count("receipts-made"),
+                receipts_have: count("receipts-have"),
+            }),
+            limits: Some(v1::Limits {
+                frame_bytes_max: 0,
+                window_messages: u32::try_from(ctx.parts.limits.outbox.window_messages)
+                    .unwrap_or(u32::MAX),
+                window_bytes: u32::try_from(ctx.parts.limits.outbox.window_bytes)
+                    .unwrap_or(u32::MAX),
+            }),
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The use cases of the relay: submit, send, take, settle, expire, acknowledge, export.
+//!
+//! Enter through [`Relay`]. It may use every room but `api` and `daemon`. Decisions are made in `relay-core`; here
+//! they are performed on the store, the log and the link. Invariant: nothing is answered or signed that is not
+//! durable.
+//!
+//! Where things are decided: a refusal in `relay_core::policy` (called from [`inbound`] and [`submit`]), a retry in
+//! `relay_core::outbox` and `retry` (performed by [`outbound`]).
+
+pub mod acknowledge;
+mod answers;
+pub mod evidence;
+mod expire;
+mod hello;
+mod inbound;
+mod inbox;
+mod outbound;
+mod owed;
+mod peers;
+mod settle;
+pub mod submit;
+
+use std::{sync::Arc, time::Duration};
+
+use relay_core::{outbox, policy::ClockView, profile::Profile};
+use relay_proto::{
+    envelope::Header,
+    ids::{NodeId, UnitId},
+    receipt::{Event, NewStatement, Statement},
+    timestamp::Timestamp,
+    v1,
+};
+use tokio::sync::mpsc;
+
+pub use peers::{PeerStatus, Peers};
+
+use crate::{
+    clock::Clock,
+    directory::Directory,
+    keys::Signer,
+    link::{Link, LinkEvent},
+    store::{Store, StoreError},
+    tasks::{TaskKind, Tasks},
+    telemetry::Counters,
+    tlog::Tlog,
+};
+
+/// What the relay is built from.
+pub struct Parts {
+    /// This node.
+    pub node: NodeId,
+    /// What it runs, as in receipts: `relay-node/0.1.0`.
+    pub software: String,
+    /// The open store.
+    pub store: Store,
+    /// The local directory.
+    pub directory: Directory,
+    /// The log of receipts.
+    pub tlog: Tlog,
+    /// The working keys.
+    pub signer: Arc<Signer>,
+    /// The time.
+    pub clock: Clock,
+    /// The networks.
+    pub profiles: Vec<Arc<Profile>>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Counters.
+    pub counters: Counters,
+    /// Where tasks run.
+    pub tasks: Tasks,
+    /// Random bytes.
+    pub random: Random,
+}
+
+/// Bounds of the relay's queues.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Window and back-off of a peer's outbox.
+    pub outbox: outbox::Settings,
+    /// Most open entries towards one peer.
+    pub queue_messages_max: u64,
+    /// Most messages of one peer that nobody has taken.
+    pub inbox_messages_max: u64,
+}
+
+/// Where random bytes come from: the system, or a seed in simulations.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// The relay. Clones share it.
+#[derive(Clone)]
+pub struct Relay {
+    ctx: Arc<Context>,
+}
+
+/// What the parts of the relay share.
+pub(crate) struct Context {
+    pub parts: Parts,
+    pub peers: Peers,
+    pub inbox: inbox::Inbox,
+}
+
+impl Relay {
+    /// The relay over its parts; nothing runs yet.
+    pub fn new(parts: Parts) -> Result<Self, StoreError> {
+        let inbox = inbox::Inbox::load(&parts.store)?;
+        Ok(Self { ctx: Arc::new(Context { parts, peers: Peers::default(), inbox }) })
+    }
+
+    /// Starts serving: the peers that are known, the link's events, expiries.
+    pub fn start(&self, link: Link, events: mpsc::Receiver<LinkEvent>) {
+        let tasks = &self.ctx.parts.tasks;
+        self.ctx.peers.attach(link);
+        let ctx = Arc::clone(&self.ctx);
+        tasks.spawn("relay-peers", TaskKind::Process, peers::run(ctx, events));
+        let ctx = Arc::clone(&self.ctx);
+        tasks.spawn("relay-expiry", TaskKind::Process, expire::run(ctx));
+    }
+
+    /// What the node says in its Hello.
+    pub fn hello_source(&self) -> Arc<dyn crate::link::HelloSource> {
+        Arc::new(hello::Hellos(Arc::clone(&self.ctx)))
+    }
+
+    /// This node's id.
+    pub fn node(&self) -> &NodeId {
+        &self.ctx.parts.node
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &Store {
+        &self.ctx.parts.store
+    }
+
+    /// The local directory.
+    pub fn directory(&self) -> &Directory {
+        &self.ctx.parts.directory
+    }
+
+    /// The log.
+    pub fn tlog(&self) -> &Tlog {
+        &self.ctx.parts.tlog
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.ctx.parts.clock
+    }
+
+    /// Counters.
+    pub fn counters(&self) -> &Counters {
+        &self.ctx.parts.counters
+    }
+
+    /// What the node runs.
+    pub fn software(&self) -> &str {
+        &self.ctx.parts.software
+    }
+
+    /// Tells the workers that the directory changed.
+    pub fn directory_changed(&self) {
+        self.ctx.peers.directory_changed(&self.ctx);
+    }
+
+    /// Tries a peer now, whatever its back-off says.
+    pub fn retry_now(&self, unit: &UnitId) {
+        self.ctx.peers.retry_now(unit);
+    }
+
+    /// How a peer stands.
+    pub fn peer_status(&self, unit: &UnitId) -> PeerStatus {
+        self.ctx.peers.status(unit)
+    }
+
+    /// The round trip to a peer.
+    pub async fn ping(&self, unit: &UnitId) -> Option<Result<Duration, crate::link::PingError>> {
+        let link = self.ctx.peers.link()?;
+        Some(link.ping(unit).await)
+    }
+}
+
+impl Context {
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    fn clock_view(&self) -> ClockView {
+        ClockView::new(self.parts.clock.now(), &self.parts.clock.state())
+    }
+
+    fn unit(&self) -> &UnitId {
+        self.parts.node.unit()
+    }
+
+    fn profile(&self, id: &str) -> Option<&Arc<Profile>> {
+        self.parts.profiles.iter().find(|profile| profile.id == id)
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.parts.random)(&mut bytes);
+        bytes
+    }
+
+    /// A statement of this node about a message.
+    fn statement<'a>(
+        &'a self,
+        header: &'a Header,
+        event: Event,
+        now: Timestamp,
+    ) -> NewStatement<'a> {
+        let clock: v1::Clock = self.parts.clock.state();
+        let node = &self.parts.node;
+        let mut new = NewStatement::about(header, event, node, now, clock, self.random());
+        new.software = &self.parts.software;
+        new
+    }
+}
+
+/// The bytes of a statement of our own; a fault in one is a bug, and says so instead of issuing it.
+fn own(statement: &NewStatement<'_>) -> Result<Statement, relay_proto::receipt::StatementError> {
+    statement.build().inspect_err(|error| tracing::error!(%error, "own statement breaks a rule"))
+}

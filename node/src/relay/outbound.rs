@@ -1,0 +1,203 @@
+//! One peer's outbox at work: performs what `relay_core::outbox` decides.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use relay_core::outbox::{Action, Input, Outbox};
+use relay_proto::{envelope::Priority, ids::UnitId, timestamp::Timestamp, v1};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::{
+    Context,
+    peers::{Live, alarm},
+};
+use crate::{
+    link::Lane,
+    store::{StoreError, records::BackoffRecord},
+    telemetry::Counter,
+};
+
+/// Serves one peer's outbox until the node stops.
+pub(super) async fn run(
+    ctx: Arc<Context>,
+    unit: UnitId,
+    mut inputs: mpsc::UnboundedReceiver<Input>,
+    session: watch::Receiver<Option<Live>>,
+) {
+    let stop = ctx.parts.tasks.stop_token();
+    let bells = ctx.parts.store.bells(&unit);
+    let mut worker =
+        Worker { outbox: Outbox::new(ctx.parts.limits.outbox), ctx, unit, session, wake: None };
+    if worker.start().await.is_err() {
+        return;
+    }
+    loop {
+        let wake = worker.wake.map(|at| at.since(worker.ctx.now()));
+        let input = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            input = inputs.recv() => input,
+            () = bells.outbox.notified() => Some(Input::Woken),
+            () = sleep(wake) => Some(Input::Timer),
+        };
+        let Some(input) = input else { return };
+        // Inputs that are there already are taken together: one look at the store serves all.
+        let mut batch = vec![input];
+        while batch.len() < INPUTS_MAX
+            && let Ok(more) = inputs.try_recv()
+        {
+            batch.push(more);
+        }
+        for input in batch {
+            if let Err(error) = worker.handle(input).await {
+                // The store stopped: the daemon ends the process.
+                warn!(%error, "outbox stopped");
+                return;
+            }
+        }
+    }
+}
+
+struct Worker {
+    ctx: Arc<Context>,
+    unit: UnitId,
+    outbox: Outbox,
+    session: watch::Receiver<Option<Live>>,
+    wake: Option<Timestamp>,
+}
+
+impl Worker {
+    async fn start(&mut self) -> Result<(), StoreError> {
+        let kept = self.ctx.parts.store.backoff(&self.unit)?.unwrap_or_default();
+        let next_try = Timestamp::from_wire(kept.next_try_ms);
+        self.handle(Input::Started { attempts: kept.attempts, next_try }).await
+    }
+
+    /// Takes an input, performs all that follows from it before the next.
+    async fn handle(&mut self, input: Input) -> Result<(), StoreError> {
+        let mut inputs = VecDeque::from([input]);
+        self.wake = None;
+        while let Some(input) = inputs.pop_front() {
+            let open = self.open()?;
+            let random = u32::from_be_bytes(self.ctx.random());
+            for action in self.outbox.handle(self.ctx.now(), input, open, random) {
+                if let Some(next) = self.perform(action).await? {
+                    inputs.push_back(next);
+                }
+            }
+        }
+        let in_flight = self.outbox.in_flight() as u64;
+        self.ctx.peers.update(&self.unit, |status| status.in_flight = in_flight);
+        Ok(())
+    }
+
+    /// The most urgent priority that waits; nothing waits for a peer that may not be spoken to.
+    fn open(&self) -> Result<Option<Priority>, StoreError> {
+        if self.ctx.parts.directory.snapshot().verified(&self.unit).is_none() {
+            return Ok(None);
+        }
+        if self.session.borrow().is_some() {
+            // Only dialling depends on it.
+            return Ok(None);
+        }
+        let waiting = self.ctx.parts.store.most_urgent(&self.unit)?;
+        let owed = self.ctx.parts.store.owed_receipts(&self.unit, 0, 1)?;
+        Ok(waiting.or_else(|| owed.first().map(|_| Priority::Routine)))
+    }
+
+    async fn perform(&mut self, action: Action) -> Result<Option<Input>, StoreError> {
+        let store = &self.ctx.parts.store;
+        match action {
+            Action::Claim { lane, after, max } => {
+                let claimed = store.claim_due(&self.unit, lane, after, max)?;
+                let entries = claimed.into_iter().map(|(entry, _)| entry).collect();
+                return Ok(Some(Input::Claimed { lane, entries, asked: max }));
+            }
+            Action::Send { lane, number, digest } => {
+                self.send(lane, number, digest).await?;
+            }
+            Action::Dial => {
+                if let Some(link) = self.ctx.peers.link() {
+                    link.dial(&self.unit);
+                }
+            }
+            Action::SaveBackoff { attempts, next_try, reason } => {
+                let now = self.ctx.now();
+                let backoff = (attempts > 0 || next_try.is_some()).then(|| BackoffRecord {
+                    attempts,
+                    next_try_ms: next_try.map_or(0, Timestamp::as_millis),
+                    reason: reason.map(|reason| reason.label().to_owned()).unwrap_or_default(),
+                    at_ms: now.as_millis(),
+                });
+                store.save_backoff(self.unit.clone(), backoff, now).await?;
+            }
+            Action::SaveDeferral { digest, reason, not_before, attempts, .. } => {
+                self.ctx.parts.counters.add(Counter::Deferred);
+                let (to, now) = (self.unit.to_string(), self.ctx.now());
+                store.defer(digest, to, reason, not_before, attempts, now).await?;
+            }
+            Action::Wake(at) => {
+                self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+            }
+            Action::AlarmFaults { digest, reason } => {
+                let detail = format!("copies of {digest} are called faulty");
+                alarm(&self.ctx, reason, &self.unit, detail).await;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn send(
+        &self,
+        lane: Priority,
+        number: u64,
+        digest: relay_proto::ids::Digest,
+    ) -> Result<(), StoreError> {
+        let Some(live) = self.session.borrow().clone() else { return Ok(()) };
+        let store = &self.ctx.parts.store;
+        let lane = lane_of(lane);
+        let Some(record) = store.message(&digest)? else { return Ok(()) };
+        let content = store.content(&record)?;
+        let Some(payload) = content.payload else {
+            // The content was erased on order: this number stays empty on this hop.
+            let void = v1::Void { number, reason: "ERASED".to_owned() };
+            let _ = live.sender.send(lane, v1::frame::Kind::Void(void)).await;
+            return Ok(());
+        };
+        let transfer = v1::Transfer {
+            number,
+            passed: Vec::new(),
+            envelope: Some(v1::Envelope {
+                header: Some(content.header),
+                payload: Some(v1::envelope::Payload::Clear(payload)),
+                wraps: Vec::new(),
+            }),
+            recovered: false,
+        };
+        debug!(peer = %self.unit, number, message = %digest, "transfer sent");
+        // A session that ended meanwhile makes the entry due again: SessionDown is on its way.
+        let _ = live.sender.send(lane, v1::frame::Kind::Transfer(transfer)).await;
+        Ok(())
+    }
+}
+
+/// The lane of a priority.
+pub(super) fn lane_of(priority: Priority) -> Lane {
+    match priority {
+        Priority::Emergency => Lane::Emergency,
+        Priority::Urgent => Lane::Urgent,
+        Priority::Routine => Lane::Routine,
+    }
+}
+
+/// Waits, or for ever when there is nothing to wait for.
+pub(super) async fn sleep(wait: Option<Duration>) {
+    match wait {
+        // A clock in milliseconds may round a wait down to nothing.
+        Some(wait) => tokio::time::sleep(wait + Duration::from_millis(1)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Inputs that are taken together.
+const INPUTS_MAX: usize = 512;

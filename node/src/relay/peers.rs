@@ -1,0 +1,253 @@
+//! The workers of every verified peer, and how each peer stands.
+//!
+//! One task a peer owns its outbox (`outbound`); one sends the receipts that it is owed (`owed`); each session has
+//! readers of its own (`inbound`, `answers`). Invariant: a peer's failure ends nothing but its own session.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use relay_core::outbox::Input;
+use relay_proto::{ids::UnitId, reason::Reason, timestamp::Timestamp, v1};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::{Context, answers, inbound, outbound, owed};
+use crate::{
+    link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
+    tasks::TaskKind,
+    telemetry::Counter,
+};
+
+/// All workers.
+#[derive(Default)]
+pub struct Peers {
+    link: OnceLock<Link>,
+    workers: Mutex<BTreeMap<UnitId, Worker>>,
+}
+
+/// How a peer stands, for the operator.
+#[derive(Debug, Clone, Default)]
+pub struct PeerStatus {
+    /// A session is up.
+    pub up: bool,
+    /// When something was last heard.
+    pub last_contact: Option<Timestamp>,
+    /// Negotiated key exchange group.
+    pub key_exchange: String,
+    /// The peer's clock minus ours at the last Hello, in milliseconds.
+    pub clock_skew_ms: i64,
+    /// What the peer runs.
+    pub software: String,
+    /// Round trip at the last look, in microseconds.
+    pub rtt_us: u32,
+    /// Transfers without receipt.
+    pub in_flight: u64,
+}
+
+struct Worker {
+    inputs: mpsc::UnboundedSender<Input>,
+    session: watch::Sender<Option<Live>>,
+    status: Arc<Mutex<PeerStatus>>,
+}
+
+/// The session that a worker sends on.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub id: SessionId,
+    pub sender: SessionSender,
+    /// The peer's Hello.
+    pub hello: Arc<v1::Hello>,
+}
+
+impl Peers {
+    /// The link to dial with.
+    pub(super) fn attach(&self, link: Link) {
+        // Set once, by `start`.
+        let _ = self.link.set(link);
+    }
+
+    /// The link, once it runs.
+    pub(super) fn link(&self) -> Option<&Link> {
+        self.link.get()
+    }
+
+    /// How a peer stands.
+    pub fn status(&self, unit: &UnitId) -> PeerStatus {
+        let status = self.lock().get(unit).map(|worker| Arc::clone(&worker.status));
+        status.map_or_else(PeerStatus::default, |status| lock(&status).clone())
+    }
+
+    /// Makes the worker of a peer try now.
+    pub fn retry_now(&self, unit: &UnitId) {
+        self.input(unit, Input::RetryNow);
+    }
+
+    /// Starts workers of units that are verified now; ends sessions with those that are not any more.
+    pub(super) fn directory_changed(&self, ctx: &Arc<Context>) {
+        let snapshot = ctx.parts.directory.snapshot();
+        let verified: Vec<UnitId> = snapshot
+            .peers()
+            .map(|peer| peer.card.unit().clone())
+            .filter(|unit| snapshot.verified(unit).is_some())
+            .collect();
+        for unit in &verified {
+            self.ensure(ctx, unit);
+            self.input(unit, Input::Woken);
+        }
+        let Some(link) = self.link() else { return };
+        let gone: Vec<UnitId> =
+            self.lock().keys().filter(|unit| !verified.contains(unit)).cloned().collect();
+        for unit in gone {
+            link.close_peer(&unit, CloseCode::Removed, "no longer verified here");
+        }
+        link.recheck_peers();
+    }
+
+    /// Hands an input to a peer's worker.
+    pub(super) fn input(&self, unit: &UnitId, input: Input) {
+        if let Some(worker) = self.lock().get(unit) {
+            // A worker that is gone stopped with the node.
+            let _ = worker.inputs.send(input);
+        }
+    }
+
+    /// Changes what is known of a peer.
+    pub(super) fn update(&self, unit: &UnitId, change: impl FnOnce(&mut PeerStatus)) {
+        let status = self.lock().get(unit).map(|worker| Arc::clone(&worker.status));
+        if let Some(status) = status {
+            change(&mut lock(&status));
+        }
+    }
+
+    fn ensure(&self, ctx: &Arc<Context>, unit: &UnitId) {
+        let mut workers = self.lock();
+        if workers.contains_key(unit) {
+            return;
+        }
+        // Bounded by what a session brings: receipts of one window, faults of one window, dials.
+        let (inputs, received) = mpsc::unbounded_channel();
+        let session = watch::Sender::new(None);
+        let tasks = &ctx.parts.tasks;
+        let worker = outbound::run(Arc::clone(ctx), unit.clone(), received, session.subscribe());
+        tasks.spawn("peer-outbound", TaskKind::Process, worker);
+        let receipts = owed::run(Arc::clone(ctx), unit.clone(), session.subscribe());
+        tasks.spawn("peer-receipts", TaskKind::Process, receipts);
+        let status = Arc::default();
+        workers.insert(unit.clone(), Worker { inputs, session, status });
+    }
+
+    fn session_up(&self, ctx: &Arc<Context>, session: Session) {
+        let unit = session.peer().unit().clone();
+        let hello = Arc::new(session.hello.clone());
+        self.ensure(ctx, &unit);
+        let now = ctx.now();
+        let skew = i128::from(hello.now_ms) - i128::from(now.as_millis());
+        self.update(&unit, |status| {
+            status.up = true;
+            status.last_contact = Some(now);
+            session.key_exchange().clone_into(&mut status.key_exchange);
+            status.clock_skew_ms = i64::try_from(skew).unwrap_or(i64::MAX);
+            status.software.clone_from(&hello.software);
+            status.rtt_us = u32::try_from(session.rtt().as_micros()).unwrap_or(u32::MAX);
+        });
+        let (id, sender) = (session.id(), session.sender());
+        let live = Live { id, sender, hello };
+        if let Some(worker) = self.lock().get(&unit) {
+            worker.session.send_replace(Some(live.clone()));
+        }
+        self.input(&unit, Input::SessionUp);
+        info!(peer = %session.peer(), group = session.key_exchange(), "session up");
+        serve(ctx, &unit, session, live);
+    }
+
+    fn session_down(&self, ctx: &Context, unit: &UnitId, id: SessionId) {
+        let current = {
+            let workers = self.lock();
+            let Some(worker) = workers.get(unit) else { return };
+            worker.session.send_if_modified(|live| {
+                let is_it = live.as_ref().is_some_and(|live| live.id == id);
+                if is_it {
+                    *live = None;
+                }
+                is_it
+            })
+        };
+        if current {
+            let now = ctx.now();
+            self.update(unit, |status| {
+                status.up = false;
+                status.last_contact = Some(now);
+            });
+            self.input(unit, Input::SessionDown);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<UnitId, Worker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves the link's events until the node stops.
+pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>) {
+    let stop = ctx.parts.tasks.stop_token();
+    ctx.peers.directory_changed(&ctx);
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            event = events.recv() => event,
+        };
+        let Some(event) = event else { return };
+        match event {
+            LinkEvent::Up(session) => {
+                ctx.parts.counters.add(Counter::Session);
+                ctx.peers.session_up(&ctx, *session);
+            }
+            LinkEvent::Down { peer, session, closed } => {
+                info!(peer = %peer, reason = closed.reason().label(), text = closed.text, "session down");
+                ctx.peers.session_down(&ctx, peer.unit(), session);
+            }
+            LinkEvent::DialFailed { unit, reason, text } => {
+                ctx.parts.counters.add(Counter::SessionFailure);
+                info!(peer = %unit, reason = reason.label(), text, "dial failed");
+                ctx.peers.input(&unit, Input::DialFailed(reason));
+            }
+            LinkEvent::Alarm(LinkAlarm::DuplicateIdentity { peer, address }) => {
+                warn!(peer = %peer, address = %address, "two instances use one transport key");
+                let detail = format!("second instance at {address}");
+                alarm(&ctx, Reason::DuplicateIdentity, peer.unit(), detail).await;
+            }
+        }
+    }
+}
+
+/// Keeps an alarm; a store that stopped has its own way to say so.
+pub(super) async fn alarm(ctx: &Context, reason: Reason, peer: &UnitId, detail: String) {
+    let kept = ctx.parts.store.alarm(reason, peer.clone(), detail, ctx.now()).await;
+    if let Err(error) = kept {
+        warn!(%error, reason = reason.label(), "alarm could not be kept");
+    }
+}
+
+/// Starts the readers of a session.
+fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
+    let tasks = &ctx.parts.tasks;
+    let ended = session.ended();
+    let arrivals = session.arrivals;
+    for (name, lane) in [
+        ("session-emergency", arrivals.emergency),
+        ("session-urgent", arrivals.urgent),
+        ("session-routine", arrivals.routine),
+    ] {
+        let reader = inbound::run(Arc::clone(ctx), unit.clone(), live.sender.clone(), lane);
+        tasks.spawn(name, TaskKind::Session, reader);
+    }
+    let reader = answers::run(Arc::clone(ctx), unit.clone(), live, arrivals.control, ended);
+    tasks.spawn("session-control", TaskKind::Session, reader);
+}
+
+fn lock(status: &Mutex<PeerStatus>) -> MutexGuard<'_, PeerStatus> {
+    status.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,323 @@
+//! Receipts that come in: checked, kept, and what they settle.
+//!
+//! A receiver makes nine checks: sizes and canonical form (the link's strict decoding and the statement's);
+//! the checkpoint's signature under a log of the issuer's card; inclusion; the issuer's node; its role; that it is
+//! about a header that we hold; consistency with the checkpoint that is held; legality after the receipts that are
+//! held; and one commit for leaf, proof and checkpoint. One bad receipt spoils itself, a bad checkpoint its group.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use relay_core::outbox::Input;
+use relay_proto::{
+    card::Card,
+    envelope::Header,
+    ids::{Digest, UnitId},
+    limits,
+    reason::Reason,
+    receipt::{
+        CheckpointAdvance, ConsistencyPath, Expected, Legality, Received, Statement, advance,
+        check_group, check_receipt, legal_after,
+    },
+    tlog::SignedCheckpoint,
+    v1,
+};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{
+    Context,
+    peers::{Live, alarm},
+};
+use crate::{
+    link::Lane,
+    store::{NewReceipt, ReceiptsToRecord, StoreError},
+    telemetry::Counter,
+};
+
+/// Takes the receipts of one session.
+pub(super) struct Settler {
+    ctx: Arc<Context>,
+    unit: UnitId,
+    live: Live,
+    /// Groups whose checkpoint waits for a proof. They settle nothing until it is here.
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    group: v1::ReceiptGroup,
+    from: u64,
+    to: u64,
+    since: Instant,
+    alarmed: bool,
+}
+
+impl Settler {
+    /// For one session.
+    pub(super) fn new(ctx: Arc<Context>, unit: UnitId, live: Live) -> Self {
+        Self { ctx, unit, live, waiting: VecDeque::new() }
+    }
+
+    /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or forked is seen
+    /// at once.
+    pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+        let note = &self.live.hello.own_checkpoint;
+        if note.is_empty() {
+            return Ok(());
+        }
+        let Some(card) = self.card() else { return Ok(()) };
+        let signed = match check_group(note, &card) {
+            Ok(signed) => signed,
+            Err(error) => {
+                self.bad_checkpoint(error.reason()).await;
+                return Ok(());
+            }
+        };
+        let shown = signed.checkpoint();
+        let held = self.ctx.parts.store.held_checkpoint(&shown.origin)?;
+        let Some(held) = held else { return Ok(()) };
+        let forked = held.size == shown.size && held.root != shown.root.as_bytes().as_slice();
+        if shown.size < held.size || forked {
+            let detail = format!("log shows size {}, {} is held", shown.size, held.size);
+            alarm(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
+        }
+        Ok(())
+    }
+
+    /// Takes a group. Returns up to which number receipts are dealt with and durable.
+    pub(super) async fn group(
+        &mut self,
+        group: v1::ReceiptGroup,
+    ) -> Result<Option<u64>, StoreError> {
+        if group.receipts.len() > limits::RECEIPTS_PER_GROUP_MAX {
+            self.bad_checkpoint(Reason::TooLarge).await;
+            return Ok(None);
+        }
+        self.settle(group, None).await
+    }
+
+    /// Takes a consistency proof that was asked for.
+    pub(super) async fn proof(
+        &mut self,
+        proof: v1::Consistency,
+    ) -> Result<Option<u64>, StoreError> {
+        let place = self.waiting.iter().position(|w| (w.from, w.to) == (proof.from, proof.to));
+        let Some(waiting) = place.and_then(|place| self.waiting.remove(place)) else {
+            return Ok(None);
+        };
+        self.settle(waiting.group, Some(proof)).await
+    }
+
+    /// Alarms for proofs that do not come.
+    pub(super) async fn tick(&mut self) {
+        let late: Vec<(u64, u64)> = self
+            .waiting
+            .iter_mut()
+            .filter(|waiting| !waiting.alarmed && waiting.since.elapsed() > PROOF_WAIT)
+            .map(|waiting| {
+                waiting.alarmed = true;
+                (waiting.from, waiting.to)
+            })
+            .collect();
+        for (from, to) in late {
+            let detail = format!("no proof from size {from} to {to}");
+            alarm(&self.ctx, Reason::UnprovenExtension, &self.unit, detail).await;
+        }
+    }
+
+    async fn settle(
+        &mut self,
+        group: v1::ReceiptGroup,
+        proof: Option<v1::Consistency>,
+    ) -> Result<Option<u64>, StoreError> {
+        let Some(card) = self.card() else { return Ok(None) };
+        let signed = match check_group(&group.checkpoint, &card) {
+            Ok(signed) => signed,
+            Err(error) => {
+                self.bad_checkpoint(error.reason()).await;
+                return Ok(None);
+            }
+        };
+        match self.advance(&signed, &group, proof.as_ref())? {
+            CheckpointAdvance::Newer | CheckpointAdvance::Same | CheckpointAdvance::Older => {}
+            CheckpointAdvance::NeedProof { from, to } if proof.is_none() => {
+                self.ask(group, from, to);
+                return Ok(None);
+            }
+            other => {
+                let reason = other.reason().unwrap_or(Reason::BadConsistency);
+                self.bad_checkpoint(reason).await;
+                return Ok(None);
+            }
+        }
+        self.record(group, &signed, &card).await.map(Some)
+    }
+
+    fn advance(
+        &self,
+        signed: &SignedCheckpoint,
+        group: &v1::ReceiptGroup,
+        proof: Option<&v1::Consistency>,
+    ) -> Result<CheckpointAdvance, StoreError> {
+        let checkpoint = signed.checkpoint();
+        let held = self.ctx.parts.store.held_checkpoint(&checkpoint.origin)?;
+        let held = held.and_then(|held| Some((held.size, Digest::from_bytes(&held.root).ok()?)));
+        let (from, to, path) = match proof {
+            Some(proof) => (proof.from, proof.to, &proof.path),
+            None => (group.consistency_from, checkpoint.size, &group.consistency),
+        };
+        let path = digests(path, limits::CONSISTENCY_HASHES_MAX).unwrap_or_default();
+        let given = (from > 0).then_some(ConsistencyPath { from, to, path: &path });
+        Ok(advance(held, checkpoint, given))
+    }
+
+    fn ask(&mut self, group: v1::ReceiptGroup, from: u64, to: u64) {
+        if self.waiting.len() >= WAITING_MAX {
+            // The peer sends again what it is owed an answer for, on the next session at the latest.
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Waiting { group, from, to, since: Instant::now(), alarmed: false });
+        let asked = v1::frame::Kind::GetConsistency(v1::GetConsistency { from, to });
+        if self.live.sender.try_send(Lane::Control, asked).is_err() {
+            info!(peer = %self.unit, from, to, "question for a proof waits for the next session");
+        }
+    }
+
+    async fn record(
+        &self,
+        group: v1::ReceiptGroup,
+        signed: &SignedCheckpoint,
+        card: &Card,
+    ) -> Result<u64, StoreError> {
+        let checkpoint = signed.checkpoint();
+        let mut have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
+        let mut receipts = Vec::with_capacity(group.receipts.len());
+        for numbered in group.receipts {
+            // Numbers have no gaps: what follows a gap was sent before what it waits for, and is sent again.
+            if numbered.number <= have.saturating_add(1) {
+                have = have.max(numbered.number);
+            }
+            match self.check(&numbered, signed, card)? {
+                Ok(receipt) => receipts.push(receipt),
+                Err(reason) => {
+                    self.ctx.parts.counters.add(Counter::VerifyFailure);
+                    let detail = format!("receipt {} at index {}", numbered.number, numbered.index);
+                    alarm(&self.ctx, reason, &self.unit, detail).await;
+                }
+            }
+        }
+        self.ctx.parts.counters.add_many(Counter::ReceiptAccepted, receipts.len() as u64);
+        let settled = self
+            .ctx
+            .parts
+            .store
+            .record_receipts(ReceiptsToRecord {
+                peer: self.unit.clone(),
+                origin: checkpoint.origin.clone(),
+                note: group.checkpoint,
+                size: checkpoint.size,
+                root: checkpoint.root,
+                receipts,
+                have,
+                now: self.ctx.now(),
+            })
+            .await?;
+        self.ctx.parts.counters.add_many(Counter::Delivered, settled.len() as u64);
+        for number in settled {
+            self.ctx.peers.input(&self.unit, Input::Settled(number));
+        }
+        Ok(have)
+    }
+
+    /// Checks one receipt; a reason says what is wrong with it.
+    fn check(
+        &self,
+        numbered: &v1::NumberedReceipt,
+        signed: &SignedCheckpoint,
+        card: &Card,
+    ) -> Result<Result<NewReceipt, Reason>, StoreError> {
+        let statement = match Statement::from_bytes(&numbered.statement) {
+            Ok(statement) => statement,
+            Err(error) => return Ok(Err(error.reason())),
+        };
+        let Some(header) = self.header(&statement.header_digest)? else {
+            return Ok(Err(Reason::UnknownMessage));
+        };
+        let Some(path) = digests(&numbered.path, limits::PATH_HASHES_MAX) else {
+            return Ok(Err(Reason::BadInclusion));
+        };
+        let received = Received { statement: &statement, index: numbered.index, path: &path };
+        let expected = Expected { header: &header, issuer: card, hubs: &[] };
+        if let Err(error) = check_receipt(received, signed.checkpoint(), expected) {
+            return Ok(Err(error.reason()));
+        }
+        let actor_fits = numbered.actor.is_empty()
+            || (numbered.actor.chars().count() <= limits::ACTOR_CHARS_MAX
+                && statement.is_actor(&numbered.actor));
+        if !actor_fits {
+            return Ok(Err(Reason::Malformed));
+        }
+        let flags = self.flags(&statement)?;
+        Ok(Ok(NewReceipt {
+            digest: header.digest,
+            recipient: statement.recipient.clone(),
+            event: statement.event,
+            reason: statement.reason.clone().unwrap_or_default(),
+            statement: numbered.statement.clone(),
+            index: numbered.index,
+            path: numbered.path.clone(),
+            actor: numbered.actor.clone(),
+            flags,
+        }))
+    }
+
+    /// Why a receipt that is genuine changes nothing.
+    fn flags(&self, statement: &Statement) -> Result<Vec<Reason>, StoreError> {
+        let held = self.ctx.parts.store.receipts(&statement.header_digest)?;
+        let held: Vec<Statement> =
+            held.iter().filter_map(|held| Statement::from_bytes(&held.statement).ok()).collect();
+        Ok(match legal_after(&held, statement) {
+            Legality::Applied | Legality::Repeats => Vec::new(),
+            Legality::LateAfterFailure => {
+                warn!(message = %statement.message_id, "receipt came after the failure was stated");
+                vec![Reason::LateAfterFailure]
+            }
+            Legality::Contradiction => {
+                self.ctx.parts.counters.add(Counter::Equivocation);
+                warn!(peer = %self.unit, message = %statement.message_id, "receipts contradict");
+                vec![Reason::Contradiction]
+            }
+        })
+    }
+
+    /// The header of one of our own messages: receipts of others are about nothing that we sent.
+    fn header(&self, digest: &Digest) -> Result<Option<Header>, StoreError> {
+        let Some(record) = self.ctx.parts.store.message(digest)? else { return Ok(None) };
+        let content = self.ctx.parts.store.content(&record)?;
+        Ok(Header::stored(&content.header).ok())
+    }
+
+    fn card(&self) -> Option<Arc<Card>> {
+        let snapshot = self.ctx.parts.directory.snapshot();
+        snapshot.verified(&self.unit).map(|peer| Arc::clone(&peer.card))
+    }
+
+    async fn bad_checkpoint(&self, reason: Reason) {
+        self.ctx.parts.counters.add(Counter::VerifyFailure);
+        let detail = "checkpoint of a group of receipts".to_owned();
+        alarm(&self.ctx, reason, &self.unit, detail).await;
+    }
+}
+
+fn digests(hashes: &[Bytes], max: usize) -> Option<Vec<Digest>> {
+    if hashes.len() > max {
+        return None;
+    }
+    hashes.iter().map(|hash| Digest::from_bytes(hash).ok()).collect()
+}
+
+/// Groups that wait for a proof.
+const WAITING_MAX: usize = 16;
+
+/// A proof that is not there by then is told to the operator.
+const PROOF_WAIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,382 @@
+//! Taking messages from case systems: checked, completed, signed, stored; then the caller is answered.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use prost::Message;
+use relay_core::{
+    policy::{self, kind_allowed},
+    profile::Profile,
+};
+use relay_proto::{
+    card::Card,
+    envelope::{Header, NewHeader, Priority},
+    ids::{Digest, MessageId, RequestId, UnitId, Uuid},
+    limits,
+    payload::{
+        self, Completion, Faults, NewIds, Payload, PayloadContext, ProfileDefaults, UnitFacts,
+    },
+    reason::Reason,
+    receipt::Event,
+    timestamp::Timestamp,
+    v1,
+};
+
+use super::{Context, Relay, own};
+use crate::{
+    directory::Trust,
+    keys::{KeyUse, SignError},
+    store::{NewSubmission, StoreError, SubmissionAnswer},
+    telemetry::Counter,
+};
+
+/// Who calls: `uid:1000`, or a client certificate's fingerprint.
+pub type Principal = String;
+
+/// A message that a caller wants sent.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The caller.
+    pub principal: Principal,
+    /// His key for safe repetition.
+    pub request_id: RequestId,
+    /// What he states.
+    pub draft: v1::Draft,
+    /// Check everything, store nothing.
+    pub validate_only: bool,
+}
+
+/// A message that is stored.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// Header digest.
+    pub digest: Digest,
+    /// The message's id.
+    pub message_id: MessageId,
+    /// It was stored by an earlier call with this request id.
+    pub repeated: bool,
+}
+
+/// Why a message was not taken. Nothing of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Fields are missing or wrong; all of them.
+    #[error("{} fault(s) in the message", .0.len())]
+    Content(Faults),
+    /// The request id stands for other content.
+    #[error("this request id was used with other content: use a new one for a new message")]
+    RequestConflict,
+    /// One recipient cannot be sent to.
+    #[error("{unit}: {}", reason.meaning())]
+    Recipient {
+        /// Which.
+        unit: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// Something about the message as a whole.
+    #[error("{}", .0.meaning())]
+    Refused(Reason),
+    /// No signature, no acceptance.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl SubmitError {
+    /// The label that leaves the machine.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Content(faults) => faults.reason(),
+            Self::RequestConflict => Reason::RequestIdConflict,
+            Self::Recipient { reason, .. } | Self::Refused(reason) => *reason,
+            Self::Sign(_) => Reason::SignerUnavailable,
+            Self::Store(error) => error.reason(),
+        }
+    }
+}
+
+impl Relay {
+    /// Takes messages, all in one commit; each has its own answer. What is answered is durable.
+    pub async fn submit(
+        &self,
+        submissions: Vec<Submission>,
+    ) -> Vec<Result<Submitted, SubmitError>> {
+        let mut answers = Vec::with_capacity(submissions.len());
+        let mut new = Vec::new();
+        for submission in &submissions {
+            match self.ctx.prepare(submission).await {
+                Ok(Prepared::Answer(answer)) => answers.push(Some(Ok(answer))),
+                Ok(Prepared::Store(prepared)) => {
+                    answers.push(None);
+                    new.push(*prepared);
+                }
+                Err(error) => answers.push(Some(Err(error))),
+            }
+        }
+        let ids: Vec<MessageId> = new.iter().map(|new| new.header.message_id).collect();
+        let mut stored = self.ctx.store(new, ids).await.into_iter();
+        let lost = || Err(SubmitError::Store(StoreError::Stopped));
+        let each = answers.into_iter();
+        each.map(|answer| answer.or_else(|| stored.next()).unwrap_or_else(lost)).collect()
+    }
+}
+
+enum Prepared {
+    Answer(Submitted),
+    Store(Box<NewSubmission>),
+}
+
+impl Context {
+    /// Checks, completes and signs one message.
+    async fn prepare(&self, submission: &Submission) -> Result<Prepared, SubmitError> {
+        let draft = &submission.draft;
+        let content = Digest::of(&draft.encode_to_vec());
+        let request_key = request_key(&submission.principal, "send", &submission.request_id);
+        if let Some(known) =
+            self.parts.store.request(&request_key)?.filter(|_| !submission.validate_only)
+        {
+            return match known.content == content.as_bytes().as_slice() {
+                true => self.stored_answer(&known.digest).map(Prepared::Answer),
+                false => Err(SubmitError::RequestConflict),
+            };
+        }
+        let now = self.now();
+        let ready = self.check(draft, now)?;
+        let message_id = ready.message_id;
+        if submission.validate_only {
+            let digest = Digest::from_array([0; 32]);
+            return Ok(Prepared::Answer(Submitted { digest, message_id, repeated: false }));
+        }
+        let key_id = self.parts.signer.key_id(KeyUse::Envelope);
+        let new = NewHeader {
+            message_id,
+            from: self.unit(),
+            to: &ready.to,
+            profile: &draft.profile,
+            priority: ready.priority,
+            created_at: now,
+            expires_at: ready.expires_at,
+            payload: &ready.clear,
+            key_id,
+            epoch: self.parts.signer.epoch(KeyUse::Envelope),
+        };
+        let unsigned = new.unsigned();
+        let signature = self.parts.signer.sign(KeyUse::Envelope, unsigned.input()).await?;
+        let header = header(&new, unsigned.digest(), unsigned.signed(signature));
+        let statement = own(&self.statement(&header, Event::SubmissionAcceptance, now));
+        let statement = statement.map_err(|_| SubmitError::Refused(Reason::Internal))?;
+        Ok(Prepared::Store(Box::new(NewSubmission {
+            header,
+            payload: ready.clear,
+            kind: i32::from(ready.payload.kind()).unsigned_abs(),
+            case_id: Bytes::copy_from_slice(ready.payload.case_id.as_bytes()),
+            request_key,
+            content,
+            statement: statement.bytes().clone(),
+            queue_messages_max: self.parts.limits.queue_messages_max,
+            now,
+        })))
+    }
+
+    async fn store(
+        &self,
+        new: Vec<NewSubmission>,
+        ids: Vec<MessageId>,
+    ) -> Vec<Result<Submitted, SubmitError>> {
+        if new.is_empty() {
+            return Vec::new();
+        }
+        let answers = match self.parts.store.accept_submissions(new).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                tracing::warn!(%error, "messages not stored");
+                return Vec::new();
+            }
+        };
+        let mut results = Vec::with_capacity(answers.len());
+        for (answer, message_id) in answers.into_iter().zip(ids) {
+            results.push(match answer {
+                SubmissionAnswer::Stored(digest) => {
+                    self.parts.counters.add(Counter::Submitted);
+                    Ok(Submitted { digest, message_id, repeated: false })
+                }
+                SubmissionAnswer::Repeated(digest) => self.stored_answer(digest.as_bytes()),
+                SubmissionAnswer::Conflict => Err(SubmitError::RequestConflict),
+                SubmissionAnswer::QueueFull(unit) => Err(SubmitError::Recipient {
+                    unit: unit.to_string(),
+                    reason: Reason::QueueFull,
+                }),
+            });
+        }
+        results
+    }
+
+    fn stored_answer(&self, digest: &[u8]) -> Result<Submitted, SubmitError> {
+        let digest =
+            Digest::from_bytes(digest).map_err(|_| SubmitError::Refused(Reason::Internal))?;
+        let record = self.parts.store.message(&digest)?;
+        let message_id = record.and_then(|record| record.message_id());
+        let message_id = message_id.ok_or(SubmitError::Refused(Reason::Internal))?;
+        Ok(Submitted { digest, message_id, repeated: true })
+    }
+
+    /// Everything that would be refused at the other end is refused here, with all faults together.
+    fn check(&self, draft: &v1::Draft, now: Timestamp) -> Result<Ready, SubmitError> {
+        let profile = self.profile(&draft.profile);
+        let profile = profile.ok_or(SubmitError::Refused(Reason::UnknownProfile))?;
+        let priority = Priority::from_wire(draft.priority()).unwrap_or(Priority::Routine);
+        let to = self.recipients(&draft.to)?;
+        let expires_at = match &draft.expire_time {
+            Some(time) => timestamp(time).ok_or(SubmitError::Refused(Reason::BadLifetime))?,
+            None => policy::default_expiry(profile, priority, now),
+        };
+        policy::lifetime(now, expires_at).map_err(SubmitError::Refused)?;
+        let message_id = MessageId::new(now, self.random());
+        let (payload, parsed) = self.complete(draft, profile, priority, &to, message_id)?;
+        kind_allowed(profile, parsed.kind()).map_err(SubmitError::Refused)?;
+        let clear = payload::clear_bytes(self.random(), &payload);
+        if clear.len() > limits::PAYLOAD_BYTES_MAX {
+            return Err(SubmitError::Refused(Reason::TooLarge));
+        }
+        Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed })
+    }
+
+    fn recipients(&self, to: &[String]) -> Result<Vec<UnitId>, SubmitError> {
+        let bad = |unit: &str, reason| SubmitError::Recipient { unit: unit.to_owned(), reason };
+        if to.is_empty() || to.len() > limits::RECIPIENTS_MAX {
+            let reason = if to.is_empty() { Reason::UnknownRecipient } else { Reason::TooLarge };
+            return Err(SubmitError::Refused(reason));
+        }
+        let snapshot = self.parts.directory.snapshot();
+        let mut seen = BTreeSet::new();
+        let mut units = Vec::with_capacity(to.len());
+        for text in to {
+            let unit: UnitId = text.parse().map_err(|_| bad(text, Reason::UnknownRecipient))?;
+            let peer = snapshot.peer(&unit).ok_or_else(|| bad(text, Reason::UnknownRecipient))?;
+            match peer.trust {
+                Trust::Verified => {}
+                Trust::Unverified => return Err(bad(text, Reason::PeerUnverified)),
+                Trust::Suspended => return Err(bad(text, Reason::PeerSuspended)),
+            }
+            if !seen.insert(unit.clone()) {
+                return Err(bad(text, Reason::InvalidContent));
+            }
+            units.push(unit);
+        }
+        Ok(units)
+    }
+
+    fn complete(
+        &self,
+        draft: &v1::Draft,
+        profile: &Profile,
+        priority: Priority,
+        to: &[UnitId],
+        message_id: MessageId,
+    ) -> Result<(v1::Payload, Payload), SubmitError> {
+        let own_facts = facts(self.parts.directory.own());
+        let snapshot = self.parts.directory.snapshot();
+        let recipient = match to {
+            [only] => snapshot.peer(only).map(|peer| facts(&peer.card)),
+            _ => None,
+        };
+        let defaults = ProfileDefaults {
+            handling: profile.handling_default.clone(),
+            alert_basis: profile.legal_basis_default(v1::Kind::Alert).to_vec(),
+            preservation_basis: profile.legal_basis_default(v1::Kind::PreservationRequest).to_vec(),
+            period_days: profile.requested_preservation_days,
+        };
+        let ids = NewIds {
+            message_id,
+            case_id: Uuid::random(self.random()),
+            body_id: Uuid::random(self.random()),
+        };
+        let completion = Completion {
+            from: self.unit(),
+            own: &own_facts,
+            recipient: recipient.as_ref(),
+            defaults: &defaults,
+            ids,
+            // Units of demos and tests never send anything else.
+            exercise: self.unit().is_demo(),
+        };
+        let kinds = kinds(profile);
+        let context = payload_context(profile, priority, &kinds);
+        payload::complete(draft, &completion, &context).map_err(SubmitError::Content)
+    }
+}
+
+struct Ready {
+    message_id: MessageId,
+    to: Vec<UnitId>,
+    priority: Priority,
+    expires_at: Timestamp,
+    clear: Bytes,
+    payload: Payload,
+}
+
+/// The checked form of a header that was just made.
+fn header(new: &NewHeader<'_>, digest: Digest, signed: v1::Signed) -> Header {
+    Header {
+        digest,
+        message_id: new.message_id,
+        from: new.from.clone(),
+        to: new.to.to_vec(),
+        profile: new.profile.to_owned(),
+        priority: new.priority,
+        created_at: new.created_at,
+        expires_at: new.expires_at,
+        payload_digest: Digest::of(new.payload),
+        max_hops: 1,
+        key_id: new.key_id,
+        signed,
+    }
+}
+
+/// What a card says of its unit.
+fn facts(card: &Card) -> UnitFacts {
+    let value = card.value();
+    UnitFacts {
+        organisation: value.names.first().map(|name| name.name.clone()).unwrap_or_default(),
+        unit: value.unit.clone(),
+        role: value.role.clone(),
+        phone: value.phone_24x7.clone(),
+        email: value.email.clone(),
+        languages: value.languages.clone(),
+        office_hours: value.office_hours.clone(),
+        time_zone: value.time_zone.clone(),
+    }
+}
+
+/// The kinds that a profile takes.
+pub(super) fn kinds(profile: &Profile) -> Vec<v1::Kind> {
+    profile.kinds.iter().map(|rules| rules.kind).collect()
+}
+
+/// What a payload is checked against, at both ends.
+pub(super) fn payload_context<'a>(
+    profile: &Profile,
+    priority: Priority,
+    kinds: &'a [v1::Kind],
+) -> PayloadContext<'a> {
+    let mut context = PayloadContext::new(priority.to_wire(), kinds);
+    context.minimum_preservation_days = profile.min_preservation_days;
+    context
+}
+
+/// The key of a request: scoped to the caller and the verb, so that two callers never meet.
+pub fn request_key(principal: &str, verb: &str, request_id: &RequestId) -> [u8; 32] {
+    let parts: [&[u8]; 5] =
+        [principal.as_bytes(), b"\0", verb.as_bytes(), b"\0", request_id.as_bytes()];
+    *Digest::of_parts(&parts).as_bytes()
+}
+
+/// An instant of the API.
+pub fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
+    let seconds = u64::try_from(time.seconds).ok()?;
+    let millis = u64::try_from(time.nanos).ok()? / 1_000_000;
+    Timestamp::from_wire(seconds.checked_mul(1000)?.checked_add(millis)?)
+}
