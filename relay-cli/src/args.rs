@@ -135,18 +135,21 @@ pub enum PeerVerb {
     /// One peer: contact, trust, keys, alarms
     #[command(after_help = "Example:\n  relay-cli peer show xb.ncu")]
     Show {
+        /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
     },
     /// Is the peer's node there? How far, with which key exchange?
     #[command(after_help = "Example:\n  relay-cli peer ping xb.ncu")]
     Ping {
+        /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
     },
     /// Exchange nothing with this unit until it is verified again
     #[command(after_help = "Example:\n  relay-cli peer suspend xb.ncu --reason 'key may be lost'")]
     Suspend {
+        /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
         /// Kept in the node's record
@@ -158,6 +161,7 @@ pub enum PeerVerb {
     /// Forget this unit: its card and its trust; messages and receipts stay
     #[command(after_help = "Example:\n  relay-cli peer remove xb.ncu")]
     Remove {
+        /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
         /// Do not ask for the unit's name again
@@ -171,6 +175,7 @@ pub enum PeerVerb {
 /// `peer verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
+    /// As in xb.ncu
     #[arg(value_name = "UNIT")]
     pub unit: UnitId,
     /// All sixty digits, from a script that has them by a safe way
