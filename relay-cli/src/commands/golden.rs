@@ -293,7 +293,7 @@ fn judgements() {
     assert_eq!(report.exit(), Exit::Invalid);
 }
 
-/// What happened, what is safe, what to type; every fault with path, article and what to write.
+/// What happened, what is safe, what to type; every fault with its path and article.
 #[test]
 fn failures() {
     let fault = |path: &str, article: &str| Fault {
