@@ -274,8 +274,8 @@ fn evidence_pages() {
     assert_eq!(report.exit(), Exit::Invalid);
 }
 
-/// The three judgements: what carried a VALID one, what to compare before a CONSISTENT one counts, and
-/// what broke an INVALID one. Only the first ends with 0.
+/// The three judgements: what carried a VALID one, what to compare before a CONSISTENT one counts,
+/// and what broke an INVALID one. Only the first ends with 0.
 #[test]
 fn judgements() {
     let valid = samples::verdict(Outcome::Valid);
