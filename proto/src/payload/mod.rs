@@ -182,4 +182,6 @@ pub const MINOR: u32 = 0;
 pub const TREATY_DAYS_MIN: u32 = 60;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
