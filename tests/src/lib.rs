@@ -1,3 +1,4 @@
 //! What scenarios, benchmarks and campaigns share: clusters of nodes in this process and of real binaries.
 
+pub mod client;
 pub mod cluster;
