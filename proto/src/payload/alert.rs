@@ -116,10 +116,11 @@ impl Alert {
     pub(super) fn parse(
         c: &mut Collector,
         raw: &v1::Alert,
-        europol: &[i32],
+        handling: Option<&v1::Handling>,
         context: &PayloadContext<'_>,
     ) -> Self {
         let at = At::root("alert");
+        let europol = handling.map_or(&[][..], |h| &h.europol);
         let parsed = Self {
             alert_id: c.uuid(at.field("alert_id"), &raw.alert_id),
             revision: revision(c, at, raw.revision),
@@ -170,6 +171,7 @@ impl Alert {
             dissemination: dissemination(c, at.field("dissemination"), raw.dissemination.as_ref()),
         };
         across(c, at, raw);
+        markings(c, at.field("dissemination"), raw, handling);
         parsed
     }
 }
@@ -200,6 +202,29 @@ fn across(c: &mut Collector, at: At<'_>, raw: &v1::Alert) {
         c.fault(at.field("action_requested"), "NONE beside actions: remove it or them");
     }
     unique(c, at, "indicators", "id", raw.indicators.iter().map(|i| i.id.as_str()));
+}
+
+/// Who may have an alert is bounded by its markings: TLP 2.0, and H2 of Europol's handling codes.
+fn markings(c: &mut Collector, at: At<'_>, raw: &v1::Alert, handling: Option<&v1::Handling>) {
+    use v1::{Answer, Audience, EuropolCode, Tlp};
+    let (Some(handling), Some(dissemination)) = (handling, &raw.dissemination) else { return };
+    let tlp = Tlp::known(handling.tlp).unwrap_or_default();
+    let named_only = matches!(tlp, Tlp::AmberStrict | Tlp::Red);
+    match Audience::known(dissemination.audience) {
+        Some(Audience::Named) | None => {}
+        Some(_) if named_only => {
+            let text = format!("TLP {} goes to named recipients only: state NAMED", tlp.name());
+            c.fault(at.field("audience"), text);
+        }
+        Some(Audience::Public) if tlp != Tlp::Clear => {
+            c.fault(at.field("audience"), "PUBLIC needs TLP CLEAR: state a smaller audience");
+        }
+        Some(_) => {}
+    }
+    let bound = handling.europol.contains(&(EuropolCode::H2 as i32));
+    if bound && dissemination.onward == Answer::Yes as i32 {
+        c.fault(at.field("onward"), "true with H2, which forbids it: state false or remove H2");
+    }
 }
 
 /// Reports the second of two elements of one id.

@@ -127,3 +127,28 @@ fn personal_data_need_purpose_and_marking() {
     payload.handling.as_mut().unwrap().europol = vec![v1::EuropolCode::H1 as i32];
     assert!(parse(&payload).is_ok());
 }
+
+/// TLP and handling codes bound the audience: a broadcast of AMBER+STRICT is refused.
+#[test]
+fn markings_bound_the_audience() {
+    use v1::{Answer, Audience, EuropolCode, Tlp};
+    let refused = |tlp: Tlp, code: EuropolCode, audience: Audience, onward: Answer| {
+        let mut payload = testing::sample(0);
+        let handling = payload.handling.as_mut().unwrap();
+        (handling.tlp, handling.europol) = (tlp as i32, vec![code as i32]);
+        alert(&mut payload).dissemination =
+            Some(v1::Dissemination { audience: audience as i32, onward: onward as i32 });
+        let paths = parse(&payload).map_err(|f| f.into_iter().map(|f| f.path).collect::<Vec<_>>());
+        paths.err().unwrap_or_default().join(" ")
+    };
+    let (yes, no, h0, h2) = (Answer::Yes, Answer::No, EuropolCode::H0, EuropolCode::H2);
+    let (audience, onward) = ("alert.dissemination.audience", "alert.dissemination.onward");
+    assert_eq!(refused(Tlp::AmberStrict, h0, Audience::Profile, no), audience);
+    assert_eq!(refused(Tlp::Red, h0, Audience::NationalLe, no), audience);
+    assert_eq!(refused(Tlp::Green, h0, Audience::Public, no), audience);
+    assert_eq!(refused(Tlp::Amber, h2, Audience::Named, yes), onward);
+    assert_eq!(refused(Tlp::Amber, h2, Audience::Named, no), "");
+    assert_eq!(refused(Tlp::Red, h0, Audience::Named, yes), "");
+    assert_eq!(refused(Tlp::Amber, h0, Audience::Profile, yes), "");
+    assert_eq!(refused(Tlp::Clear, h0, Audience::Public, yes), "");
+}

@@ -94,6 +94,38 @@ fn completion_refuses() {
     assert_eq!(complete(&many, &completion, &context).unwrap_err().reason(), Reason::TooLarge);
 }
 
+/// A card's facts are the completion's; where it names no language, the profile does.
+#[test]
+fn facts_come_from_the_card() {
+    let card = v1::Card {
+        unit: "xa.cyber-poc".to_owned(),
+        names: vec![v1::CardName {
+            language: "en".to_owned(),
+            name: "Cybercrime Unit XA".to_owned(),
+        }],
+        phone_24x7: "+1-202-555-0143".to_owned(),
+        ..Default::default()
+    };
+    let completion = Completion {
+        from: &card.unit.parse().unwrap(),
+        own: &(&card).into(),
+        recipient: Some(&testing::facts("xb.ncu")),
+        defaults: &testing::defaults(),
+        ids: testing::ids(),
+        exercise: true,
+    };
+    let mut draft = draft(1);
+    let payload = draft.payload.as_mut().unwrap();
+    payload.language.clear();
+    request(payload).reply_language.clear();
+    let context = testing::context(v1::Priority::Urgent);
+    let (_, parsed) = complete(&draft, &completion, &context).unwrap();
+    assert_eq!(parsed.authority.organisation.as_str(), "Cybercrime Unit XA");
+    assert_eq!((parsed.authority.email, parsed.language.as_str()), (None, "en"));
+    let Body::PreservationRequest(request) = parsed.body else { panic!() };
+    assert_eq!(request.reply_language.len(), 1);
+}
+
 #[test]
 fn lifetimes_follow_priority() {
     let hours = [v1::Priority::Emergency, v1::Priority::Urgent, v1::Priority::Routine]
