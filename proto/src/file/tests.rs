@@ -47,7 +47,8 @@ fn contains(whole: &Value, part: &Value, path: &str) {
     }
 }
 
-/// Each sample, read, completed and printed, says all it said; printed and read again, it is the same message.
+/// Each sample, read, completed and printed, says all it said; printed and read again, it is the
+/// same message.
 #[test]
 fn samples_round_trip() {
     for text in testing::SAMPLES {

@@ -126,8 +126,7 @@ impl Body {
                 return None;
             }
             Some(v1::payload::Body::Alert(alert)) => {
-                let europol = raw.handling.as_ref().map_or(&[][..], |h| &h.europol);
-                let alert = Alert::parse(c, alert, europol, context);
+                let alert = Alert::parse(c, alert, raw.handling.as_ref(), context);
                 (Self::Alert(Box::new(alert)), v1::Kind::Alert)
             }
             Some(v1::payload::Body::PreservationRequest(request)) => {
@@ -231,7 +230,8 @@ pub(super) fn handling(
     }
 }
 
-/// `2` to `11` of the Budapest Convention or `other`, at least one: they decide about Article 29(4).
+/// `2` to `11` of the Budapest Convention or `other`, at least one: they decide about Article
+/// 29(4).
 pub(super) fn convention_articles(c: &mut Collector, at: At<'_>, raw: &[String]) -> Vec<Name> {
     let at = at.field("convention_articles");
     c.not_empty(at, raw, "an article from 2 to 11, or `other`");

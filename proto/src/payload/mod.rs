@@ -1,9 +1,9 @@
 //! What a message says, as checked types.
 //!
-//! Enter through [`Payload::parse`] for a payload that arrived or is about to leave, through [`complete`] for a draft,
-//! through [`clear_bytes`] and [`open_clear`] for its bytes. Nothing here reads a clock or makes an id. Invariant: a
-//! [`Payload`] has every mandatory field of its kind, known enumerations and texts within their limits; whoever
-//! holds one need not check it again.
+//! Enter through [`Payload::parse`] for a payload that arrived or is about to leave, through
+//! [`complete`] for a draft, through [`clear_bytes`] and [`open_clear`] for its bytes. Nothing here
+//! reads a clock or makes an id. Invariant: a [`Payload`] has every mandatory field of its kind,
+//! known enumerations and texts within their limits; whoever holds one need not check it again.
 
 mod alert;
 mod check;
@@ -11,6 +11,8 @@ mod clear;
 mod common;
 mod complete;
 mod fault;
+mod indicator;
+mod item;
 pub(crate) mod names;
 mod preservation;
 mod text;
@@ -23,8 +25,7 @@ use crate::{
 };
 
 pub use alert::{
-    Alert, AlertOffence, AttachmentRef, Detection, Dissemination, Evaluation, Indicator, Related,
-    Subject, Victims,
+    Alert, AlertOffence, AttachmentRef, Detection, Dissemination, Evaluation, Related,
 };
 pub use clear::{bucket, check_inner, clear_bytes, open_clear};
 pub(crate) use common::unit_text;
@@ -33,9 +34,11 @@ pub use complete::{Completion, NewIds, ProfileDefaults, UnitFacts, complete, lif
 pub(crate) use fault::Collector as FaultCollector;
 use fault::{At, Collector};
 pub use fault::{FAULTS_MAX, Fault, Faults};
+pub use indicator::{Indicator, Subject, Victims};
+pub use item::{Custodian, PreservationItem, SystemLocation};
 pub use preservation::{
-    Confidentiality, Contact, Custodian, JudicialAuthorisation, Necessity, Offence,
-    ParallelChannel, PreservationItem, PreservationRequest, SystemLocation,
+    Confidentiality, Contact, JudicialAuthorisation, Necessity, Offence, ParallelChannel,
+    PreservationRequest,
 };
 pub(crate) use text::is_invisible;
 pub use text::{Country, Language, Name, Text, check_phone};
@@ -103,7 +106,8 @@ pub struct PayloadContext<'a> {
 }
 
 impl<'a> PayloadContext<'a> {
-    /// The treaty's own rules: sixty days (Article 29(7)), nothing above the basic protection level.
+    /// The treaty's own rules: sixty days (Article 29(7)), nothing above the basic protection
+    /// level.
     pub fn new(priority: v1::Priority, kinds_allowed: &'a [v1::Kind]) -> Self {
         Self {
             priority,

@@ -62,6 +62,7 @@ pub(crate) fn defaults() -> ProfileDefaults {
             classification: v1::Classification::Bpl as i32,
             ..Default::default()
         },
+        languages: vec!["en".to_owned()],
         alert_basis: basis("26"),
         preservation_basis: basis("29"),
         period_days: 90,
