@@ -151,9 +151,11 @@ impl Engine {
     /// Decides and writes one group of commits. An error is final: nothing may be answered any more.
     pub fn commit(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
         let (dones, batch) = self.decide(jobs);
+        let rewound = batch.rewound.clone();
         if !batch.frames.is_empty() {
             self.write(batch)?;
         }
+        self.shared.wakes.rewind(&rewound);
         for done in dones {
             done();
         }

@@ -35,6 +35,7 @@ pub struct Txn<'a> {
     next_seq: u64,
     events: Vec<(Event, Bytes)>,
     woken: BTreeSet<String>,
+    rewound: BTreeSet<String>,
 }
 
 /// A receipt that is about to become a leaf.
@@ -62,6 +63,8 @@ pub struct Batch {
     pub frontier: Frontier,
     /// Peers for whom there is something new.
     pub woken: BTreeSet<String>,
+    /// Peers to whom unconfirmed receipts go once more.
+    pub rewound: BTreeSet<String>,
 }
 
 impl<'a> Txn<'a> {
@@ -84,6 +87,7 @@ impl<'a> Txn<'a> {
             next_seq,
             events: Vec::new(),
             woken: BTreeSet::new(),
+            rewound: BTreeSet::new(),
         }
     }
 
@@ -136,6 +140,11 @@ impl<'a> Txn<'a> {
         }
     }
 
+    /// Makes receipts that a peer was sent and did not confirm go out once more.
+    pub fn rewind(&mut self, peer: &str) {
+        self.rewound.insert(peer.to_owned());
+    }
+
     /// Whether nothing was appended.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
@@ -160,6 +169,7 @@ impl<'a> Txn<'a> {
             frames: frames.collect(),
             frontier: self.frontier,
             woken: self.woken,
+            rewound: self.rewound,
             events: self.events.into_iter().map(|(event, _)| event).collect(),
         }
     }

@@ -268,7 +268,11 @@ pub(super) fn owe_again(
             missing.push(Bytes::from(key));
         }
     }
-    if !missing.is_empty() {
+    let any_waits = !waits.is_empty();
+    if missing.is_empty() && any_waits {
+        // All of them wait for the peer's word already: they may have been sent, so they go out again.
+        txn.rewind(&to);
+    } else if !missing.is_empty() {
         let fact = Fact::OwedAgain(OwedAgain {
             first_number: view.counter("receipts-made", &to)? + 1,
             peer: to,
