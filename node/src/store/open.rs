@@ -143,7 +143,8 @@ impl OpenStore {
         let (index, from) = match (stored, &doubt) {
             (Ok(index), None) => (index, mark),
             (stored, _) => {
-                warn!(?doubt, mark, journal = recovered.last_seq, "index set aside");
+                let doubt = doubt.as_ref().map(Doubt::to_string);
+                warn!(doubt, mark, journal = recovered.last_seq, "index set aside");
                 drop(stored);
                 (fresh()?, 0)
             }
@@ -187,13 +188,13 @@ impl OpenStore {
 }
 
 /// Why the stored index is not believed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Doubt {
-    /// It does not open.
+    #[error("{0}")]
     Damaged(String),
-    /// It holds less than was proven durable.
+    #[error("it holds less than was proven durable")]
     LostPages,
-    /// It holds events that the journal does not have.
+    #[error("it reaches {reach}, beyond the journal")]
     Ahead {
         /// How far it reaches.
         reach: u64,
