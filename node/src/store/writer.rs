@@ -53,8 +53,10 @@ fn serve(engine: &mut Engine, queue: &Queue, dir: &std::path::Path) -> Result<()
             queue.close();
             result
         });
+        // Set also when the writer panics: the scope waits for the index's thread.
+        let stopping = SetOnDrop(&stop);
         let result = write_loop(engine, queue, || applier.is_finished());
-        stop.store(true, Ordering::Release);
+        drop(stopping);
         // A panic in the index: it is only a projection, but this process cannot trust its state.
         let applied = applier.join().unwrap_or(Err(StoreError::IndexDamaged("panicked")));
         result.and(applied)
@@ -153,6 +155,15 @@ pub async fn run_simulated(
         Err(error) => Ended::Failed(chain(&error)),
     };
     end.send_replace(Some(ended));
+}
+
+/// Sets a flag when it goes.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Lets go of whoever waits, when the writer ends.

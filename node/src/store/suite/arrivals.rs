@@ -69,7 +69,7 @@ async fn a_conflict_keeps_both_and_alarms(place: Place) {
         (kept.reason.as_str(), kept.message_id.as_ref()),
         ("CONFLICT", &id(1).as_bytes()[..])
     );
-    let alarm = &store.alarms(9).unwrap()[1];
+    let alarm = &store.alarms(9).unwrap()[0];
     assert_eq!((alarm.reason.as_str(), alarm.peer.as_str()), ("CONFLICT", "xb.ncu"));
     assert_eq!(store.message(&second).unwrap(), None);
     assert_eq!(store.by_sender(&them(), &id(1)).unwrap(), Some(theirs(1)));

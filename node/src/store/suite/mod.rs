@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod arrivals;
+mod durability;
+mod erasure;
+mod index;
 
 mod limits;
 
