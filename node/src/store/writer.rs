@@ -34,6 +34,8 @@ pub fn run(
 ) {
     // Also when this thread panics: nobody is left waiting for an answer.
     let _abandon = Abandon(queue);
+    // Dropped in reverse: whoever is told of the end finds the lock free.
+    let (end, lock) = (end, lock);
     let result = serve(&mut engine, queue, &dir);
     queue.close();
     let ended = match result.and_then(|()| finish(engine, &dir)) {

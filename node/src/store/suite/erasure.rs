@@ -101,7 +101,7 @@ async fn zeros_without_an_order_are_damage() {
     let path = Path::new("/journal/segment-0000000001");
     let file = place.disk().content(path).unwrap();
     let wanted = payload(1);
-    let start = file.windows(wanted.len()).position(|window| window == wanted).unwrap();
+    let start = file.windows(wanted.len()).rposition(|window| window == wanted).unwrap();
     for offset in start..start + wanted.len() {
         place.disk().rot(path, offset as u64, wanted[0]);
     }

@@ -9,6 +9,7 @@ mod erasure;
 mod index;
 
 mod limits;
+mod random;
 
 mod reading;
 mod receipts;

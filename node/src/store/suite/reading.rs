@@ -169,6 +169,8 @@ async fn reopened_in_order_it_is_the_same(place: Place) {
         store.alarm(Reason::Busy, us(), String::new(), at(1)).await,
         Err(StoreError::Stopped)
     ));
+    // The handle holds the index open.
+    drop(store);
     let store = place.open();
     assert_eq!(sound::dump(&store), before);
     let again = *store.head().borrow();
