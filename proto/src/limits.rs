@@ -50,6 +50,10 @@ pub const DEPTH_MAX: usize = 10;
 /// Most fields in one wire message, all levels together: a bomb of empty elements costs no memory.
 pub const FIELDS_MAX: usize = 8 * 1024;
 
+/// Most fields in an evidence bundle: 256 recipients with ten receipts each, whose paths have up to
+/// 63 hashes, and a card of every unit; a bomb costs some 40 MiB of the verifying program.
+pub const BUNDLE_FIELDS_MAX: usize = 256 * 1024;
+
 /// Most extensions of a closed message.
 pub const EXTENSIONS_MAX: usize = 8;
 
