@@ -1,10 +1,10 @@
 //! The strict reading of incoming protobuf bytes, before anything is decoded.
 //!
-//! Protobuf lets the same message be written in many ways. Two implementations that read such bytes differently
-//! can be played against each other, so only the one canonical form is taken: fields ascending, each singular
-//! field once, no unknown field, no default value written out, repeated numbers packed, shortest varints, UTF-8.
-//! The scan allocates nothing, bounds depth and number of fields first, and is followed by a comparison with
-//! what our own encoder emits ([`decode`]).
+//! Protobuf lets the same message be written in many ways. Two implementations that read such bytes
+//! differently can be played against each other, so only the one canonical form is taken: fields
+//! ascending, each singular field once, no unknown field, no default value written out, repeated
+//! numbers packed, shortest varints, UTF-8. The scan allocates nothing, bounds depth and number of
+//! fields first, and is followed by a comparison with what our own encoder emits ([`decode`]).
 
 use prost::Message;
 
@@ -362,9 +362,14 @@ mod tests {
 
         /// Whatever our encoder emits is taken.
         #[test]
-        fn own_bytes_are_canonical(version in 0u32..3, from in "[a-z.]{0,12}", to in proptest::collection::vec("[a-z]{0,4}", 0..5), at in any::<u64>()) {
-            let header_in = v1::Header { version, from, to, created_at_ms: at, ..Default::default() };
-            prop_assert_eq!(header(&header_in.encode_to_vec()).unwrap(), header_in);
+        fn own_bytes_are_canonical(
+            version in 0u32..3,
+            from in "[a-z.]{0,12}",
+            to in proptest::collection::vec("[a-z]{0,4}", 0..5),
+            created_at_ms in any::<u64>(),
+        ) {
+            let written = v1::Header { version, from, to, created_at_ms, ..Default::default() };
+            prop_assert_eq!(header(&written.encode_to_vec()).unwrap(), written);
         }
     }
 }

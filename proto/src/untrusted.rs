@@ -1,8 +1,8 @@
 //! Strings that somebody else wrote, on their way to a terminal or a log.
 //!
-//! Enter through [`Untrusted`]: its `Display` writes every control, invisible or reordering character as `\u{..}`.
-//! Invariant: what it prints moves no cursor, changes no colour, hides and reorders nothing, and stays on its line.
-//! Letters of all scripts stay as they are.
+//! Enter through [`Untrusted`]: its `Display` writes every control, invisible or reordering
+//! character as `\u{..}`. Invariant: what it prints moves no cursor, changes no colour, hides and
+//! reorders nothing, and stays on its line. Letters of all scripts stay as they are.
 
 use std::fmt::{self, Write as _};
 
@@ -75,8 +75,12 @@ mod tests {
         }
     }
 
+    const ACTED_ON: &str = "[\\x00-\\x1f\\x7f\u{80}-\u{9f}\u{200b}-\u{200f}\u{2028}-\u{202e}\
+                            \u{2066}-\u{2069}a]{0,40}";
+
     proptest! {
-        /// Whatever comes in, only visible characters and blanks go out; visible text is not changed.
+        /// Whatever comes in, only visible characters and blanks go out; visible text is not
+        /// changed.
         #[test]
         fn output_is_visible(text in any::<String>()) {
             let shown = Untrusted(&text).to_string();
@@ -88,7 +92,7 @@ mod tests {
 
         /// Bytes that a terminal acts on never come out, also when they are likely.
         #[test]
-        fn control_bytes_never_pass(text in "[\\x00-\\x1f\\x7f\u{80}-\u{9f}\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2066}-\u{2069}a]{0,40}") {
+        fn control_bytes_never_pass(text in ACTED_ON) {
             let shown = Untrusted(&text).to_string();
             prop_assert!(shown.bytes().all(|b| (0x20..0x7f).contains(&b)), "{shown:?}");
         }

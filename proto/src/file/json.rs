@@ -1,4 +1,5 @@
-//! JSON, read strictly: a key that comes twice is refused, for two readers could take different ones.
+//! JSON, read strictly: a key that comes twice is refused, for two readers could take different
+//! ones.
 
 use std::fmt;
 

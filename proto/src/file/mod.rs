@@ -1,8 +1,9 @@
 //! Message files: the JSON form in which people write alerts and requests, and read them back.
 //!
-//! Enter through [`MessageFile::parse`] (file to draft) and [`to_file`] (payload to file). One description of every
-//! field (`fields`) serves both directions, so what is written can be read. May not use anything but `payload`,
-//! `ids`, `timestamp`. Invariant: a key that is not understood is a fault, never dropped.
+//! Enter through [`MessageFile::parse`] (file to draft) and [`to_file`] (payload to file). One
+//! description of every field (`fields`) serves both directions, so what is written can be read.
+//! May not use anything but `payload`, `ids`, `timestamp`. Invariant: a key that is not understood
+//! is a fault, never dropped.
 
 mod fields;
 mod json;
@@ -36,8 +37,9 @@ pub struct HeaderFacts {
 }
 
 impl MessageFile {
-    /// Reads a file into a draft; `now` is what `"@+28d"` counts from. All faults are reported together, each with
-    /// its path in the file. Mandatory fields that a node completes may be absent; the node checks the rest.
+    /// Reads a file into a draft; `now` is what `"@+28d"` counts from. All faults are reported
+    /// together, each with its path in the file. Mandatory fields that a node completes may be
+    /// absent; the node checks the rest.
     pub fn parse(text: &str, now: Timestamp) -> Result<v1::Draft, Faults> {
         if text.len() > FILE_BYTES_MAX {
             let text = format!("{} bytes: {FILE_BYTES_MAX} at most", text.len());

@@ -1,4 +1,5 @@
-//! Reads the JSON of a message file into a draft. Goes on after every fault, so that all are told together.
+//! Reads the JSON of a message file into a draft. Goes on after every fault, so that all are told
+//! together.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};

@@ -1,4 +1,5 @@
-//! Times in message files: RFC 3339, or relative to now (`@now`, `@+28d`, `@-90m`), so that an example never ages.
+//! Times in message files: RFC 3339, or relative to now (`@now`, `@+28d`, `@-90m`), so that an
+//! example never ages.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The checks that all fields are made of. Each takes a raw field, reports what is wrong, and returns the checked
-//! value or a placeholder that `Collector::result` throws away.
+//! The checks that all fields are made of. Each takes a raw field, reports what is wrong, and
+//! returns the checked value or a placeholder that `Collector::result` throws away.
 
 use bytes::Bytes;
 
@@ -114,7 +114,8 @@ impl Collector {
         self.optional_known(at, number).unwrap_or_default()
     }
 
-    /// An optional value of an enumeration; a number that this version does not know is a fault, not "none".
+    /// An optional value of an enumeration; a number that this version does not know is a fault,
+    /// not "none".
     pub fn optional_known<E: Named>(&mut self, at: At<'_>, number: i32) -> Option<E> {
         let known = E::known(number);
         if known.is_none() && number != 0 {
@@ -164,7 +165,8 @@ impl Collector {
         time
     }
 
-    /// Reports a range whose end lies before its begin; `at` is the end's place. Unstated ends are open.
+    /// Reports a range whose end lies before its begin; `at` is the end's place. Unstated ends are
+    /// open.
     pub fn ordered(&mut self, at: At<'_>, from: u64, until: u64, begin: &str) {
         if from != 0 && until != 0 && until < from {
             self.fault(at, format!("before {begin}: exchange or correct the two times"));

@@ -1,7 +1,7 @@
 //! A payload as it travels in the clear: 32 random bytes, then its canonical bytes.
 //!
-//! Enter through [`clear_bytes`] and [`open_clear`]. Randomness is an argument. Invariant: what [`open_clear`] takes
-//! is byte for byte what [`clear_bytes`] makes of the same salt and payload.
+//! Enter through [`clear_bytes`] and [`open_clear`]. Randomness is an argument. Invariant: what
+//! [`open_clear`] takes is byte for byte what [`clear_bytes`] makes of the same salt and payload.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
@@ -35,8 +35,8 @@ pub fn open_clear(clear: &Bytes) -> Result<v1::Payload, ScanError> {
     scan::decode(&bytes, &schema::PAYLOAD, limits::PAYLOAD_BYTES_MAX)
 }
 
-/// Compares the payload's own copy of sender, recipients and id with the header: else a carrier could put its own
-/// header before another's payload.
+/// Compares the payload's own copy of sender, recipients and id with the header: else a carrier
+/// could put its own header before another's payload.
 pub fn check_inner(payload: &v1::Payload, header: &v1::Header) -> Result<(), Reason> {
     let same = payload.from == header.from
         && payload.to == header.to
@@ -44,7 +44,8 @@ pub fn check_inner(payload: &v1::Payload, header: &v1::Header) -> Result<(), Rea
     if same { Ok(()) } else { Err(Reason::InnerMismatch) }
 }
 
-/// The index of the smallest size bucket that holds `size` bytes; none if the size is over the limit.
+/// The index of the smallest size bucket that holds `size` bytes; none if the size is over the
+/// limit.
 pub fn bucket(size: usize) -> Option<u32> {
     let index = limits::PAYLOAD_BUCKETS.iter().position(|bucket| size <= *bucket)?;
     u32::try_from(index).ok()

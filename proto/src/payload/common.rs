@@ -231,7 +231,8 @@ pub(super) fn handling(
     }
 }
 
-/// `2` to `11` of the Budapest Convention or `other`, at least one: they decide about Article 29(4).
+/// `2` to `11` of the Budapest Convention or `other`, at least one: they decide about Article
+/// 29(4).
 pub(super) fn convention_articles(c: &mut Collector, at: At<'_>, raw: &[String]) -> Vec<Name> {
     let at = at.field("convention_articles");
     c.not_empty(at, raw, "an article from 2 to 11, or `other`");

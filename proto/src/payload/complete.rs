@@ -1,7 +1,7 @@
 //! What the node adds to a draft: sender, authority, markings, ids. Only what is absent is added.
 //!
-//! Enter through [`complete`]. Ids, time and the unit's facts are arguments. Invariant: what comes out passed
-//! [`Payload::parse`] and fits on the wire.
+//! Enter through [`complete`]. Ids, time and the unit's facts are arguments. Invariant: what comes
+//! out passed [`Payload::parse`] and fits on the wire.
 
 use std::time::Duration;
 

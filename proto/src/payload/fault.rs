@@ -1,8 +1,8 @@
 //! Faults of a message: what is wrong, where, and what to do; all of them together.
 //!
-//! Enter through [`Faults`] (what callers get) and `Collector` (what the parsers of this room fill). Invariant: a
-//! value that a parser built while a fault was collected never leaves this room, for the only way out is
-//! `Collector::result`.
+//! Enter through [`Faults`] (what callers get) and `Collector` (what the parsers of this room
+//! fill). Invariant: a value that a parser built while a fault was collected never leaves this
+//! room, for the only way out is `Collector::result`.
 
 use std::fmt;
 
@@ -27,7 +27,8 @@ impl Fault {
         Self { path: path.into(), reason: Reason::InvalidContent, text: text.into(), article: None }
     }
 
-    /// The same place in the names of the local API: `draft.payload.preservation_request.items[0].relationship`.
+    /// The same place in the names of the local API:
+    /// `draft.payload.preservation_request.items[0].relationship`.
     pub fn api_path(&self) -> String {
         let (head, rest) = self.path.split_once('.').unwrap_or((&self.path, ""));
         let dot = if rest.is_empty() { "" } else { "." };
@@ -55,7 +56,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All that is wrong with a message, in the order of its fields; never empty, at most [`FAULTS_MAX`].
+/// All that is wrong with a message, in the order of its fields; never empty, at most
+/// [`FAULTS_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(Vec<Fault>);
 

@@ -1,9 +1,9 @@
 //! What a message says, as checked types.
 //!
-//! Enter through [`Payload::parse`] for a payload that arrived or is about to leave, through [`complete`] for a draft,
-//! through [`clear_bytes`] and [`open_clear`] for its bytes. Nothing here reads a clock or makes an id. Invariant: a
-//! [`Payload`] has every mandatory field of its kind, known enumerations and texts within their limits; whoever
-//! holds one need not check it again.
+//! Enter through [`Payload::parse`] for a payload that arrived or is about to leave, through
+//! [`complete`] for a draft, through [`clear_bytes`] and [`open_clear`] for its bytes. Nothing here
+//! reads a clock or makes an id. Invariant: a [`Payload`] has every mandatory field of its kind,
+//! known enumerations and texts within their limits; whoever holds one need not check it again.
 
 mod alert;
 mod check;
@@ -103,7 +103,8 @@ pub struct PayloadContext<'a> {
 }
 
 impl<'a> PayloadContext<'a> {
-    /// The treaty's own rules: sixty days (Article 29(7)), nothing above the basic protection level.
+    /// The treaty's own rules: sixty days (Article 29(7)), nothing above the basic protection
+    /// level.
     pub fn new(priority: v1::Priority, kinds_allowed: &'a [v1::Kind]) -> Self {
         Self {
             priority,

@@ -1,6 +1,8 @@
-//! Requests to preserve stored data: every field of kind 7, checked (Budapest Convention, Article 29).
+//! Requests to preserve stored data: every field of kind 7, checked (Budapest Convention, Article
+//! 29).
 //!
-//! Each of the six contents that Article 29(2) demands has a fault of its own that names its paragraph.
+//! Each of the six contents that Article 29(2) demands has a fault of its own that names its
+//! paragraph.
 
 use crate::{ids::Uuid, timestamp::Timestamp, v1};
 
@@ -230,7 +232,8 @@ impl PreservationRequest {
     }
 }
 
-/// Which fields of a contact must be there. The requesting authority's person is called so in files.
+/// Which fields of a contact must be there. The requesting authority's person is called so in
+/// files.
 #[derive(Clone, Copy, PartialEq)]
 enum Need {
     Organisation,
@@ -375,7 +378,8 @@ fn item(c: &mut Collector, at: At<'_>, raw: &v1::PreservationItem) -> Preservati
     }
 }
 
-/// Article 29(2)(d): "any available information identifying the custodian or the location of the system".
+/// Article 29(2)(d): "any available information identifying the custodian or the location of the
+/// system".
 fn custodian(c: &mut Collector, at: At<'_>, raw: &v1::PreservationRequest) -> Option<Custodian> {
     let at = at.field("custodian");
     let provider = raw.items.iter().any(|item| !item.provider.trim().is_empty());

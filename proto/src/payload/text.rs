@@ -1,8 +1,9 @@
 //! Texts of a payload: checked once at the door, in three strictnesses.
 //!
-//! [`Text`] is what people write (prose or one line), [`Name`] is what is compared and clicked (identifiers, names of
-//! files and persons). Invariant: neither has control characters, bidi overrides or line separators, so one text
-//! cannot be shown as another. Whoever prints one still escapes it (`untrusted`).
+//! [`Text`] is what people write (prose or one line), [`Name`] is what is compared and clicked
+//! (identifiers, names of files and persons). Invariant: neither has control characters, bidi
+//! overrides or line separators, so one text cannot be shown as another. Whoever prints one still
+//! escapes it (`untrusted`).
 
 use std::fmt;
 
@@ -149,13 +150,14 @@ fn check(
     }
 }
 
-/// Characters that make a text read in another order or line than it is stored. The joiners and marks that Persian,
-/// Hindi and Arabic need are not among them.
+/// Characters that make a text read in another order or line than it is stored. The joiners and
+/// marks that Persian, Hindi and Arabic need are not among them.
 fn is_override(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Characters that leave no mark of their own on the screen: with one, two different names look the same.
+/// Characters that leave no mark of their own on the screen: with one, two different names look the
+/// same.
 pub(crate) fn is_invisible(c: char) -> bool {
     is_override(c)
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'

@@ -1,7 +1,7 @@
 //! Indicators and identifiers: a type from a closed list and a value in that type's syntax.
 //!
-//! Enter through [`Identifier::parse`]. Wrong or too broad identifiers are what providers refuse most, so a value
-//! that is not of its type is stopped where its author can still mend it.
+//! Enter through [`Identifier::parse`]. Wrong or too broad identifiers are what providers refuse
+//! most, so a value that is not of its type is stopped where its author can still mend it.
 
 use std::{fmt, net, str::FromStr};
 
