@@ -1,65 +1,126 @@
 //! Composition root: builds every room from checked settings, starts and stops them in order.
 //!
-//! Enter through [`run`]. Only `main` and tests may use this module.
+//! Enter through [`run`], or through [`Node`] in tests and simulations. Only `main` and tests may use this
+//! module.
+//!
+//! Start: keys, store, directory, log, relay, link, API. Stop (SIGTERM, SIGINT): readiness off and new work
+//! refused, transfers finish within the grace period, QUIC closes with a code, the store is flushed and closed.
 
-use std::{error::Error, path::Path};
+mod build;
+mod error;
+
+use std::{error::Error, path::Path, time::Duration};
 
 use relay_proto::{ids::NodeId, timestamp::Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
 
-use crate::{config::Settings, keys::InstanceId};
+pub use build::{Node, NodeParts, SOFTWARE};
+pub use error::RunError;
+
+use crate::{
+    clock::Clock,
+    config::Settings,
+    keys::InstanceId,
+    store::{self, Backend, Ended},
+    tasks::Stopped,
+};
 
 /// Runs a node until it is told to stop.
-pub fn run(_settings: Settings) -> Result<(), RunError> {
-    Err(RunError::Start { what: "daemon", source: "this build has no rooms to start".into() })
+pub fn run(settings: Settings) -> Result<(), RunError> {
+    abort_on_index_panic();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("relay")
+        .build()
+        .map_err(|source| RunError::start("runtime", source))?;
+    let grace = settings.stop.grace;
+    let result = runtime.block_on(serve(settings));
+    runtime.shutdown_timeout(grace.min(LAST_WAIT));
+    result
+}
+
+async fn serve(settings: Settings) -> Result<(), RunError> {
+    // Signals are caught before anything is opened, so that a stop during the start is a stop in order.
+    let mut terminate = signals(SignalKind::terminate())?;
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    let clock = Clock::new(&settings.clock);
+    let grace = settings.stop.grace;
+    let node = Node::start(NodeParts::from_settings(settings, clock)?).await?;
+    info!(node = %node.id(), software = SOFTWARE, "node ready");
+    let stop = node.tasks().stop_token();
+    let why = tokio::select! {
+        biased;
+        ended = node.store().ended() => Some(ended),
+        () = stop.cancelled() => None,
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    if let Some(Ended::Failed(text)) = why {
+        // Nothing may be answered any more: no grace, no flush.
+        error!(error = text, "store failed, node ends");
+        return Err(RunError::Journal { source: text.into() });
+    }
+    node.stop(grace).await
+}
+
+fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, RunError> {
+    signal(kind).map_err(|source| RunError::start("signals", source))
+}
+
+impl Node {
+    /// Stops in order. What is durable stays; what was not answered was not promised.
+    pub async fn stop(self, grace: Duration) -> Result<(), RunError> {
+        let failure = self.tasks().failure().cloned();
+        info!("node stops");
+        // Readiness off, new work refused: the API watches this token.
+        self.tasks().stop_token().cancel();
+        if let Some(link) = self.link() {
+            link.shutdown().await;
+        }
+        if let Stopped::Forced { left } = self.tasks().shutdown(grace).await {
+            warn!(left, "grace period over");
+        }
+        match self.store().close().await {
+            Ended::Clean => info!("store closed"),
+            Ended::Failed(text) => return Err(RunError::Journal { source: text.into() }),
+        }
+        match failure {
+            Some(failure) => {
+                Err(RunError::Task { name: failure.task.to_owned(), why: failure.how })
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Makes an empty store in an empty directory; only `init` calls this.
 pub fn create_store(
-    _dir: &Path,
-    _node: &NodeId,
-    _instance: InstanceId,
-    _now: Timestamp,
+    dir: &Path,
+    node: &NodeId,
+    instance: InstanceId,
+    now: Timestamp,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    Ok(())
+    let backend = Backend::Embedded {
+        dir: dir.to_owned(),
+        segment_bytes: crate::config::StoreSettings::default().segment_bytes,
+        cache_bytes: 0,
+    };
+    Ok(store::create(&backend, node.unit(), *instance.as_bytes(), now)?)
 }
 
-/// Why a node did not start or did not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A room could not be started; nothing was sent or taken.
-    #[error("cannot start: {what}")]
-    Start {
-        /// The room.
-        what: &'static str,
-        /// What it said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The journal could not be written or synced: what is on disk is not known, so nothing goes
-    /// on.
-    #[error("the journal could not be made durable")]
-    Journal {
-        /// What the system said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A task of the process ended though nobody stopped it.
-    #[error("task `{name}` ended: {why}")]
-    Task {
-        /// Its name.
-        name: String,
-        /// What is known of the cause.
-        why: String,
-    },
-}
-
-impl RunError {
-    /// The process's exit status: 74 (EX_IOERR) asks service managers not to restart before a look
-    /// at the disk.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Journal { .. } => 74,
-            Self::Start { .. } | Self::Task { .. } => 1,
+/// The index panics in threads of its own when its disk fails. It is only a projection, but a process that lost a
+/// part of itself must not go on: it ends, starts again and rebuilds.
+fn abort_on_index_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        let in_index = info.location().is_some_and(|at| at.file().contains("/sled-"));
+        if in_index {
+            std::process::exit(1);
         }
-    }
+    }));
 }
+
+/// How long threads of the runtime may take to end.
+const LAST_WAIT: Duration = Duration::from_secs(5);

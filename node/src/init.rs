@@ -288,7 +288,7 @@ fn configuration(options: &InitOptions, node: &NodeId) -> String {
          \n\
          [node]\nunit = \"{unit}\"\nname = \"{name}\"\ndir = \"{DATA}\"\n\
          \n\
-         [keys]\ndir = \"{KEYS}\"\n\
+         [keys]\ndir = \"{KEYS}\"\ncard = \"{unit}.relaycard\"\n\
          \n\
          [link]\nlisten = \"{listen}\"\nadvertise = [{advertise}]\n\
          \n\

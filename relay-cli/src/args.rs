@@ -1,6 +1,8 @@
-//! What can be typed: verbs, flags, their help. Administration is noun then verb, the desk's verbs stand alone.
+//! What can be typed: verbs, flags, their help. Administration is noun then verb, the desk's
+//! verbs stand alone.
 //!
-//! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a type exists.
+//! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a
+//! type exists.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -31,7 +33,7 @@ pub struct Global {
     /// One JSON document on stdout, with a schema number
     #[arg(long, global = true)]
     pub json: bool,
-    /// One JSON document per line (watch)
+    /// The same on one line; watch prints one line per record
     #[arg(long, global = true)]
     pub jsonl: bool,
     /// Tables as tab-separated lines, nothing shortened or emphasised
@@ -133,18 +135,21 @@ pub enum PeerVerb {
     /// One peer: contact, trust, keys, alarms
     #[command(after_help = "Example:\n  relay-cli peer show xb.ncu")]
     Show {
+        /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
     },
     /// Is the peer's node there? How far, with which key exchange?
     #[command(after_help = "Example:\n  relay-cli peer ping xb.ncu")]
     Ping {
+        /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
     },
     /// Exchange nothing with this unit until it is verified again
     #[command(after_help = "Example:\n  relay-cli peer suspend xb.ncu --reason 'key may be lost'")]
     Suspend {
+        /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
         /// Kept in the node's record
@@ -156,6 +161,7 @@ pub enum PeerVerb {
     /// Forget this unit: its card and its trust; messages and receipts stay
     #[command(after_help = "Example:\n  relay-cli peer remove xb.ncu")]
     Remove {
+        /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
         /// Do not ask for the unit's name again
@@ -169,6 +175,7 @@ pub enum PeerVerb {
 /// `peer verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
+    /// As in xb.ncu
     #[arg(value_name = "UNIT")]
     pub unit: UnitId,
     /// All sixty digits, from a script that has them by a safe way
@@ -391,3 +398,103 @@ Examples:
 VALID (0): all holds and the keys are those that you trust.
 CONSISTENT (1): all holds, but the file vouches for its own keys.
 INVALID (14): something does not hold; the reason is named.";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("relay-cli").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Whoever asks for help at any verb sees a command that can be copied.
+    #[test]
+    fn every_help_shows_an_example() {
+        fn check(command: &mut clap::Command, path: &str) {
+            let path = format!("{path}{}", command.get_name());
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{path}: no example in\n{help}");
+            assert!(help.contains("  relay-cli "), "{path}: no command in the example");
+            for verb in command.get_subcommands_mut() {
+                check(verb, &format!("{path} "));
+            }
+        }
+        check(&mut Cli::command(), "");
+    }
+
+    /// The numbers of the help are those of the map.
+    #[test]
+    fn the_help_lists_every_exit_code() {
+        for exit in crate::exit::Exit::ALL {
+            let listed = HELP_MAIN.split_whitespace().any(|word| word == exit.code().to_string());
+            assert!(listed, "{exit:?}");
+        }
+    }
+
+    /// The examples of the help parse as they stand.
+    #[test]
+    fn examples_can_be_typed() {
+        for line in [
+            "status --json --node /tmp/relay.sock",
+            "peer add xb.ncu.relaycard",
+            "peer verify xb.ncu --read",
+            "peer verify xb.ncu --by Novak --groups 1,2,5,6,9,10",
+            "peer suspend xb.ncu --reason lost",
+            "send alert --file a.json --wait delivered --timeout 60s",
+            "send preservation --file a.json --dry-run",
+            "ack 7f3k22qd --by Novak",
+            "ack 7F3K-22QD --handover",
+            "watch --jsonl --cursor abc --count 3",
+            "evidence export 7F3K-22QD --to court --payload",
+            "evidence verify a.relayev --trust a.relaycard b.relaycard --vkey c.vkey",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    /// Nothing is done on a guess: each of these ends with 2.
+    #[test]
+    fn mistakes_are_usage_errors() {
+        for line in [
+            "",
+            "stat",
+            "ack 7F3K-22QD",
+            "ack 7F3K --by Novak",
+            "show",
+            "show ../../etc",
+            "retry 7F3K-22QD --request-id 5",
+            "peer verify XB.NCU --read",
+            "peer verify xb.ncu --groups 0,13",
+            "peer verify xb.ncu --read --fingerprint 1",
+            "peer suspend xb.ncu",
+            "send alert --file a --wait read",
+            "send alert --file a --dry-run --wait ack",
+            "inbox --limit 0",
+            "status --timeout 30",
+            "status --timeout 0s",
+            "status --tls-cert a",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    /// Eight characters are taken as people say and write them; whole ids as they are.
+    #[test]
+    fn ids_are_brought_to_one_spelling() {
+        assert_eq!(message_ref("7f3k-22qd").unwrap(), "7F3K-22QD");
+        assert_eq!(message_ref("7F3K22QD").unwrap(), "7F3K-22QD");
+        let id = "0193c8a0-1c00-7abc-8def-0123456789ab";
+        assert_eq!(message_ref(&format!("messages/{id}")).unwrap(), id);
+        assert_eq!(duration("5m").unwrap(), Duration::from_secs(300));
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert!(duration("99999999999999999999s").is_err() && duration("31d").is_err());
+    }
+}

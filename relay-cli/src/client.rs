@@ -50,7 +50,7 @@ impl Target {
     /// From `--node` or RELAY_NODE: what looks like a URL is one, anything else is a path.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self::Socket(path.trim_start_matches("//").into()));
+            return Ok(Self::Socket(path.strip_prefix("//").unwrap_or(path).into()));
         }
         if text.starts_with("https://") {
             return Ok(Self::Url(text.to_owned()));
@@ -121,7 +121,8 @@ impl Node {
 }
 
 async fn over_socket(path: &Path, timeout: Duration) -> Result<Channel, Failure> {
-    // The first dial is our own, for its error says what to do; later ones are tonic's, for reconnecting.
+    // The first dial is our own, for its error says what to do; later ones are tonic's, for
+    // reconnecting.
     let first = tokio::time::timeout(timeout, UnixStream::connect(path)).await;
     first.unwrap_or(Err(io::ErrorKind::TimedOut.into())).map_err(|e| no_socket(path, &e))?;
     let path = path.to_owned();
@@ -204,3 +205,26 @@ const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Deeper chains of causes say nothing new.
 const CAUSES_MAX: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// One reading of `--node`: what would travel in the clear over a network is refused.
+    #[test]
+    fn a_node_is_a_socket_or_https() {
+        let socket = Target::Socket("/run/relay/relay.sock".into());
+        assert_eq!(Target::parse("/run/relay/relay.sock").unwrap(), socket);
+        assert_eq!(
+            Target::parse("unix:///run/relay/relay.sock").unwrap().to_string(),
+            "/run/relay/relay.sock"
+        );
+        assert_eq!(Target::parse("unix:/run/relay/relay.sock").unwrap(), socket);
+        let url = Target::Url("https://relay.example:7444".into());
+        assert_eq!(Target::parse("https://relay.example:7444").unwrap(), url);
+        for bad in ["http://relay.example", "tcp://relay.example:1"] {
+            assert_eq!(Target::parse(bad).unwrap_err().exit, Exit::Usage);
+        }
+    }
+}

@@ -4,6 +4,8 @@
 
 mod ack;
 mod evidence;
+#[cfg(test)]
+mod golden;
 mod inbox;
 mod outbox;
 mod peer;
@@ -45,8 +47,8 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
     }
 }
 
-/// Makes a call that changes something. When its answer is lost on the way it is repeated, with the same request
-/// id, so that it happens once; the user is told.
+/// Makes a call that changes something. When its answer is lost on the way it is repeated, with
+/// the same request id, so that it happens once; the user is told.
 async fn once_for_sure<T, F>(
     context: &Context,
     node: &Node,
@@ -69,18 +71,20 @@ where
                 tokio::time::sleep(wait).await;
                 wait *= 2;
             }
-            Err(status) => return Err(node.failure(&status)),
+            Err(status) => return Err(unsure(node.failure(&status), id)),
         }
     }
-    call().await.map(Response::into_inner).map_err(|status| {
-        let failure = node.failure(&status);
-        match failure.exit {
-            Exit::Unreachable => failure
-                .safe("it may have been stored; repeating with the same request id is safe")
-                .with_remedy(format!("the same command with --request-id {id}")),
-            _ => failure,
-        }
-    })
+    call().await.map(Response::into_inner).map_err(|status| unsure(node.failure(&status), id))
+}
+
+/// Adds how to find out, where nobody knows whether the node did it.
+fn unsure(failure: Failure, id: RequestId) -> Failure {
+    match (failure.exit, &failure.reason) {
+        (Exit::Unreachable, None) => failure
+            .safe("it may have been done; repeating with the same request id is safe")
+            .with_remedy(format!("the same command with --request-id {id}")),
+        _ => failure,
+    }
 }
 
 /// All pages of a list, up to `limit` messages, and whether there are more.

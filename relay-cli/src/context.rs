@@ -1,4 +1,5 @@
-//! What every verb has at hand: flags, printer, time, the node, and how far it has got when it is interrupted.
+//! What every verb has at hand: flags, printer, time, the node, and how far it has got when it is
+//! interrupted.
 //!
 //! The only place of this package that reads the clock and the environment.
 
@@ -52,7 +53,7 @@ impl Context {
         };
         let json = global.json || global.jsonl;
         let bold = !json && report::emphasis_wanted(global.no_color, global.plain);
-        let printer = Printer { json, look, bold };
+        let printer = Printer { json, jsonl: global.jsonl, look, bold };
         Self { global, printer, stage: Mutex::new(Stage::Nothing) }
     }
 
@@ -98,7 +99,8 @@ impl Context {
         std::env::var("USER").unwrap_or_default()
     }
 
-    /// The key of this call: the given one, or a new one. From here on an interruption is told with it.
+    /// The key of this call: the given one, or a new one. From here on an interruption is told
+    /// with it.
     pub fn request_id(&self, repeat: &RepeatArgs) -> RequestId {
         let id = repeat.request_id.unwrap_or_else(|| RequestId::random(rand::random()));
         self.reach(Stage::Asked(id));

@@ -1,7 +1,8 @@
 //! The one map from what happened to the process's exit code.
 //!
-//! Enter through [`Exit::of_status`] and [`Exit::of_reason`]. Nothing else in this package names an exit code.
-//! Invariant: every `Reason` has a code, checked by the compiler: the match has no default.
+//! Enter through [`Exit::of_status`] and [`Exit::of_reason`]. Nothing else in this package names
+//! an exit code. Invariant: every `Reason` has a code, checked by the compiler: the match has no
+//! default.
 
 use std::process::ExitCode;
 
@@ -77,7 +78,8 @@ impl Exit {
         }
     }
 
-    /// The code for an error of the node: by its reason where it states one that we know, else by its gRPC code.
+    /// The code for an error of the node: by its reason where it states one that we know, else by
+    /// its gRPC code.
     pub fn of_status(code: Code, reason: Option<&str>) -> Self {
         match reason.and_then(|label| label.parse::<Reason>().ok()) {
             Some(reason) => Self::of_reason(reason),
@@ -144,7 +146,8 @@ impl Exit {
         }
     }
 
-    /// The code for an error without a reason: of a proxy, of the library, of a node newer than this program.
+    /// The code for an error without a reason: of a proxy, of the library, of a node newer than
+    /// this program.
     fn of_code(code: Code) -> Self {
         match code {
             Code::Ok => Self::Done,
@@ -180,7 +183,8 @@ mod tests {
         assert_eq!(codes, [0, 1, 2, 10, 11, 12, 13, 14, 15, 16, 17, 130]);
     }
 
-    /// No refusal ends as success, as a wait or as an interruption; each label reaches the map by its text.
+    /// No refusal ends as success, as a wait or as an interruption; each label reaches the map by
+    /// its text.
     #[test]
     fn every_reason_has_a_code_of_an_error() {
         for reason in Reason::ALL {

@@ -1,7 +1,7 @@
 //! What went wrong, for people and scripts: what happened, what is safe, what to type.
 //!
-//! Enter through [`Failure`]; [`Failure::of_status`] is the only place that reads the details of a gRPC error.
-//! Message texts of the node are shown, never interpreted.
+//! Enter through [`Failure`]; [`Failure::of_status`] is the only place that reads the details of
+//! a gRPC error. Message texts of the node are shown, never interpreted.
 
 use std::time::Duration;
 
@@ -22,18 +22,18 @@ pub struct Failure {
     #[serde(serialize_with = "as_code")]
     pub exit: Exit,
     /// The stable label, where there is one.
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
     /// What happened, one sentence.
     pub what: String,
     /// What is stored or unchanged all the same.
-    pub safe: Option<String>,
+    pub safe: Option<Box<str>>,
     /// What helps, as commands or one sentence each.
     #[serde(rename = "try")]
     pub remedies: Vec<String>,
     /// Faults of the content, all of them.
     pub faults: Vec<Fault>,
     /// When it makes sense to try again.
-    pub retry_after_ms: Option<u64>,
+    pub retry_after_ms: Option<u32>,
 }
 
 /// One fault of a message, a card or a command.
@@ -43,10 +43,8 @@ pub struct Fault {
     pub path: String,
     /// The article or rule that asks for it.
     pub article: Option<String>,
-    /// What is wrong.
+    /// What is wrong and what to write instead.
     pub what: String,
-    /// What to write instead.
-    pub mend: Option<String>,
 }
 
 impl Failure {
@@ -65,7 +63,7 @@ impl Failure {
 
     /// Adds what is safe all the same.
     pub fn safe(mut self, text: impl Into<String>) -> Self {
-        self.safe = Some(text.into());
+        self.safe = Some(text.into().into_boxed_str());
         self
     }
 
@@ -85,7 +83,7 @@ impl Failure {
     pub fn of_status(status: &Status) -> Self {
         let details = status.get_error_details();
         let reason = details.error_info().filter(|info| info.domain == DOMAIN);
-        let reason = reason.map(|info| info.reason.clone());
+        let reason = reason.map(|info| info.reason.clone().into_boxed_str());
         let exit = match timed_out(status) {
             true => Exit::Unreachable,
             false => Exit::of_status(status.code(), reason.as_deref()),
@@ -96,12 +94,11 @@ impl Failure {
                 path: violation.field.clone(),
                 article: None,
                 what: violation.description.clone(),
-                mend: None,
             };
             failure.faults = request.field_violations.iter().map(fault).collect();
         }
         let wait = details.retry_info().and_then(|info| info.retry_delay);
-        failure.retry_after_ms = wait.map(|delay| delay.as_millis().try_into().unwrap_or(u64::MAX));
+        failure.retry_after_ms = wait.map(|delay| delay.as_millis().try_into().unwrap_or(u32::MAX));
         failure.remedies.extend(remedy(exit, reason.as_deref()));
         if timed_out(status) {
             failure.what = "The node did not answer in time.".to_owned();
@@ -116,15 +113,12 @@ impl Failure {
         for fault in &self.faults {
             let article = fault.article.as_ref().map(|a| format!(" [{a}]")).unwrap_or_default();
             page.hanging(&format!("  {}{article}: {}", fault.path, fault.what), 4);
-            if let Some(mend) = &fault.mend {
-                page.hanging(&format!("    mend: {mend}"), 6);
-            }
         }
         if let Some(safe) = &self.safe {
             page.hanging(&format!("  safe: {safe}"), 6);
         }
         if let Some(wait) = self.retry_after_ms {
-            let wait = time::span(Duration::from_millis(wait.max(1000)));
+            let wait = time::span(Duration::from_millis(wait.max(1000).into()));
             page.hanging(&format!("  wait: {wait}, then try again"), 6);
         }
         for remedy in &self.remedies {
@@ -138,11 +132,12 @@ impl Failure {
     }
 }
 
-/// Whether the answer was lost on the way, so that nobody knows whether the node did it: only then is the same
-/// request repeated without being asked.
+/// Whether the answer was lost on the way, so that nobody knows whether the node did it: only
+/// then is the same request repeated without being asked.
 pub fn answer_lost(status: &Status) -> bool {
     let stated = status.get_error_details().error_info().is_some_and(|i| i.domain == DOMAIN);
-    // A node of ours states a reason with every error, so these without one are of the library or a proxy.
+    // A node of ours states a reason with every error, so these without one are of the library or
+    // a proxy.
     let lost = [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal];
     !stated && !timed_out(status) && lost.contains(&status.code())
 }
@@ -174,7 +169,7 @@ fn remedy(exit: Exit, reason: Option<&str>) -> Option<String> {
         (_, Some("PEER_SUSPENDED")) => "relay-cli peer show UNIT    (who suspended it, and why)",
         (_, Some("UNKNOWN_RECIPIENT")) => "relay-cli peer list    (who can be written to)",
         (_, Some("FINGERPRINT_MISMATCH")) => {
-            "read once more; if it differs again, do not trust this card: somebody may stand between"
+            "read once more; if it differs again, do not trust this card: it may be forged"
         }
         (_, Some("STORE_STOPPED" | "STORAGE_FULL" | "INTERNAL" | "CLOCK_UNTRUSTED")) => {
             "relay-cli status    (what the node says of itself)"

@@ -1,6 +1,7 @@
 //! Files that the user names: read up to a limit, written without overwriting.
 //!
-//! Enter through [`read`], [`read_text`] and [`write_new`]. Every failure names the file and what to do.
+//! Enter through [`read`], [`read_text`] and [`write_new`]. Every failure names the file and what
+//! to do.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,7 +23,8 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
         Failure::new(exit, format!("Cannot read {name}: {error}.")).safe("nothing was done")
     };
     let mut bytes = Vec::new();
-    // A byte more than allowed tells "too long" from "just fits" also where a length is not known beforehand.
+    // A byte more than allowed tells "too long" from "just fits" also where a length is not known
+    // beforehand.
     File::open(path)
         .and_then(|file| file.take(max.saturating_add(1)).read_to_end(&mut bytes))
         .map_err(failed)?;

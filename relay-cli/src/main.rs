@@ -1,7 +1,8 @@
 //! Command line of the relay. Reads the arguments, runs one verb, ends with its code.
 //!
-//! Rooms: `args` (what can be typed), `commands` (one file per noun), `client` (the node), `view` (its answers),
-//! `render` and `report` (what is printed), `failure` and `exit` (what went wrong). Uses relay-proto alone of ours.
+//! Rooms: `args` (what can be typed), `commands` (one file per noun), `client` (the node), `view`
+//! (its answers), `render` and `report` (what is printed), `failure` and `exit` (what went
+//! wrong). Uses relay-proto alone of ours.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -23,7 +24,8 @@ use clap::Parser as _;
 use crate::{args::Cli, context::Context, exit::Exit};
 
 fn main() -> ExitCode {
-    // clap ends with 0 for --help and with 2 for what it does not understand, as the table of codes has it.
+    // clap ends with 0 for --help and with 2 for what it does not understand, as the table of
+    // codes has it.
     let cli = Cli::parse();
     let context = Context::new(cli.global);
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {

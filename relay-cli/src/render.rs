@@ -1,12 +1,13 @@
 //! How results look to people: pages of at most 80 columns, tables, times.
 //!
-//! Enter through [`Page`]. Invariant: what leaves a page holds no control or direction character, whoever wrote
-//! the string: every line passes through [`clean`] here, and nowhere else is text for people assembled.
+//! Enter through [`Page`]. Invariant: what leaves a page holds no control or direction character,
+//! whoever wrote the string: every line passes through [`clean`] here, and nowhere else is text
+//! for people assembled.
 
 pub mod table;
 pub mod time;
 
-use relay_proto::timestamp::Timestamp;
+use relay_proto::{timestamp::Timestamp, untrusted::Untrusted};
 pub use table::Table;
 
 /// The text of one result: first line the verdict, then what needs you, then facts.
@@ -62,6 +63,19 @@ impl Page {
         }
     }
 
+    /// Outside text, indented: also a word that is too long is broken.
+    pub fn quote(&mut self, text: &str, indent: usize) {
+        let text = clean(text);
+        if self.look.plain {
+            self.lines.push(format!("{}{text}", " ".repeat(indent)));
+            return;
+        }
+        for (number, line) in table::split(&text, WIDTH - indent.min(40) - 2).iter().enumerate() {
+            let hang = if number == 0 { 0 } else { 2 };
+            self.lines.push(format!("{}{line}", " ".repeat(indent.min(40) + hang)));
+        }
+    }
+
     /// One sentence, wrapped.
     pub fn line(&mut self, text: impl AsRef<str>) {
         self.hanging(text.as_ref(), 2);
@@ -99,6 +113,19 @@ impl Page {
         }
     }
 
+    /// The same without `in` and `ago`, for columns that say which; `late` is added behind what
+    /// is past.
+    pub fn span(&self, at: Option<Timestamp>, late: &str) -> String {
+        match at {
+            Some(at) if self.look.utc => at.to_string(),
+            Some(at) if at < self.look.now => {
+                format!("{} {late}", time::distance(at, self.look.now)).trim_end().to_owned()
+            }
+            Some(at) => time::distance(at, self.look.now),
+            None => "-".to_owned(),
+        }
+    }
+
     /// The finished text, each line ended.
     pub fn finish(self) -> String {
         let count = if self.look.quiet { 1 } else { self.lines.len() };
@@ -111,31 +138,21 @@ impl Page {
     }
 }
 
-/// Makes outside text harmless on a terminal: what moves the cursor, ends a line or turns the reading direction is
-/// shown as `\u{..}`. Clean text stays as it is, so cleaning twice changes nothing.
+/// Makes outside text harmless on a terminal: what moves the cursor, ends a line, hides or turns
+/// the reading direction is shown as `\u{..}`. Clean text stays, so cleaning twice changes nothing.
 pub fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unsafe(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    Untrusted(text).to_string()
 }
 
-/// Control, format, direction, line-separating and invisible characters.
+/// Whether [`clean`] would not let this character stand.
 pub fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    // Only ASCII is worth a shorter way: most of all text is.
+    let mut bytes = [0; 4];
+    !(' '..='~').contains(&c) && !clean(c.encode_utf8(&mut bytes)).starts_with(c)
 }
 
-/// Breaks at blanks so that no line is wider than [`WIDTH`]; a longer word is left whole (ids, paths, commands).
+/// Breaks at blanks so that no line is wider than [`WIDTH`]; a longer word is left whole (ids,
+/// paths, commands).
 fn wrap(text: &str, hang: usize) -> Vec<String> {
     let lead = text.chars().take_while(|c| *c == ' ').count();
     if text.chars().count() <= WIDTH {

@@ -1,7 +1,8 @@
 //! The one printer: results to stdout, talk and failures to stderr, text or JSON.
 //!
-//! Enter through [`Printer`]. A command hands over a [`Report`]; nothing else in this package writes to stdout.
-//! Invariant: a reader that goes away (a broken pipe) is no error, and ends the program quietly.
+//! Enter through [`Printer`]. A command hands over a [`Report`]; nothing else in this package
+//! writes to stdout. Invariant: a reader that goes away (a broken pipe) is no error, and ends the
+//! program quietly.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -35,6 +36,8 @@ pub trait Report: Serialize {
 pub struct Printer {
     /// JSON instead of pages.
     pub json: bool,
+    /// Each document on one line.
+    pub jsonl: bool,
     /// The page's looks.
     pub look: Look,
     /// The first line stands out.
@@ -45,6 +48,7 @@ impl Printer {
     /// Prints a result; the code says how the process ends.
     pub fn report<R: Report>(&self, report: &R) -> Result<Exit, Failure> {
         let text = match self.json {
+            true if self.jsonl => format!("{}\n", line_document(report)),
             true => format!("{}\n", document(report)),
             false => {
                 let mut page = Page::new(self.look);
@@ -148,7 +152,8 @@ fn with_schema(verb: &str, version: u32, report: &impl Serialize) -> Value {
     Value::Object(document)
 }
 
-/// Outside of its strings JSON is ASCII, so what is unsafe on a terminal can be escaped in the finished text.
+/// Outside of its strings JSON is ASCII, so what is unsafe on a terminal can be escaped in the
+/// finished text.
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

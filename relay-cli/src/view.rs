@@ -1,7 +1,9 @@
-//! The node's answers as they are shown and exported: plain fields that serialise, one reading of each enum.
+//! The node's answers as they are shown and exported: plain fields that serialise, one reading of
+//! each enum.
 //!
-//! Enter through [`MessageView`], [`ReceiptView`], [`PeerView`], [`EventView`]. Values are kept as they came;
-//! they are made harmless where they are printed. Enum values of a newer node are shown as numbers.
+//! Enter through [`MessageView`], [`ReceiptView`], [`PeerView`], [`EventView`]. Values are kept
+//! as they came; they are made harmless where they are printed. Enum values of a newer node are
+//! shown as numbers.
 
 mod event;
 mod message;
@@ -13,7 +15,7 @@ use relay_proto::timestamp::Timestamp;
 
 pub use self::{
     event::EventView,
-    message::{DeliveryView, MessageView},
+    message::{AckView, DeliveryView, MessageView},
     peer::PeerView,
     receipt::ReceiptView,
 };

@@ -1,1 +1,4 @@
-//! stub
+//! What scenarios, benchmarks and campaigns share: clusters of nodes in this process and of real binaries.
+
+pub mod client;
+pub mod cluster;

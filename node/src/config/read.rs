@@ -113,8 +113,11 @@ fn keys(mut section: Section<'_, '_>, base: &Path, data: &Path) -> KeySettings {
         let problem = "the keys lie in `node.dir`, so every backup of the store would hold them";
         section.refuse("dir", problem.into(), "choose a directory beside `node.dir`".into());
     }
+    let card =
+        section.optional("card", "\"/var/lib/relay/unit.relaycard\"", |text| path(text, base));
+    let card = card.unwrap_or_else(|| CARD_DEFAULT.into());
     section.finish();
-    KeySettings { dir }
+    KeySettings { dir, card }
 }
 
 fn link(mut section: Section<'_, '_>) -> LinkSettings {
@@ -365,6 +368,7 @@ const MIB: u64 = 1 << 20;
 const PROFILE_DEFAULT: &str = "profiles/budapest-247.toml";
 const DATA_DEFAULT: &str = "/var/lib/relay/data";
 const KEYS_DEFAULT: &str = "/var/lib/relay/keys";
+const CARD_DEFAULT: &str = "/var/lib/relay/unit.relaycard";
 
 /// A unit takes part in a handful of networks.
 const PROFILES_MAX: usize = 16;

@@ -59,6 +59,8 @@ pub struct NodeSettings {
 pub struct KeySettings {
     /// The working keys, the instance id and the QUIC reset key.
     pub dir: PathBuf,
+    /// This unit's own card, as its peers have it.
+    pub card: PathBuf,
 }
 
 /// `[link]`

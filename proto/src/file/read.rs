@@ -29,12 +29,10 @@ pub(super) fn read(value: &Value, now: Timestamp) -> Result<v1::Draft, Faults> {
         now,
         faults: FaultCollector::default(),
     };
-    let mut draft = v1::Draft::default();
-    let mut payload = v1::Payload::default();
-    let (mut alert, mut request) = (None, None);
-    let mut both = (draft, payload);
+    let mut both = (v1::Draft::default(), v1::Payload::default());
     r.group("env", &mut both, env);
-    (draft, payload) = both;
+    let (mut draft, mut payload) = both;
+    let (mut alert, mut request) = (None, None);
     r.object("alert", &mut alert, fields::alert);
     r.object("request", &mut request, fields::request);
     r.object("handling", &mut payload.handling, fields::handling);

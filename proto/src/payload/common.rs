@@ -126,8 +126,7 @@ impl Body {
                 return None;
             }
             Some(v1::payload::Body::Alert(alert)) => {
-                let europol = raw.handling.as_ref().map_or(&[][..], |h| &h.europol);
-                let alert = Alert::parse(c, alert, europol, context);
+                let alert = Alert::parse(c, alert, raw.handling.as_ref(), context);
                 (Self::Alert(Box::new(alert)), v1::Kind::Alert)
             }
             Some(v1::payload::Body::PreservationRequest(request)) => {

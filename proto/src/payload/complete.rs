@@ -50,7 +50,7 @@ pub struct UnitFacts {
     pub role: String,
     pub phone: String,
     pub email: String,
-    /// Preferred first.
+    /// Preferred first; empty: the profile's.
     pub languages: Vec<String>,
     pub office_hours: String,
     pub time_zone: String,
@@ -61,6 +61,8 @@ pub struct UnitFacts {
 pub struct ProfileDefaults {
     /// Markings, each added alone.
     pub handling: v1::Handling,
+    /// For units whose card names none.
+    pub languages: Vec<String>,
     /// Of alerts: Article 26(1).
     pub alert_basis: Vec<v1::LegalBasis>,
     /// Of preservation requests: Article 29.
@@ -80,6 +82,28 @@ pub struct NewIds {
     pub body_id: Uuid,
 }
 
+impl Completion<'_> {
+    fn languages(&self) -> &[String] {
+        let own = &self.own.languages;
+        if own.is_empty() { &self.defaults.languages } else { own }
+    }
+}
+
+impl From<&v1::Card> for UnitFacts {
+    fn from(card: &v1::Card) -> Self {
+        Self {
+            organisation: card.names.first().map_or_else(String::new, |name| name.name.clone()),
+            unit: card.unit.clone(),
+            role: card.role.clone(),
+            phone: card.phone_24x7.clone(),
+            email: card.email.clone(),
+            languages: card.languages.clone(),
+            office_hours: card.office_hours.clone(),
+            time_zone: card.time_zone.clone(),
+        }
+    }
+}
+
 /// Completes a draft and checks it; all faults are reported together.
 pub fn complete(
     draft: &v1::Draft,
@@ -96,7 +120,7 @@ pub fn complete(
     payload.message_id = Bytes::copy_from_slice(completion.ids.message_id.as_bytes());
     payload.exercise |= completion.exercise;
     fill_bytes(&mut payload.case_id, completion.ids.case_id);
-    fill(&mut payload.language, completion.own.languages.first().map_or("", String::as_str));
+    fill(&mut payload.language, completion.languages().first().map_or("", String::as_str));
     fill_handling(payload.handling.get_or_insert_default(), &completion.defaults.handling);
     fill_authority(payload.authority.get_or_insert_default(), completion.own);
     let (kind, basis) = match &mut payload.body {
@@ -230,7 +254,7 @@ fn fill_request(request: &mut v1::PreservationRequest, completion: &Completion<'
         request.requested_period_days = completion.defaults.period_days;
     }
     if request.reply_language.is_empty() {
-        request.reply_language.clone_from(&completion.own.languages);
+        request.reply_language = completion.languages().to_vec();
     }
 }
 

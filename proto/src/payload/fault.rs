@@ -33,6 +33,7 @@ impl Fault {
         let (head, rest) = self.path.split_once('.').unwrap_or((&self.path, ""));
         let dot = if rest.is_empty() { "" } else { "." };
         match head {
+            "*" => "draft.payload".to_owned(),
             "env" => match rest.split(['[', '.']).next().unwrap_or_default() {
                 "to" | "profile" | "priority" => format!("draft.{rest}"),
                 "expires_at" => "draft.expire_time".to_owned(),
@@ -56,8 +57,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All that is wrong with a message, in the order of its fields; never empty, at most
-/// [`FAULTS_MAX`].
+/// All that is wrong with a message, in the order of finding; never empty, at most [`FAULTS_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(Vec<Fault>);
 
@@ -67,7 +67,7 @@ impl Faults {
         Self(vec![fault])
     }
 
-    /// In the order of the message's fields.
+    /// In the order of finding, much like that of the message's fields.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.0.iter()
     }

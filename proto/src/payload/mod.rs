@@ -11,6 +11,8 @@ mod clear;
 mod common;
 mod complete;
 mod fault;
+mod indicator;
+mod item;
 pub(crate) mod names;
 mod preservation;
 mod text;
@@ -23,8 +25,7 @@ use crate::{
 };
 
 pub use alert::{
-    Alert, AlertOffence, AttachmentRef, Detection, Dissemination, Evaluation, Indicator, Related,
-    Subject, Victims,
+    Alert, AlertOffence, AttachmentRef, Detection, Dissemination, Evaluation, Related,
 };
 pub use clear::{bucket, check_inner, clear_bytes, open_clear};
 pub(crate) use common::unit_text;
@@ -33,9 +34,11 @@ pub use complete::{Completion, NewIds, ProfileDefaults, UnitFacts, complete, lif
 pub(crate) use fault::Collector as FaultCollector;
 use fault::{At, Collector};
 pub use fault::{FAULTS_MAX, Fault, Faults};
+pub use indicator::{Indicator, Subject, Victims};
+pub use item::{Custodian, PreservationItem, SystemLocation};
 pub use preservation::{
-    Confidentiality, Contact, Custodian, JudicialAuthorisation, Necessity, Offence,
-    ParallelChannel, PreservationItem, PreservationRequest, SystemLocation,
+    Confidentiality, Contact, JudicialAuthorisation, Necessity, Offence, ParallelChannel,
+    PreservationRequest,
 };
 pub(crate) use text::is_invisible;
 pub use text::{Country, Language, Name, Text, check_phone};
@@ -182,5 +185,7 @@ pub const MINOR: u32 = 0;
 /// Budapest Convention, Article 29(7): "not less than sixty days".
 pub const TREATY_DAYS_MIN: u32 = 60;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::{
     failure::Failure,
     render::Page,
     report::Report,
-    view::{MessageView, ReceiptView},
+    view::{AckView, MessageView, ReceiptView},
 };
 
 /// What was stated.
@@ -65,10 +65,9 @@ impl Report for AckReport {
             (_, by) => by.to_owned(),
         };
         if self.already_acknowledged {
-            let earlier = self.message.acknowledgements.iter();
-            let earlier = earlier.filter(|ack| ack.capacity == self.capacity).map(|ack| &ack.by);
-            let earlier = earlier.filter(|by| !by.is_empty()).next();
-            let earlier = earlier.map(|by| format!(" by {by}")).unwrap_or_default();
+            let same = |ack: &&AckView| ack.capacity == self.capacity && !ack.by.is_empty();
+            let earlier = self.message.acknowledgements.iter().find(same);
+            let earlier = earlier.map(|ack| format!(" by {}", ack.by)).unwrap_or_default();
             page.line(format!("{short} was taken before{earlier}; that stands"));
             page.line(format!("{who} is noted here only; no second receipt was issued"));
             return;

@@ -1,7 +1,7 @@
 //! `evidence …`: proof that others can check, with or without this program.
 
-mod export;
-mod verify;
+pub mod export;
+pub mod verify;
 
 use crate::{args::EvidenceVerb, context::Context, exit::Exit, failure::Failure};
 

@@ -48,7 +48,7 @@ impl Report for InboxReport {
             n => format!("{}{more} to take: relay-cli ack REF --by NAME", count(n, "message")),
         });
         page.gap();
-        let mut table = Table::new(&["REF", "FROM", "WHAT", "CAME", "EXPIRES", "TAKEN BY"], 5);
+        let mut table = Table::new(&["REF", "FROM", "WHAT", "SINCE", "EXPIRES IN", "TAKEN BY"], 5);
         for message in &self.messages {
             let by = message.acknowledgements.first().map(|ack| match ack.by.as_str() {
                 "" => ack.capacity.clone(),
@@ -58,8 +58,8 @@ impl Report for InboxReport {
                 message.short_id.clone(),
                 message.from.clone(),
                 message.kind_with_priority(),
-                page.distance(message.stored),
-                page.distance(message.expires),
+                page.span(message.stored, ""),
+                page.span(message.expires, "late"),
                 by.unwrap_or_default(),
             ]);
         }

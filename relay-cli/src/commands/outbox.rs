@@ -61,7 +61,7 @@ impl Report for OutboxReport {
             ),
         });
         page.gap();
-        let mut table = Table::new(&["REF", "TO", "WHAT", "STATE", "TRIES", "NEXT TRY", "WHY"], 6);
+        let mut table = Table::new(&["REF", "TO", "STATE", "TRIES", "NEXT TRY", "WHY"], 5);
         for message in &self.messages {
             for delivery in &message.deliveries {
                 if !self.all && !delivery.is_open() {
@@ -70,7 +70,6 @@ impl Report for OutboxReport {
                 table.row([
                     message.short_id.clone(),
                     delivery.recipient.clone(),
-                    message.kind_with_priority(),
                     delivery.state.clone(),
                     delivery.attempts.to_string(),
                     page.distance(delivery.next_attempt.filter(|_| delivery.is_open())),

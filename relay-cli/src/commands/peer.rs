@@ -10,7 +10,10 @@ use std::{io::Write as _, path::Path};
 use relay_proto::{card::Card, ids::UnitId, limits, v1};
 use tonic::Response;
 
-pub use self::report::{AddReport, ListReport, PeerReport, PingReport, RemoveReport};
+pub use self::report::{
+    AddReport, ListReport, PeerReport, PingReport, ReadReport, RemoveReport, SuspendReport,
+    VerifyReport,
+};
 use super::once_for_sure;
 use crate::{
     args::{PeerVerb, RepeatArgs},
@@ -115,7 +118,7 @@ async fn suspend(
         async move { client.suspend_peer(request).await }
     });
     let peer = PeerView::from(&answer.await?);
-    context.printer().report(&report::SuspendReport { request_id: id.to_string(), peer })
+    context.printer().report(&SuspendReport { request_id: id.to_string(), peer })
 }
 
 async fn remove(

@@ -1,6 +1,8 @@
-//! `send alert|preservation`: reads a message file, stores it at the node, says exactly what is promised so far.
+//! `send alert|preservation`: reads a message file, stores it at the node, says exactly what is
+//! promised so far.
 //!
-//! The request id is printed before anything is sent, so that repeating is safe whatever happens next.
+//! The request id is printed before anything is sent, so that repeating is safe whatever happens
+//! next.
 
 use std::time::Duration;
 
@@ -49,9 +51,7 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
         false => context.request_id(&args.repeat),
     };
     if !args.dry_run {
-        context
-            .printer()
-            .say(&format!("REQUEST   {id}  (to repeat this safely: --request-id {id})"));
+        context.printer().say(&format!("REQUEST   {id}  (to repeat: --request-id)"));
     }
     let request = v1::SendMessageRequest {
         request_id: id.to_string(),
@@ -122,7 +122,7 @@ async fn wait(
 ) -> Result<(), Failure> {
     let limit = context.global().timeout.unwrap_or(WAIT_TIME);
     let deadline = tokio::time::Instant::now() + limit;
-    context.printer().say(&format!("{}", promise(report)));
+    context.printer().say(&promise(report));
     loop {
         let found = look(node, &report.message.message_id).await;
         match found {
@@ -152,7 +152,8 @@ fn lost(delivery: &DeliveryView) -> bool {
     delivery.is_lost()
 }
 
-/// Whether every recipient has got so far. An officer who took it himself stands above a case system that did.
+/// Whether every recipient has got so far. An officer who took it himself stands above a case
+/// system that did.
 fn reached(report: &SendReport, goal: WaitFor) -> bool {
     use v1::Event as E;
     let events: &[E] = match goal {
@@ -177,7 +178,7 @@ fn promise(report: &SendReport) -> String {
     match (report.stored, report.repeated_request) {
         (false, _) => "CHECKED   no fault found; nothing was stored or sent".to_owned(),
         (true, false) => format!("STORED    {short}{at} (survives power loss)"),
-        (true, true) => format!("STORED    {short}{at} by an earlier call; not sent twice"),
+        (true, true) => format!("STORED    {short} before{at}; not sent twice"),
     }
 }
 
@@ -193,6 +194,14 @@ impl Report for SendReport {
 
     fn people(&self, page: &mut Page) {
         let short = &self.message.short_id;
+        let lost = self.message.deliveries.iter().any(lost);
+        if let (Some(goal), Some(reached)) = (self.waited_for, self.reached) {
+            page.line(match reached {
+                true => format!("REACHED   {goal} at every recipient"),
+                false if lost => "NOT SENT TO ALL: see who, and why".to_owned(),
+                false => format!("OPEN      {goal} not reached yet; it goes on by itself"),
+            });
+        }
         page.line(promise(self));
         if !self.stored {
             let number = count(self.message.to.len(), "recipient");
@@ -215,17 +224,6 @@ impl Report for SendReport {
                 },
             };
             page.hanging(&format!("{:<16} {text}", delivery.recipient), 17);
-        }
-        if let (Some(goal), Some(reached)) = (self.waited_for, self.reached) {
-            match reached {
-                true => page.line(format!("REACHED   {goal} at every recipient")),
-                false if self.message.deliveries.iter().any(lost) => {
-                    page.line(format!("NOT SENT TO ALL: one never gets to {goal}"));
-                }
-                false => {
-                    page.line(format!("OPEN      {goal} not reached yet; it goes on by itself"))
-                }
-            }
         }
         page.line(format!("Track: relay-cli show {short}"));
     }

@@ -38,12 +38,11 @@ pub async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
     let answer = node.messages().get_message(node.request(request)).await;
     let answer = answer.map(Response::into_inner).map_err(|status| node.failure(&status))?;
     let receipts = receipts::of_message(&node, &answer.message_id).await?;
-    let content = answer.payload.as_ref().map(message_file::content);
     context.printer().report(&ShowReport {
         message: MessageView::from(&answer),
         title: stated(&answer.title).filter(|_| !args.no_content),
         receipts,
-        content: content.unwrap_or_default(),
+        content: message_file::content(&answer),
     })
 }
 
@@ -128,7 +127,8 @@ impl Report for ShowReport {
     }
 }
 
-/// The content as indented `name: value` lines; it is a peer's, so nothing of it is a heading of ours.
+/// The content as indented `name: value` lines; it is a peer's, so nothing of it is a heading of
+/// ours.
 fn content(page: &mut Page, name: Option<&str>, value: &Value, level: usize, depth: usize) {
     let indent = "  ".repeat(level);
     let label = name.map(|name| format!("{name}: ")).unwrap_or_default();
@@ -140,13 +140,13 @@ fn content(page: &mut Page, name: Option<&str>, value: &Value, level: usize, dep
         }
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(plain).collect();
-            return page.hanging(&format!("{indent}{label}{}", items.join(", ")), 2);
+            return page.quote(&format!("{label}{}", items.join(", ")), indent.len());
         }
-        other => return page.hanging(&format!("{indent}{label}{}", plain(other)), 2),
+        other => return page.quote(&format!("{label}{}", plain(other)), indent.len()),
     };
     if let Some(name) = name {
         let name = if name == "-" { name.to_owned() } else { format!("{name}:") };
-        page.line(format!("{indent}{name}"));
+        page.quote(&name, indent.len());
     }
     let deeper = if name.is_some() { level + 1 } else { level };
     for (name, value) in nested {

@@ -107,10 +107,15 @@ impl StatusReport {
         if self.inbox_unacknowledged > 0 {
             concerns.push(format!("{} to acknowledge", self.inbox_unacknowledged));
         }
-        for word in ["down", "unverified", "suspended"] {
+        for (word, text) in [
+            ("down", "down"),
+            ("never", "never reached"),
+            ("unverified", "unverified"),
+            ("suspended", "suspended"),
+        ] {
             match peers(word) {
                 0 => {}
-                n => concerns.push(format!("{} {word}", count(n, "peer"))),
+                n => concerns.push(format!("{} {text}", count(n, "peer"))),
             }
         }
         let alarms =
@@ -131,7 +136,7 @@ impl StatusReport {
     }
 
     fn store_is_well(&self) -> bool {
-        ["ok", "OK", "open", "serving"].contains(&self.store.as_str())
+        ["ok", "open", "serving"].iter().any(|well| self.store.eq_ignore_ascii_case(well))
     }
 
     fn keys_end_soon(&self) -> bool {
@@ -141,19 +146,18 @@ impl StatusReport {
 
     /// Each line ends with the command that helps.
     fn needs_you(&self, page: &mut Page) {
-        let mut table = Table::new(&["NEEDS YOU", "FROM", "REF", "SINCE", "DO THIS"], 1);
+        let mut table = Table::new(&["NEEDS YOU", "FROM", "SINCE", "DO THIS"], 1);
         for message in &self.needs_acknowledgement {
             let mark = if message.priority == "ROUTINE" { " " } else { "!" };
             table.row([
                 format!("{mark} {}", message.kind_with_priority()),
                 message.from.clone(),
-                message.short_id.clone(),
-                page.distance(message.stored),
+                page.span(message.stored, ""),
                 format!("relay-cli show {}", message.short_id),
             ]);
         }
         page.table(&table);
-        let listed = u64::try_from(table.len()).unwrap_or(u64::MAX);
+        let listed = u64::try_from(table.height()).unwrap_or(u64::MAX);
         if self.inbox_unacknowledged > listed {
             page.line(format!("  {} more: relay-cli inbox", self.inbox_unacknowledged - listed));
         }

@@ -1,4 +1,5 @@
-//! `watch`: what happens, one record per line, from a cursor. Goes on by itself when the connection is lost.
+//! `watch`: what happens, one record per line, from a cursor. Goes on by itself when the
+//! connection is lost.
 
 use std::time::Duration;
 
@@ -41,13 +42,14 @@ impl Watch<'_> {
     /// The polling twin: pages until nothing is new.
     async fn once(&mut self, node: &Node) -> Result<(), Failure> {
         while self.left > 0 {
-            let request = v1::ListEventsRequest { cursor: self.cursor.clone(), page_size: PAGE };
+            let asked = self.cursor.clone();
+            let request = v1::ListEventsRequest { cursor: asked.clone(), page_size: PAGE };
             let answer = node.messages().list_events(node.request(request)).await;
             let answer = answer.map_err(|status| node.failure(&status))?.into_inner();
             for event in &answer.events {
                 self.print(event)?;
             }
-            if answer.events.is_empty() || answer.next_cursor == self.cursor {
+            if answer.events.is_empty() || answer.next_cursor == asked {
                 break;
             }
             self.cursor = answer.next_cursor;

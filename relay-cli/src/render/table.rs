@@ -1,4 +1,5 @@
-//! A small table: columns as wide as their widest cell, two blanks apart; one column may be shortened to fit.
+//! A small table: columns as wide as their widest cell, two blanks apart; what is too wide goes
+//! on below.
 //!
 //! Cells are cleaned when they are put in, so widths are measured on what is printed.
 
@@ -13,7 +14,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Columns by name; `shrink` is the one that is shortened when a row is too wide.
+    /// Columns by name; `shrink` is the one that gives way when a row is too wide.
     pub fn new(header: &[&str], shrink: usize) -> Self {
         Self { header: header.iter().map(|h| (*h).to_owned()).collect(), rows: vec![], shrink }
     }
@@ -28,16 +29,11 @@ impl Table {
     }
 
     /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub fn height(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// For people: padded, at most `width` columns where shortening one column can do it.
+    /// For people: padded to `width` columns; cells that are too wide go on in the next line.
     pub fn aligned(&self, width: usize) -> Vec<String> {
         if self.rows.is_empty() {
             return Vec::new();
@@ -49,11 +45,24 @@ impl Table {
                 *max = cell.chars().count().max(*max);
             }
         }
-        let total: usize = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        self.squeeze(&mut widths, width);
+        lines().flat_map(|cells| row(cells, &widths)).collect()
+    }
+
+    /// Takes what is too much from the column that may shrink, then from the widest ones.
+    fn squeeze(&self, widths: &mut [usize], width: usize) {
+        let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        let mut excess = total.saturating_sub(width);
         if let Some(column) = widths.get_mut(self.shrink) {
-            *column = column.saturating_sub(total.saturating_sub(width)).max(SHRUNK_MIN);
+            let taken = excess.min(column.saturating_sub(SHRUNK_MIN));
+            *column -= taken;
+            excess -= taken;
         }
-        lines().map(|cells| line(cells, &widths)).collect()
+        for _ in 0..excess {
+            if let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > SHRUNK_MIN) {
+                *widest -= 1;
+            }
+        }
     }
 
     /// For `cut` and `awk`: header and cells, tab-separated, whole.
@@ -65,28 +74,59 @@ impl Table {
     }
 }
 
-fn line(cells: &[String], widths: &[usize]) -> String {
-    let mut out = String::new();
-    for (cell, width) in cells.iter().zip(widths) {
-        let size = cell.chars().count();
-        if size > *width {
-            out.extend(cell.chars().take(width.saturating_sub(2)));
-            out.push_str("..");
-        } else {
-            out.push_str(cell);
-            out.extend(std::iter::repeat_n(' ', width - size));
+/// One row as one or more lines.
+fn row(cells: &[String], widths: &[usize]) -> Vec<String> {
+    let parts: Vec<Vec<String>> =
+        cells.iter().zip(widths).map(|(cell, width)| split(cell, *width)).collect();
+    let height = parts.iter().map(Vec::len).max().unwrap_or_default();
+    let line = |number: usize| {
+        let mut out = String::new();
+        for (part, width) in parts.iter().zip(widths) {
+            let text = part.get(number).map_or("", String::as_str);
+            out.push_str(text);
+            let pad = width.saturating_sub(text.chars().count()) + 2;
+            out.extend(std::iter::repeat_n(' ', pad));
         }
-        out.push_str("  ");
-    }
-    out.trim_end().to_owned()
+        out.trim_end().to_owned()
+    };
+    (0..height).map(line).collect()
 }
 
-/// A shortened column still says something.
-const SHRUNK_MIN: usize = 8;
+/// Breaks at blanks, and inside of words that are wider than the column.
+pub(super) fn split(text: &str, width: usize) -> Vec<String> {
+    if text.chars().count() <= width {
+        return vec![text.to_owned()];
+    }
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for word in text.split(' ') {
+        let size = word.chars().count();
+        if used > 0 && used + 1 + size > width {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        if used > 0 {
+            line.push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            if used >= width.max(1) {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(c);
+            used += 1;
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// A narrower column is not readable.
+const SHRUNK_MIN: usize = 12;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing)]
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
     use super::*;
 
     fn table() -> Table {
@@ -96,22 +136,25 @@ mod tests {
         table
     }
 
-    /// One column gives way, the others are whole; a tab or line end in a cell makes no new cell or row.
+    /// One column gives way, nothing is lost; a tab or line end in a cell makes no new cell or row.
     #[test]
     fn fits_and_keeps_its_shape() {
         let lines = table().aligned(40);
-        assert_eq!(lines.len(), 3);
         assert!(lines.iter().all(|line| line.chars().count() <= 40), "{lines:?}");
-        assert!(lines[1].starts_with("xb.ncu  xxx") && lines[1].ends_with("xx.."));
-        assert_eq!(lines[2], "-       short\\u{9}and\\u{a}hostile");
+        assert!(lines[1].starts_with("xb.ncu  xxx") && lines[2].starts_with("        xxx"));
+        assert_eq!(lines.concat().matches('x').count(), 101);
+        assert!(lines.last().unwrap().starts_with("-       short\\u{9}and\\u{a}"), "{lines:?}");
         let tabbed = table().tabbed();
         assert_eq!(tabbed[1].split('\t').count(), 2);
         assert_eq!(tabbed[1].len(), 107);
+        let mut long = Table::new(&["A", "B"], 1);
+        long.row(["a".repeat(90), "b".repeat(90)]);
+        assert!(long.aligned(80).iter().all(|line| line.chars().count() <= 80));
     }
 
     #[test]
     fn without_rows_there_is_no_header() {
         let table = Table::new(&["PEER"], 0);
-        assert!(table.aligned(80).is_empty() && table.tabbed().is_empty() && table.is_empty());
+        assert!(table.aligned(80).is_empty() && table.tabbed().is_empty() && table.height() == 0);
     }
 }

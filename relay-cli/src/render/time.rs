@@ -33,6 +33,11 @@ pub fn relative(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// How far apart, without saying which comes first; for columns that say so themselves.
+pub fn distance(at: Timestamp, now: Timestamp) -> String {
+    span(now.since(at).max(at.since(now)))
+}
+
 /// Both, or the instant alone; `-` when there is none.
 pub fn absolute_and_relative(at: Option<Timestamp>, now: Timestamp, utc: bool) -> String {
     match at {
@@ -42,7 +47,8 @@ pub fn absolute_and_relative(at: Option<Timestamp>, now: Timestamp, utc: bool) -
     }
 }
 
-/// The time of day when it is of today, else with the date: `03:20:11Z`, `2026-11-23 03:20Z`.
+/// The time of day when it is of today, else with the date, to the second or minute: `03:20:11Z`,
+/// `2026-11-23 03:20Z`.
 pub fn short(at: Timestamp, now: Timestamp) -> String {
     let (text, today) = (at.to_string(), now.to_string());
     let (Some((date, clock)), Some((day, _))) = (text.split_once('T'), today.split_once('T'))
@@ -50,7 +56,8 @@ pub fn short(at: Timestamp, now: Timestamp) -> String {
         return text;
     };
     if date == day {
-        return clock.to_owned();
+        let seconds: String = clock.chars().take(8).collect();
+        return format!("{seconds}Z");
     }
     let minutes: String = clock.chars().take(5).collect();
     format!("{date} {minutes}Z")

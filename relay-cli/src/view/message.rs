@@ -54,9 +54,11 @@ impl MessageView {
 
     /// `EMERGENCY alert`; a routine message is only its kind.
     pub fn kind_with_priority(&self) -> String {
+        // The word of `relay-cli send`.
+        let kind = self.kind.strip_suffix("-request").unwrap_or(&self.kind);
         match self.priority.as_str() {
-            "ROUTINE" => self.kind.clone(),
-            _ => format!("{} {}", self.priority, self.kind),
+            "ROUTINE" => kind.to_owned(),
+            _ => format!("{} {kind}", self.priority),
         }
     }
 

@@ -1,5 +1,5 @@
-//! A peer: another unit as seen from here. The telephone number's digits are not part of it: the side that types
-//! must not see them.
+//! A peer: another unit as seen from here. The telephone number's digits are not part of it: the
+//! side that types must not see them.
 
 use relay_proto::{timestamp::Timestamp, v1};
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! Enum values as words: the same in tables, JSON and documents.
 //!
-//! The words are the names of the `.proto` without their prefix, so that there is no second list to keep.
+//! The words are the names of the `.proto` without their prefix, so that there is no second list
+//! to keep.
 
 use relay_proto::v1;
 
@@ -65,12 +66,12 @@ pub fn event(value: i32) -> String {
 pub fn event_meaning(value: i32) -> &'static str {
     use v1::Event as E;
     match E::try_from(value) {
-        Ok(E::SubmissionAcceptance) => "stored here; nothing said of the peer",
+        Ok(E::SubmissionAcceptance) => "stored at the sender; not yet sent",
         Ok(E::SubmissionRejection) => "not taken here; not sent",
         Ok(E::RelayAcceptance) => "a hub carries it",
-        Ok(E::RelayRejection) => "the peer's node refused it",
-        Ok(E::RelayFailure) => "expired without an answer of the peer",
-        Ok(E::ContentConsignment) => "durable in the peer's inbox; not yet read",
+        Ok(E::RelayRejection) => "the recipient's node refused it",
+        Ok(E::RelayFailure) => "expired without the recipient's answer",
+        Ok(E::ContentConsignment) => "durable in its recipient's inbox; unread",
         Ok(E::ContentHandover) => "a case system there took it; no human yet",
         Ok(E::ContentHandoverFailure) => "the case system there gave up",
         Ok(E::ConsignmentAcceptance) => "a named officer there took it",

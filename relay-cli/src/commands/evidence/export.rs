@@ -1,7 +1,8 @@
-//! `evidence export`: header, receipts, proofs and keys of a message as files for verifiers that others wrote.
+//! `evidence export`: header, receipts, proofs and keys of a message as files for verifiers that
+//! others wrote.
 //!
-//! Invariant: file names are made of checked ids and of our own words, never of a peer's strings; a file that is
-//! there is left alone, and nothing is written when one is.
+//! Invariant: file names are made of checked ids and of our own words, never of a peer's strings;
+//! a file that is there is left alone, and nothing is written when one is.
 
 use std::{
     collections::BTreeMap,
@@ -140,7 +141,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// All or nothing: with one name taken no other file appears, and the taken one stays as it was.
+    /// All or nothing: with one name taken no other file appears, and the taken one stays as it
+    /// was.
     #[test]
     fn nothing_is_overwritten() {
         let dir = tempfile::tempdir().unwrap();

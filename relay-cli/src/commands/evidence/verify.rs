@@ -1,4 +1,5 @@
-//! `evidence verify`: the judgement of a bundle, offline. Whose keys are trusted is the caller's word.
+//! `evidence verify`: the judgement of a bundle, offline. Whose keys are trusted is the caller's
+//! word.
 
 use std::path::{Path, PathBuf};
 
@@ -100,7 +101,8 @@ fn anchors(cards: &[PathBuf], vkeys: &[String]) -> Result<TrustAnchors, Failure>
         anchors.add_card(read_card(path)?.0).map_err(|error| conflict(&error))?;
     }
     for text in vkeys {
-        // A verifier key has plus signs and slashes in fixed places; whatever exists as a file is one.
+        // A verifier key has plus signs and slashes in fixed places; whatever exists as a file is
+        // one.
         let content = match Path::new(text).is_file() {
             true => files::read_text(Path::new(text), VKEY_BYTES_MAX)?,
             false => text.clone(),
@@ -230,7 +232,7 @@ impl Report for VerifyReport {
         }
         for unit in &self.not_anchored {
             let key = unit.identity_key.as_deref().unwrap_or("no card in the file");
-            page.line(format!("  {}  {key}", unit.unit));
+            page.line(format!("  not trusted: {}  {key}", unit.unit));
         }
         for problem in &self.problems {
             let (place, reason, text) = (&problem.place, problem.reason, &problem.text);

@@ -194,7 +194,9 @@ impl Report for PeerReport {
         page.fact("IN", format!("{} in 24 h", peer.received_24h));
         let by = peer.verified_by.as_ref().map(|by| format!("by {by}, ")).unwrap_or_default();
         page.fact("TRUST", format!("{}, {by}{}", peer.trust, page.when(peer.verified)));
-        page.fact("KEYS", format!("first ends {}", page.when(peer.keys_expire)));
+        if peer.keys_expire.is_some() {
+            page.fact("KEYS", format!("first ends {}", page.when(peer.keys_expire)));
+        }
         page.fact("CLOCK", format!("differs by {} ms", peer.clock_skew_ms));
         page.fact("SOFTWARE", peer.software.as_deref().unwrap_or("-"));
     }

@@ -1,16 +1,15 @@
-//! `peer verify`: both sides compare a number of sixty digits over both identity keys, by telephone.
+//! `peer verify`: both sides compare a number of sixty digits over both identity keys, by
+//! telephone.
 //!
-//! The side that types does not see the digits: whoever sees them says "looks fine, yes". Each side types six of
-//! the twelve groups as heard; the other side is then asked for the other six, so that all are compared.
+//! The side that types does not see the digits: whoever sees them says "looks fine, yes". Each
+//! side types six of the twelve groups as heard; the other side is then asked for the other six,
+//! so that all are compared.
 
 use std::collections::BTreeSet;
 
 use relay_proto::v1;
 
-use super::{
-    ask, peer,
-    report::{ReadReport, VerifyReport},
-};
+use super::{ReadReport, VerifyReport, ask, peer};
 use crate::{
     args::VerifyArgs, client::Node, commands::once_for_sure, context::Context, exit::Exit,
     failure::Failure, view::PeerView,
@@ -127,7 +126,8 @@ fn split_groups(text: &str) -> Vec<String> {
     digits.chunks(GROUP_DIGITS).map(|group| group.iter().collect()).collect()
 }
 
-/// Six different numbers from 1 to 12, each set as likely as any other, up to what 64 random bits allow.
+/// Six different numbers from 1 to 12, each set as likely as any other, up to what 64 random bits
+/// allow.
 fn six_of_twelve(mut random: u64) -> BTreeSet<u32> {
     let mut left: Vec<u32> = (1..=12).collect();
     let mut chosen = BTreeSet::new();

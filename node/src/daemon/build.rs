@@ -1,0 +1,248 @@
+//! From settings to a running node: every room in its order.
+
+use std::{path::PathBuf, sync::Arc};
+
+use relay_core::{outbox, profile::Profile, retry::Schedule};
+use relay_proto::{
+    card::Card,
+    ids::{LogOrigin, NodeId},
+    v1,
+};
+use sha2::{Digest as _, Sha512};
+
+use super::RunError;
+use crate::{
+    api::{self, Api},
+    clock::Clock,
+    config::{self, ApiSettings, Settings},
+    directory::Directory,
+    keys::{KeyStore, KeyUse},
+    link::{self, Link, LocalNode, TransportIdentity, Wire},
+    relay::{Limits, Parts, Random, Relay},
+    store::{Backend, OpenStore, Store},
+    tasks::Tasks,
+    telemetry::Counters,
+    tlog::Tlog,
+};
+
+/// What a node runs, as it says in receipts and Hellos.
+pub const SOFTWARE: &str = concat!("relay-node/", env!("CARGO_PKG_VERSION"));
+
+/// What a node is built from.
+pub struct NodeParts {
+    /// This node.
+    pub id: NodeId,
+    /// The working keys.
+    pub keys: KeyStore,
+    /// This unit's card.
+    pub card: Card,
+    /// Where the store lives.
+    pub backend: Backend,
+    /// The time.
+    pub clock: Clock,
+    /// The networks.
+    pub profiles: Vec<Arc<Profile>>,
+    /// Bounds.
+    pub limits: Limits,
+    /// The wire to other nodes.
+    pub link: link::LinkSettings,
+    /// Another socket than the system's, for simulations.
+    pub wire: Option<Wire>,
+    /// The local API; nothing in simulations.
+    pub api: Option<ApiSettings>,
+    /// Random bytes.
+    pub random: Random,
+}
+
+impl NodeParts {
+    /// Reads keys and card, takes the rest from the settings.
+    pub fn from_settings(settings: Settings, clock: Clock) -> Result<Self, RunError> {
+        let keys =
+            KeyStore::open(&settings.keys.dir).map_err(|error| RunError::start("keys", error))?;
+        let card = read_card(&settings.keys.card)?;
+        Ok(Self {
+            id: settings.node.id.clone(),
+            keys,
+            card,
+            backend: Backend::Embedded {
+                dir: settings.node.dir.clone(),
+                segment_bytes: settings.store.segment_bytes,
+                cache_bytes: settings.store.index_cache_bytes,
+            },
+            clock,
+            limits: limits(&settings),
+            link: link_settings(&settings.link),
+            profiles: settings.profiles,
+            wire: None,
+            api: Some(settings.api),
+            random: Arc::new(|bytes| rand::Rng::fill_bytes(&mut rand::rng(), bytes)),
+        })
+    }
+}
+
+/// A running node.
+pub struct Node {
+    id: NodeId,
+    tasks: Tasks,
+    relay: Relay,
+    link: Link,
+    _api: Option<Api>,
+}
+
+impl Node {
+    /// Builds every room and starts serving. Call within a runtime.
+    pub async fn start(parts: NodeParts) -> Result<Self, RunError> {
+        let NodeParts { id, keys, card, .. } = &parts;
+        let origin = own_log(&parts)?;
+        let tasks = Tasks::new();
+        let store = OpenStore { backend: parts.backend.clone(), unit: id.unit().clone(), origin };
+        let store = store.open().map_err(|error| RunError::start("store", error))?;
+        let directory = Directory::load(store.clone(), card.clone())
+            .map_err(|error| RunError::start("directory", error))?;
+        let signer = Arc::new(keys.signer().clone());
+        let tlog = Tlog::open(store.clone(), Arc::clone(&signer))
+            .map_err(|error| RunError::start("log", error))?;
+        let relay = Relay::new(Parts {
+            node: id.clone(),
+            software: SOFTWARE.to_owned(),
+            store,
+            directory: directory.clone(),
+            tlog,
+            signer,
+            clock: parts.clock.clone(),
+            profiles: parts.profiles.clone(),
+            limits: parts.limits.clone(),
+            counters: Counters::new(),
+            tasks: tasks.clone(),
+            random: Arc::clone(&parts.random),
+        })
+        .map_err(|error| RunError::start("relay", error))?;
+        let api = match &parts.api {
+            Some(settings) => Some(
+                api::start(settings, relay.clone(), &tasks)
+                    .await
+                    .map_err(|error| RunError::start("api", error))?,
+            ),
+            None => None,
+        };
+        let link = start_link(&parts, &relay, directory, &tasks)?;
+        Ok(Self { id: id.clone(), tasks, relay, link, _api: api })
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// Its tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Its relay.
+    pub fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &Store {
+        self.relay.store()
+    }
+
+    /// Its link.
+    pub fn link(&self) -> Option<&Link> {
+        Some(&self.link)
+    }
+}
+
+fn start_link(
+    parts: &NodeParts,
+    relay: &Relay,
+    directory: Directory,
+    tasks: &Tasks,
+) -> Result<Link, RunError> {
+    let fail = |error| RunError::start("link", error);
+    let mut boot_id = [0; 16];
+    (parts.random)(&mut boot_id);
+    let local = LocalNode {
+        node: parts.id.clone(),
+        instance_id: *parts.keys.instance().as_bytes(),
+        boot_id,
+    };
+    let der = parts.keys.transport().pkcs8_der();
+    // The QUIC library takes 64 bytes; the key file holds 32 random ones.
+    let reset: [u8; 64] = Sha512::digest(parts.keys.reset_key().as_bytes()).into();
+    let identity = TransportIdentity::from_pkcs8(local, &der, &reset).map_err(fail)?;
+    let (book, hello) = (Arc::new(directory), relay.hello_source());
+    let settings = parts.link.clone();
+    let started = match parts.wire.clone() {
+        Some(wire) => Link::start_on(wire, settings, identity, book, hello, tasks.clone()),
+        None => Link::start(settings, identity, book, hello, tasks.clone()),
+    };
+    let (link, events) = started.map_err(fail)?;
+    relay.start(link.clone(), events);
+    Ok(link)
+}
+
+/// The unit's open log; its key and the signing key must be those that this node has.
+fn own_log(parts: &NodeParts) -> Result<LogOrigin, RunError> {
+    let refuse = |why: &str| Err(RunError::start("card", why.to_owned()));
+    let (card, signer) = (&parts.card, parts.keys.signer());
+    if card.unit() != parts.id.unit() {
+        return refuse("the card in keys.card is of another unit than node.unit");
+    }
+    if card.key(v1::KeyKind::Signing, signer.key_id(KeyUse::Envelope)).is_none() {
+        return refuse("the card in keys.card does not name the signing key in keys.dir");
+    }
+    let transport = parts.keys.transport().public();
+    let node = card.nodes().iter().find(|node| node.id == parts.id);
+    if !node.is_some_and(|node| node.transport_keys.iter().any(|key| key.key == transport)) {
+        return refuse("the card in keys.card does not name this node with its transport key");
+    }
+    let open = card.logs().iter().find(|log| log.state == v1::LogState::Open);
+    match open {
+        Some(log) if log.key.key == signer.public(KeyUse::Checkpoint) => Ok(log.origin.clone()),
+        _ => refuse("the card in keys.card does not name an open log with the key in keys.dir"),
+    }
+}
+
+fn read_card(path: &PathBuf) -> Result<Card, RunError> {
+    let named = |error: String| RunError::start("card", format!("{}: {error}", path.display()));
+    let file = std::fs::read(path).map_err(|error| named(error.to_string()))?;
+    Card::from_file(&file).map_err(|error| named(error.to_string()))
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        outbox: outbox::Settings {
+            window_messages: usize::try_from(settings.outbox.window_messages).unwrap_or(256),
+            window_bytes: usize::try_from(settings.outbox.window_bytes).unwrap_or(usize::MAX),
+            schedule: Schedule {
+                first: settings.retry.first,
+                cap_routine: settings.retry.max_routine,
+                cap_urgent: settings.retry.max_urgent,
+                cap_emergency: settings.retry.max_emergency,
+            },
+            ..outbox::Settings::default()
+        },
+        queue_messages_max: u64::from(settings.outbox.queue_messages_max),
+        inbox_messages_max: u64::from(settings.inbox.queue_messages_max),
+    }
+}
+
+fn link_settings(settings: &config::LinkSettings) -> link::LinkSettings {
+    link::LinkSettings {
+        listen: Some(settings.listen),
+        key_exchange: match settings.key_exchange {
+            config::KeyExchange::Prefer => link::KeyExchange::Prefer,
+            config::KeyExchange::Require => link::KeyExchange::Require,
+        },
+        idle: settings.idle_timeout,
+        keep_alive: settings.keep_alive,
+        handshake: settings.handshake_timeout,
+        hello: settings.hello_timeout,
+        frame_progress: settings.progress_timeout,
+        pad_packets: settings.pad_packets,
+        seed: None,
+    }
+}

@@ -1,0 +1,320 @@
+//! What every verb prints, as files: `tests/golden/VERB.txt` for people, `VERB.json` for programs.
+//!
+//! To accept a change, run the tests once with `RELAY_GOLDEN=write` and read the difference
+//! before it is committed. A field of a `.json` file may be added; one that goes away or changes
+//! its meaning needs a new schema number.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod samples;
+
+use std::{fs, path::PathBuf};
+
+use relay_proto::{
+    evidence::{self, Outcome, TrustAnchors},
+    v1,
+};
+use serde_json::json;
+
+use self::samples::{
+    HOSTILE, ago, delivery, incoming, look, now, outgoing, peers, receipts, status,
+};
+use super::{
+    ack::AckReport,
+    evidence::{export::ExportReport, verify::VerifyReport},
+    inbox::InboxReport,
+    outbox::OutboxReport,
+    peer,
+    receipts::ReceiptsReport,
+    retry::RetryReport,
+    send::SendReport,
+    show::ShowReport,
+    status::StatusReport,
+};
+use crate::{
+    exit::Exit,
+    failure::{Failure, Fault},
+    render::{Look, Page, WIDTH, is_unsafe},
+    report::{Report, document, failure_document, line_document},
+    view::{EventView, MessageView, PeerView},
+};
+
+/// Compares with the golden files, and holds every page to 80 columns without one unsafe character.
+fn golden<R: Report>(name: &str, report: &R) -> String {
+    let mut page = Page::new(look());
+    report.people(&mut page);
+    let text = page.finish();
+    for line in text.lines() {
+        assert!(line.chars().count() <= WIDTH, "{name}: wider than {WIDTH}: {line}");
+    }
+    assert!(!text.chars().any(|c| c != '\n' && is_unsafe(c)), "{name}: unsafe: {text:?}");
+    compare(&format!("{name}.txt"), &text);
+    let json = format!("{}\n", document(report));
+    assert!(!json.chars().any(|c| c != '\n' && is_unsafe(c)), "{name}: unsafe: {json:?}");
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["schema"], format!("relay.cli.{}/{}", R::VERB, R::VERSION));
+    compare(&format!("{name}.json"), &json);
+    text
+}
+
+fn compare(file: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    if std::env::var_os("RELAY_GOLDEN").is_some_and(|value| value == "write") {
+        fs::write(&path, text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(expected, text, "{file} differs; see the first lines of commands/golden.rs");
+}
+
+/// Healthy: the verdict says so and the code is 0. In need: counted, listed with commands, code 1.
+#[test]
+fn status_pages() {
+    let mut well = status();
+    well.peers = peers().into_iter().take(1).collect();
+    let report = StatusReport::of(&well, now());
+    assert!(golden("status-well", &report).starts_with("OK: nothing needs you\n"));
+    assert_eq!(report.exit(), Exit::Done);
+    let needy = v1::NodeStatus {
+        peers: peers(),
+        outbox_open: 4,
+        oldest_outbox_time: ago(125),
+        inbox_unacknowledged: 3,
+        needs_acknowledgement: vec![incoming()],
+        alarms: vec![format!("CONTRADICTION from xc.cyber-poc {HOSTILE}")],
+        ..status()
+    };
+    let report = StatusReport::of(&needy, now());
+    let text = golden("status-needy", &report);
+    assert!(text.starts_with("ACTION NEEDED: 3 to acknowledge, 1 peer down, 1 peer unverified"));
+    assert_eq!(report.exit(), Exit::Attention);
+    assert!(text.lines().count() <= 24, "a screen has 24 lines");
+}
+
+/// Titles are not shown on overviews: they may name persons.
+#[test]
+fn lists_of_messages() {
+    let taken = v1::Message {
+        acknowledgements: vec![v1::Acknowledgement {
+            capacity: v1::AckCapacity::Desk.into(),
+            by: HOSTILE.into(),
+            time: ago(3),
+        }],
+        ..incoming()
+    };
+    let messages = vec![MessageView::from(&incoming()), MessageView::from(&taken)];
+    let inbox = InboxReport { messages, more: true, all: true };
+    assert!(!golden("inbox", &inbox).contains("dlrow\\u{2066}\n"));
+    golden("inbox-empty", &InboxReport { messages: vec![], more: false, all: false });
+    let messages = vec![MessageView::from(&outgoing())];
+    let text = golden("outbox", &OutboxReport { messages, more: false, all: false });
+    assert!(!text.contains("phishing") && text.contains("PEER_UNREACHABLE"));
+    golden("outbox-empty", &OutboxReport { messages: vec![], more: false, all: false });
+    let request_id = "3f0c0000-0000-4000-8000-000000000001".to_owned();
+    golden("retry", &RetryReport { request_id, message: MessageView::from(&outgoing()) });
+}
+
+/// Both directions; the content is a peer's and can make no line of ours.
+#[test]
+fn one_message() {
+    let content = json!({
+        "kind": "preservation-request",
+        HOSTILE: {"facts": HOSTILE.repeat(9), "items": [{"provider": "ISP", "port": 51422}]},
+        "to": ["xa.cyber-poc"],
+    });
+    let report = ShowReport {
+        message: MessageView::from(&incoming()),
+        title: Some(HOSTILE.into()),
+        receipts: receipts(),
+        content,
+    };
+    let text = golden("show-in", &report);
+    assert!(!text.lines().any(|line| line.starts_with("VALID")));
+    let report = ShowReport {
+        message: MessageView::from(&outgoing()),
+        title: None,
+        receipts: receipts(),
+        content: serde_json::Value::Null,
+    };
+    golden("show-out", &report);
+    let report = ReceiptsReport { message: report.message, receipts: receipts() };
+    golden("receipts", &report);
+    assert_eq!(report.exit(), Exit::Invalid);
+}
+
+/// Exactly what is promised so far, and the code of each outcome.
+#[test]
+fn sending() {
+    let base = SendReport {
+        request_id: "3f0c0000-0000-4000-8000-000000000001".into(),
+        stored: true,
+        repeated_request: false,
+        message: MessageView::from(&outgoing()),
+        receipts: Vec::new(),
+        waited_for: None,
+        reached: None,
+    };
+    assert!(golden("send-stored", &base).contains("(survives power loss)"));
+    assert_eq!(base.exit(), Exit::Done);
+    let checked = SendReport { stored: false, ..base.clone() };
+    assert!(!golden("send-checked", &checked).contains("STORED"));
+    let open = SendReport {
+        receipts: receipts(),
+        waited_for: Some("ack"),
+        reached: Some(false),
+        ..base.clone()
+    };
+    golden("send-open", &open);
+    assert_eq!(open.exit(), Exit::StillOpen);
+    let mut lost = outgoing();
+    lost.deliveries[1] = delivery("xc.cyber-poc", v1::DeliveryState::Refused, "KIND_NOT_ALLOWED");
+    let lost = SendReport { message: MessageView::from(&lost), ..open };
+    golden("send-refused", &lost);
+    assert_eq!(lost.exit(), Exit::Attention);
+    golden("send-repeated", &SendReport { repeated_request: true, ..base });
+}
+
+#[test]
+fn acknowledging() {
+    let report = AckReport {
+        request_id: "3f0c0000-0000-4000-8000-000000000001".into(),
+        capacity: "desk",
+        by: "K. Novak".into(),
+        already_acknowledged: false,
+        message: MessageView::from(&incoming()),
+        receipt: receipts().into_iter().nth(2),
+    };
+    golden("ack", &report);
+    let earlier = v1::Message {
+        acknowledgements: vec![v1::Acknowledgement {
+            capacity: v1::AckCapacity::Desk.into(),
+            by: "J. Svoboda".into(),
+            time: ago(3),
+        }],
+        ..incoming()
+    };
+    let message = MessageView::from(&earlier);
+    golden("ack-again", &AckReport { already_acknowledged: true, message, ..report });
+}
+
+/// The digits stay off every screen but the reader's.
+#[test]
+fn pages_of_peers() {
+    let request_id = "3f0c0000-0000-4000-8000-000000000001".to_owned();
+    let peers = peers();
+    let views: Vec<PeerView> = peers.iter().map(PeerView::from).collect();
+    let list = peer::ListReport { peers: views.clone() };
+    let text = golden("peer-list", &list);
+    assert_eq!(list.exit(), Exit::Attention);
+    assert!(!text.contains("12345") && !document(&list).contains("12345"));
+    let [up, down, new] = [views[0].clone(), views[1].clone(), views[2].clone()];
+    golden("peer-show-up", &peer::PeerReport { peer: up.clone() });
+    golden("peer-show-down", &peer::PeerReport { peer: down.clone() });
+    golden("peer-add", &peer::AddReport { request_id: request_id.clone(), peer: new });
+    let groups: Vec<String> = (0..12).map(|n| format!("{:05}", 11_111 * n % 100_000)).collect();
+    let read = peer::ReadReport {
+        unit: "xb.ncu".into(),
+        trust: "unverified".into(),
+        fingerprint: groups.concat(),
+        groups,
+    };
+    golden("peer-verify-read", &read);
+    let rest = vec![1, 2, 5, 6, 9, 10];
+    let verified = peer::VerifyReport { request_id: request_id.clone(), peer: up, rest };
+    golden("peer-verify", &verified);
+    let answer = v1::PingPeerResponse {
+        rtt_us: 21_400,
+        key_exchange: "X25519MLKEM768".into(),
+        clock_skew_ms: 4,
+        software: HOSTILE.into(),
+    };
+    golden("peer-ping", &peer::PingReport::new(&"xb.ncu".parse().unwrap(), &answer));
+    golden("peer-suspend", &peer::SuspendReport { request_id: request_id.clone(), peer: down });
+    golden("peer-remove", &peer::RemoveReport { request_id, unit: "xb.ncu".into() });
+}
+
+/// One line each, however hostile; the cursor is in the JSON form.
+#[test]
+fn records_are_one_line() {
+    let event = v1::UnitEvent {
+        cursor: "c42".into(),
+        kind: v1::UnitEventKind::MessageReceived.into(),
+        time: ago(1),
+        message_id: "0193c8a0-1c00-7abc-8def-0123456789ab".into(),
+        short_id: "4D2P-F2DB".into(),
+        peer: "xb.ncu".into(),
+        priority: v1::Priority::Emergency.into(),
+        reason: HOSTILE.into(),
+        recovered: true,
+        ..Default::default()
+    };
+    let report = EventView::from(&event);
+    let mut page = Page::new(Look { plain: true, ..look() });
+    report.people(&mut page);
+    let text = page.finish();
+    assert_eq!(text.lines().count(), 1);
+    compare("watch.txt", &text);
+    let json = line_document(&report);
+    assert!(!json.contains('\n') && json.contains("\"cursor\":\"c42\""));
+    compare("watch.json", &format!("{json}\n"));
+}
+
+#[test]
+fn evidence_pages() {
+    let report = ExportReport {
+        message_id: "0193c8a0-1c00-7abc-8def-0123456789ab".into(),
+        short_id: "4D2P-F2DB".into(),
+        bundle: "court/4D2P-F2DB.relayev".into(),
+        files: vec!["court/4D2P-F2DB.relayev".into(), "court/xb.ncu.vkey".into()],
+        receipts: 2,
+        with_payload: false,
+    };
+    golden("evidence-export", &report);
+    let verdict = evidence::verify(&v1::EvidenceBundle::default(), &TrustAnchors::default());
+    let report = VerifyReport::of(&verdict);
+    assert!(golden("evidence-verify-empty", &report).starts_with("INVALID"));
+    assert_eq!(report.exit(), Exit::Invalid);
+}
+
+/// The three judgements: what carried a VALID one, what to compare before a CONSISTENT one counts,
+/// and what broke an INVALID one. Only the first ends with 0.
+#[test]
+fn judgements() {
+    let valid = samples::verdict(Outcome::Valid);
+    let report = VerifyReport::of(&valid);
+    assert!(golden("evidence-verify-valid", &report).starts_with("VALID  message 4D2P-F2DB"));
+    assert_eq!(report.exit(), Exit::Done);
+    let report = VerifyReport::of(&samples::verdict(Outcome::Consistent));
+    assert!(golden("evidence-verify-consistent", &report).starts_with("CONSISTENT  "));
+    assert_eq!(report.exit(), Exit::Attention);
+    let report = VerifyReport::of(&samples::verdict(Outcome::UnprovenTime));
+    assert_eq!(report.exit(), Exit::Attention);
+    let report = VerifyReport::of(&samples::verdict(Outcome::Invalid));
+    let text = golden("evidence-verify-invalid", &report);
+    assert!(text.starts_with("INVALID  message 4D2P-F2DB: BAD_INCLUSION in receipt 1\n"));
+    assert_eq!(report.exit(), Exit::Invalid);
+}
+
+/// What happened, what is safe, what to type; every fault with its path and article.
+#[test]
+fn failures() {
+    let fault = |path: &str, article: &str| Fault {
+        path: path.into(),
+        article: Some(article.into()),
+        what: format!("missing {HOSTILE}: name the provider, the custodian or the system"),
+    };
+    let failure = Failure::new(Exit::Faults, "request.json has 2 faults.")
+        .with_faults(vec![
+            fault("items[0].provider", "Article 29(2)(d)"),
+            fault("facts", "Article 29(2)(b)"),
+        ])
+        .safe("nothing was sent")
+        .with_remedy("mend request.json, then the same command with --dry-run");
+    let mut page = Page::new(look());
+    failure.people(&mut page);
+    let text = page.finish();
+    assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+    assert!(!text.chars().any(|c| c != '\n' && is_unsafe(c)));
+    compare("failure.txt", &text);
+    let json = failure_document(&failure);
+    assert!(json.contains("\"schema\": \"relay.cli.error/1\"") && json.contains("\"exit\": 15"));
+    compare("failure.json", &format!("{json}\n"));
+}

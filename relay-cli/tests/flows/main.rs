@@ -1,0 +1,8 @@
+//! The real program against a scripted node over a Unix socket: what it asks, prints, and ends
+//! with.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod desk;
+mod fake;
+mod peers;
+mod sending;

@@ -1,0 +1,248 @@
+//! `send`: what is promised, when, and that repeating does nothing twice.
+
+use std::{process::Stdio, time::Duration};
+
+use relay_proto::v1;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use crate::{
+    desk::message,
+    fake::{Ended, Fake, Script, end, refusal},
+};
+
+fn alert() -> Value {
+    json!({
+        "env": {
+            "kind": "ALERT", "profile": "budapest-247", "to": ["xb.ncu"], "priority": "ROUTINE",
+            "language": "en"
+        },
+        "alert": {
+            "revision": 1, "lifecycle": "NEW", "alert_type": "WARN", "category": "fraud/phishing",
+            "severity": "MEDIUM", "title": "Parcel-fee kit on rented hosting",
+            "summary": "Kit copies a postal login page and relays one-time codes.",
+            "observed_from": "@-7d", "valid_until": "@+28d", "confidence": 85,
+            "affected_countries": ["XB"], "action_requested": ["CHECK_OWN_SYSTEMS"],
+            "evaluation": {"source": "A", "information": 1}
+        },
+        "handling": {"tlp": "AMBER", "pap": "GREEN", "europol": ["H0"], "classification": "BPL"}
+    })
+}
+
+fn write(fake: &Fake, file: &Value) {
+    std::fs::write(fake.dir.path().join("alert.json"), file.to_string()).unwrap();
+}
+
+fn stored() -> v1::SendMessageResponse {
+    let delivery = v1::Delivery {
+        recipient: "xb.ncu".into(),
+        state: v1::DeliveryState::Queued.into(),
+        ..Default::default()
+    };
+    v1::SendMessageResponse {
+        message: Some(v1::Message {
+            direction: v1::Direction::Out.into(),
+            from: "xa.cyber-poc".into(),
+            to: vec!["xb.ncu".into()],
+            deliveries: vec![delivery],
+            ..message()
+        }),
+        repeated_request: false,
+    }
+}
+
+async fn fake(answers: Vec<Result<v1::SendMessageResponse, Status>>) -> Fake {
+    let fake = Fake::start(Script {
+        send: answers.into(),
+        message: stored().message,
+        ..Default::default()
+    });
+    let fake = fake.await;
+    write(&fake, &alert());
+    fake
+}
+
+fn ids(fake: &Fake) -> Vec<String> {
+    fake.script.lock().unwrap().sent.iter().map(|sent| sent.request_id.clone()).collect()
+}
+
+/// The request id is told before, the short id and the promise after the answer.
+#[tokio::test]
+async fn stored_is_said_when_it_is_stored() {
+    let fake = fake(vec![Ok(stored())]).await;
+    let ended = fake.run("send alert --file alert.json").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let first = ended.out.lines().next().unwrap();
+    assert!(first.starts_with("STORED    4D2P-F2DB at ") && first.ends_with("power loss)"));
+    let id = ids(&fake).remove(0);
+    assert!(ended.err.starts_with(&format!("REQUEST   {id}")), "{ended:?}");
+    let again = fake.run(&format!("send alert --file alert.json --request-id {id} --json")).await;
+    assert_eq!(again.json()["request_id"], id.as_str());
+    assert_eq!(again.json()["schema"], "relay.cli.send/1");
+}
+
+/// A dry run asks the node to check and promises nothing.
+#[tokio::test]
+async fn a_dry_run_stores_nothing() {
+    let fake = fake(vec![Ok(stored())]).await;
+    let ended = fake.run("send alert --file alert.json --dry-run").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.starts_with("CHECKED") && !ended.out.contains("STORED"));
+    let sent = fake.script.lock().unwrap().sent.remove(0);
+    assert!(sent.validate_only);
+    let draft = sent.draft.unwrap();
+    assert_eq!((draft.profile.as_str(), draft.to.concat().as_str()), ("budapest-247", "xb.ncu"));
+}
+
+/// Faults that the file has, and faults that only the node can see: 15, all listed, nothing sent.
+#[tokio::test]
+async fn faults_are_listed_with_their_paths() {
+    let faults = [("draft.to[0]", "not a member of the profile"), ("draft.expire_time", "past")];
+    let text = "2 faults";
+    let refused = refusal(Code::InvalidArgument, "INVALID_CONTENT", text, &faults);
+    let fake = fake(vec![Err(refused)]).await;
+    let ended = fake.run("send alert --file alert.json").await;
+    assert_eq!(ended.code, Some(15), "{ended:?}");
+    assert!(ended.err.contains("draft.to[0]: not a member of the profile"));
+    assert!(ended.err.contains("draft.expire_time: past"));
+    assert!(ended.err.contains("nothing was sent"));
+    let mut bad = alert();
+    bad["env"]["prioritty"] = json!("ROUTINE");
+    bad["alert"]["confidence"] = json!("high");
+    write(&fake, &bad);
+    let ended = fake.run("send alert --file alert.json --json").await;
+    assert_eq!(ended.code, Some(15), "{ended:?}");
+    let faults = ended.json()["faults"].as_array().unwrap().clone();
+    let paths: Vec<&str> = faults.iter().map(|fault| fault["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["env.prioritty", "alert.confidence"]);
+    assert_eq!(ids(&fake).len(), 1, "the node was asked with a bad file");
+}
+
+/// Each refusal its code; none is repeated by itself.
+#[tokio::test]
+async fn refusals_have_their_codes() {
+    let cases = [
+        (Code::FailedPrecondition, "PEER_UNVERIFIED", 17),
+        (Code::FailedPrecondition, "PEER_SUSPENDED", 17),
+        (Code::AlreadyExists, "REQUEST_ID_CONFLICT", 16),
+        (Code::NotFound, "UNKNOWN_RECIPIENT", 12),
+        (Code::PermissionDenied, "PERMISSION_DENIED", 11),
+        (Code::ResourceExhausted, "QUEUE_FULL", 1),
+        (Code::Unavailable, "STORE_STOPPED", 1),
+    ];
+    for (code, reason, exit) in cases {
+        let fake = fake(vec![Err(refusal(code, reason, "no", &[]))]).await;
+        let ended = fake.run("send alert --file alert.json").await;
+        assert_eq!(ended.code, Some(exit), "{reason}: {ended:?}");
+        assert_eq!(ids(&fake).len(), 1, "{reason} was repeated");
+        assert!(ended.out.is_empty(), "{ended:?}");
+    }
+}
+
+/// The wrong verb for a file is found before anything is sent.
+#[tokio::test]
+async fn an_alert_is_not_sent_as_a_request() {
+    let fake = fake(vec![Ok(stored())]).await;
+    let ended = fake.run("send preservation --file alert.json").await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("relay-cli send alert --file alert.json"));
+    assert!(ids(&fake).is_empty());
+    assert_eq!(fake.run("send alert --file missing.json").await.code, Some(12));
+}
+
+/// The node dies with the request in hand and comes back: asked again with the same id, and the
+/// user is told.
+#[test]
+fn a_lost_answer_is_asked_for_again() {
+    let (first, second) =
+        (tokio::runtime::Runtime::new().unwrap(), tokio::runtime::Runtime::new().unwrap());
+    let script = Script { send_delay: Duration::from_secs(60), ..Default::default() };
+    let dying = first.block_on(Fake::start(script));
+    write(&dying, &alert());
+    let mut command = dying.command("send alert --file alert.json");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while ids(&dying).is_empty() {
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(dying.socket()).unwrap();
+    first.shutdown_background();
+    let script = Script { send: [Ok(stored())].into(), ..Default::default() };
+    let back = second.block_on(Fake::start_in(dying.dir.clone(), script));
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(err.contains("nothing happens twice"), "{err}");
+    assert_eq!(ids(&dying), ids(&back));
+    second.shutdown_background();
+}
+
+/// An answer that is too late is not repeated: the user is told the truth and how to repeat.
+#[tokio::test]
+async fn a_slow_answer_is_not_taken_for_a_no() {
+    let fake = fake(vec![Ok(stored())]).await;
+    fake.script.lock().unwrap().send_delay = Duration::from_secs(60);
+    let ended = fake.run("send alert --file alert.json --timeout 300ms").await;
+    assert_eq!(ended.code, Some(10), "{ended:?}");
+    let id = ids(&fake).remove(0);
+    assert!(ended.err.contains("did not answer in time"), "{ended:?}");
+    assert!(ended.err.contains(&format!("--request-id {id}")), "{ended:?}");
+    assert_eq!(ids(&fake).len(), 1);
+}
+
+/// Ctrl-C before the answer: 130, and nobody claims to know.
+#[tokio::test]
+async fn an_interruption_tells_the_truth() {
+    let fake = fake(vec![Ok(stored())]).await;
+    fake.script.lock().unwrap().send_delay = Duration::from_secs(60);
+    let mut command = fake.command("send alert --file alert.json");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while ids(&fake).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let mut kill = std::process::Command::new("kill");
+    kill.args(["-INT", &child.id().to_string()]);
+    assert_eq!(end(kill).await.code, Some(0));
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await;
+    let output = output.unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    assert!(err.contains("it may have done it"), "{err}");
+    assert!(err.contains(&ids(&fake)[0]), "{err}");
+}
+
+fn receipt(event: v1::Event, verified: bool) -> v1::ReceiptView {
+    v1::ReceiptView {
+        event: event.into(),
+        issuer_unit: "xb.ncu".into(),
+        recipient: "xb.ncu".into(),
+        verified,
+        ..Default::default()
+    }
+}
+
+async fn wait(fake: &Fake, goal: &str) -> Ended {
+    let line = format!("send alert --file alert.json --wait {goal} --timeout 500ms --json");
+    fake.run(&line).await
+}
+
+/// Waiting counts verified receipts only; not there in time is 13, safe; refused is 1.
+#[tokio::test]
+async fn waiting_counts_verified_receipts() {
+    let fake = fake(vec![Ok(stored())]).await;
+    assert_eq!(wait(&fake, "delivered").await.code, Some(13));
+    let set = |receipts| fake.script.lock().unwrap().receipts = receipts;
+    set(vec![receipt(v1::Event::ContentConsignment, false)]);
+    assert_eq!(wait(&fake, "delivered").await.code, Some(13));
+    set(vec![receipt(v1::Event::ContentConsignment, true)]);
+    assert_eq!(wait(&fake, "delivered").await.code, Some(0));
+    assert_eq!(wait(&fake, "handover").await.code, Some(13));
+    set(vec![receipt(v1::Event::ConsignmentAcceptance, true)]);
+    let ended = wait(&fake, "ack").await;
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.json()["reached"], true);
+    set(Vec::new());
+    let mut message = stored().message.unwrap();
+    message.deliveries[0].state = v1::DeliveryState::Refused.into();
+    fake.script.lock().unwrap().message = Some(message);
+    assert_eq!(wait(&fake, "ack").await.code, Some(1));
+}

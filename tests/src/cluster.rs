@@ -1,0 +1,166 @@
+//! Nodes in this process: real keys, stores, QUIC on loopback; made by `init` as an operator would.
+
+use std::{net::UdpSocket, path::PathBuf, time::Duration};
+
+use relay_node::{
+    clock::Clock,
+    config::{self, ClockSource},
+    daemon::{Node, NodeParts, create_store},
+    directory::Heard,
+    init::{InitOptions, People, init},
+    relay::submit::{Submission, SubmitError, Submitted},
+    store::records::EntryRecord,
+};
+use relay_proto::{
+    file::MessageFile,
+    ids::{Digest, UnitId, Uuid},
+    timestamp::Timestamp,
+    v1,
+};
+
+/// Some nodes that know each other.
+pub struct Cluster {
+    /// Where their files are.
+    pub dir: tempfile::TempDir,
+    /// The nodes, by the order of their units.
+    pub members: Vec<Member>,
+}
+
+/// One node and what it takes to start it again.
+pub struct Member {
+    /// Its unit.
+    pub unit: UnitId,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// The node, while it runs.
+    pub node: Option<Node>,
+}
+
+impl Cluster {
+    /// Starts a node for each unit and introduces all of them to each other.
+    pub async fn start(units: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the cluster");
+        let mut members = Vec::new();
+        for unit in units {
+            members.push(Member::init(dir.path(), unit));
+        }
+        for member in &mut members {
+            member.start().await;
+        }
+        let cluster = Self { dir, members };
+        cluster.introduce().await;
+        cluster
+    }
+
+    /// The running node of a place in the list.
+    pub fn node(&self, place: usize) -> &Node {
+        self.members.get(place).and_then(|member| member.node.as_ref()).expect("a running node")
+    }
+
+    async fn introduce(&self) {
+        for member in &self.members {
+            let node = member.node.as_ref().expect("a running node");
+            for other in self.members.iter().filter(|other| other.unit != member.unit) {
+                let now = node.relay().clock().now();
+                let card = std::fs::read(other.card()).expect("a card");
+                let directory = node.relay().directory();
+                let peer = directory.add(&card, now).await.expect("a valid card");
+                let heard = Heard::All(directory.fingerprint(&peer).concat());
+                directory.verify(&other.unit, &heard, "test", now).await.expect("equal digits");
+            }
+            node.relay().directory_changed();
+        }
+    }
+}
+
+impl Member {
+    fn init(base: &std::path::Path, unit: &str) -> Self {
+        let dir = base.join(unit);
+        let port = free_udp_port();
+        let options = InitOptions {
+            unit: unit.parse().expect("a unit id"),
+            node: "a".to_owned(),
+            dir: dir.clone(),
+            listen: format!("127.0.0.1:{port}").parse().expect("an address"),
+            advertise: vec![format!("127.0.0.1:{port}")],
+            clock: ClockSource::Assumed,
+            people: People {
+                name: Some(format!("Unit {unit}")),
+                phone: Some("+1-202-555-0100".to_owned()),
+                email: Some(format!("poc@{unit}.example.org")),
+                language: "en".to_owned(),
+                hours: None,
+                time_zone: Some("Europe/Paris".to_owned()),
+            },
+        };
+        let settings = config::ClockSettings { source: ClockSource::Assumed, ..Default::default() };
+        let now = Clock::new(&settings).now();
+        init(&options, now, &create_store).expect("a new node");
+        Self { unit: unit.parse().expect("a unit id"), dir, node: None }
+    }
+
+    /// Starts the node.
+    pub async fn start(&mut self) {
+        let settings = config::load(&self.dir.join("relay.toml")).expect("a good configuration");
+        let clock = Clock::new(&settings.clock);
+        let parts = NodeParts::from_settings(settings, clock).expect("keys and card");
+        self.node = Some(Node::start(parts).await.expect("a node that starts"));
+    }
+
+    /// Stops it in order.
+    pub async fn stop(&mut self) {
+        if let Some(node) = self.node.take() {
+            node.stop(Duration::from_secs(5)).await.expect("a stop in order");
+        }
+    }
+
+    /// Its card's file.
+    pub fn card(&self) -> PathBuf {
+        self.dir.join(format!("{}.relaycard", self.unit))
+    }
+}
+
+/// A draft out of a message file of `config/demo`, to these recipients.
+pub fn draft(name: &str, to: &[&str], now: Timestamp) -> v1::Draft {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../config/demo").join(name);
+    let text = std::fs::read_to_string(path).expect("a message file");
+    let mut draft = MessageFile::parse(&text, now).expect("a good message file");
+    draft.to = to.iter().map(|unit| (*unit).to_owned()).collect();
+    draft
+}
+
+/// Submits one draft under a request id made of `n`.
+pub async fn submit(node: &Node, draft: v1::Draft, n: u128) -> Result<Submitted, SubmitError> {
+    let submission = Submission {
+        principal: "uid:0".to_owned(),
+        request_id: Uuid::random(n.to_be_bytes()),
+        draft,
+        validate_only: false,
+    };
+    node.relay().submit(vec![submission]).await.pop().expect("one answer")
+}
+
+/// Waits until all entries of a message pass a test; the store's own wake is the condition.
+pub async fn entries_until(
+    node: &Node,
+    digest: &Digest,
+    test: impl Fn(&EntryRecord) -> bool,
+) -> Vec<EntryRecord> {
+    let mut head = node.store().head();
+    let wait = async {
+        loop {
+            let entries = node.store().entries(digest).expect("a readable store");
+            if !entries.is_empty() && entries.iter().all(&test) {
+                return entries;
+            }
+            head.changed().await.expect("a live store");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("settled in time")
+}
+
+/// A UDP port that nobody uses now.
+pub fn free_udp_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("a bound socket").port()
+}
