@@ -240,6 +240,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::HopLimit
         | Reason::ClockUntrusted
         | Reason::DirectoryBehind
+        | Reason::JournalBehind
         | Reason::Ambiguous
         | Reason::FailedPrecondition
         | Reason::FingerprintMismatch
