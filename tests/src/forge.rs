@@ -42,7 +42,10 @@ impl Forgery {
         match self {
             Self::Header => {
                 let header = bundle.header.as_mut().expect("a bundle has a header");
-                header.bytes = flip(&header.bytes);
+                let mut bytes = header.bytes.to_vec();
+                // Inside the message id: still a header that can be read.
+                bytes.iter_mut().nth(MESSAGE_ID_BYTE).into_iter().for_each(|byte| *byte ^= 1);
+                header.bytes = bytes.into();
             }
             Self::Statement => {
                 let receipt = last(&mut bundle);
@@ -202,3 +205,6 @@ fn sign<T: Signable>(value: &T, key: &SigningKey) -> v1::Signed {
     let signature = key.sign(unsigned.input()).to_bytes();
     unsigned.signed(signature)
 }
+
+/// Version (two bytes), tag and length of the message id, then its bytes.
+const MESSAGE_ID_BYTE: usize = 16;
