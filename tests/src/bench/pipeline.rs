@@ -329,6 +329,7 @@ fn draft(to: &str) -> v1::Draft {
     let mut draft = MessageFile::parse(&text, now).expect("a good message file");
     draft.to = vec![to.to_owned()];
     let payload = draft.payload.as_mut().expect("a payload");
+    payload.from.clear();
     if let Some(v1::payload::Body::Alert(alert)) = &mut payload.body {
         alert.summary = "Kit relays one-time codes in real time. ".repeat(10);
     }
