@@ -180,6 +180,7 @@ pub fn request(n: u32, to: &[&str]) -> v1::SendMessageRequest {
         observed_from_ms: now().as_millis() - 60_000,
         confidence_plus_one: 81,
         action_requested: vec![1],
+        affected_countries: vec!["FR".to_owned()],
         valid_until_ms: now().as_millis() + 86_400_000,
         dissemination: Some(v1::Dissemination { audience: 3, onward: 2 }),
         ..Default::default()
