@@ -39,7 +39,9 @@ impl Service {
         loop {
             let (batch, end) = tokio::select! {
                 biased;
-                () = self.shared.stop.cancelled() => (Vec::new(), Some(Some(Problem::new(Reason::Stopping).into()))),
+                () = self.shared.stop.cancelled() => {
+                    (Vec::new(), Some(Some(Problem::new(Reason::Stopping).into())))
+                }
                 () = answers.closed() => return,
                 read = ready(requests.as_mut()) => read,
             };

@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     clock::Clock,
-    config::{self, ClockSource},
+    config::{self, ApiTcpSettings, ClockSource},
     directory::{Directory, Heard},
     init::{InitOptions, People, init},
     keys::KeyStore,
@@ -33,12 +33,17 @@ pub struct Node {
     pub tasks: Tasks,
     pub channel: Channel,
     pub socket: PathBuf,
+    pub tcp: Option<std::net::SocketAddr>,
     pub card: Vec<u8>,
     _dir: tempfile::TempDir,
 }
 
 impl Node {
     pub async fn start(unit: &str) -> Self {
+        Self::start_with(unit, None).await
+    }
+
+    pub async fn start_with(unit: &str, tcp: Option<ApiTcpSettings>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("n");
         let options = InitOptions {
@@ -63,7 +68,8 @@ impl Node {
                 .map_err(Into::into)
         });
         let made = made.unwrap();
-        let settings = config::load(&made.config()).unwrap();
+        let mut settings = config::load(&made.config()).unwrap();
+        settings.api.tcp = tcp;
         let card = std::fs::read(made.card()).unwrap();
         let own = Card::from_file(&card).unwrap();
         let unit = own.unit().clone();
@@ -95,7 +101,8 @@ impl Node {
         let socket = api.socket().to_owned();
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
         let channel = endpoint.connect().await.unwrap();
-        Self { relay, tasks, channel, socket, card, _dir: dir }
+        let tcp = api.tcp();
+        Self { relay, tasks, channel, socket, tcp, card, _dir: dir }
     }
 
     pub fn messages(&self) -> MessageServiceClient<Channel> {

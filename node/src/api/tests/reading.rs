@@ -171,6 +171,8 @@ async fn acknowledgements_are_made_once() {
     let later = client.acknowledge_message(ack(2, desk, "Desk 2")).await.unwrap().into_inner();
     assert!(later.already_acknowledged);
     assert_eq!(later.receipt, first.receipt);
+    let again = client.acknowledge_message(ack(2, desk, "Desk 2")).await.unwrap().into_inner();
+    assert!(again.already_acknowledged);
     let error = client.acknowledge_message(ack(2, desk, "Desk 3")).await.unwrap_err();
     assert_eq!(told(&error).1, Reason::RequestIdConflict);
     let handover = ack(3, v1::AckCapacity::Handover, "");
