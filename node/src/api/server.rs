@@ -1,7 +1,7 @@
 //! Listening and serving: limits, health, reflection, and the stop.
 //!
-//! Both listeners serve the same services. Invariant: on a stop health says so first, then nothing new is taken,
-//! then what runs is answered, for a bounded time.
+//! Both listeners serve the same services. Invariant: on a stop health says so first, then nothing
+//! new is taken, then what runs is answered, for a bounded time.
 
 use std::{
     fs, net::TcpListener as StdTcpListener, path::Path, sync::atomic::Ordering, time::Duration,
@@ -128,7 +128,8 @@ async fn set(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// A server's end, but no longer than the drain after a stop: a caller may hold a stream open for ever.
+/// A server's end, but no longer than the drain after a stop: a caller may hold a stream open for
+/// ever.
 async fn bounded<E>(
     stop: &tokio_util::sync::CancellationToken,
     serve: impl Future<Output = Result<(), E>>,

@@ -1,6 +1,8 @@
-//! Taking messages in bulk: SendMessages. What is ready at once becomes one commit; many commits may wait.
+//! Taking messages in bulk: SendMessages. What is ready at once becomes one commit; many commits
+//! may wait.
 //!
-//! Invariant: each request gets one answer; a faulty one disturbs no other and does not end the stream.
+//! Invariant: each request gets one answer; a faulty one disturbs no other and does not end the
+//! stream.
 
 use std::{
     future::poll_fn,

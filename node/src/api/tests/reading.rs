@@ -93,8 +93,8 @@ async fn lists_come_in_pages() {
     b.stop().await;
 }
 
-/// A watch that is broken off after each single event and resumed by its cursor sees what an unbroken one sees, and
-/// what comes later; the polling twin sees the same.
+/// A watch that is broken off after each single event and resumed by its cursor sees what an
+/// unbroken one sees, and what comes later; the polling twin sees the same.
 #[tokio::test]
 async fn watches_resume_and_skip_nothing() {
     let (a, b) = pair().await;
@@ -138,7 +138,8 @@ async fn watches_resume_and_skip_nothing() {
     b.stop().await;
 }
 
-/// The first acknowledgement in a capacity makes the receipt, its repetition the same answer, a second one none.
+/// The first acknowledgement in a capacity makes the receipt, its repetition the same answer, a
+/// second one none.
 #[tokio::test]
 async fn acknowledgements_are_made_once() {
     let (a, b) = pair().await;

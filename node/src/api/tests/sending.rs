@@ -15,7 +15,8 @@ use super::{
     told,
 };
 
-/// Nothing goes to a unit that is unknown, was not compared, or was suspended; each says which unit and why.
+/// Nothing goes to a unit that is unknown, was not compared, or was suspended; each says which unit
+/// and why.
 #[tokio::test]
 async fn only_verified_units_are_sent_to() {
     let (a, b) = (Node::start("xa.cyber-poc").await, Node::start("xb.ncu").await);
@@ -49,7 +50,8 @@ async fn only_verified_units_are_sent_to() {
     b.stop().await;
 }
 
-/// A request id is mandatory; with the same content it gets the stored answer, with other content none.
+/// A request id is mandatory; with the same content it gets the stored answer, with other content
+/// none.
 #[tokio::test]
 async fn request_ids_make_sending_repeatable() {
     let (a, b) = (Node::start("xa.cyber-poc").await, Node::start("xb.ncu").await);
@@ -111,8 +113,8 @@ async fn faults_name_their_fields() {
     b.stop().await;
 }
 
-/// A stream answers each request by its id, also the faulty and the repeated one, and those for which the queue had
-/// no room; it does not end before the caller ends it.
+/// A stream answers each request by its id, also the faulty and the repeated one, and those for
+/// which the queue had no room; it does not end before the caller ends it.
 #[tokio::test]
 async fn bulk_sending_answers_each() {
     let (a, b) = (Node::start("xa.cyber-poc").await, Node::start("xb.ncu").await);

@@ -63,8 +63,8 @@ async fn a_stop_is_told() {
     assert!(!socket.exists());
 }
 
-/// On TCP a client with a certificate of the authority is answered; one with none, or with another authority's, or
-/// without TLS, is not.
+/// On TCP a client with a certificate of the authority is answered; one with none, or with another
+/// authority's, or without TLS, is not.
 #[tokio::test]
 async fn tcp_needs_a_certificate() {
     let dir = tempfile::tempdir().unwrap();
