@@ -192,8 +192,13 @@ pub struct NewHeader<'a> {
 impl NewHeader<'_> {
     /// The bytes to sign.
     pub fn unsigned(&self) -> Unsigned {
+        Unsigned::new(&self.header(), self.key_id)
+    }
+
+    /// The header itself.
+    pub fn header(&self) -> v1::Header {
         let bucket = bucket_of(self.payload.len());
-        let header = v1::Header {
+        v1::Header {
             version: 1,
             message_id: Bytes::copy_from_slice(self.message_id.as_bytes()),
             from: self.from.to_string(),
@@ -212,8 +217,7 @@ impl NewHeader<'_> {
                 epoch: self.epoch,
             }),
             ..Default::default()
-        };
-        Unsigned::new(&header, self.key_id)
+        }
     }
 }
 

@@ -164,6 +164,8 @@ reasons! {
     PeerRolledBack = "PEER_ROLLED_BACK";
     /// The peer cannot prove that its log only grew.
     UnprovenExtension = "UNPROVEN_EXTENSION";
+    /// The index knows of events that the journal does not have: the journal was set back.
+    JournalBehind = "JOURNAL_BEHIND";
     /// A bug: the node kept its store and said so.
     Internal = "INTERNAL";
 }

@@ -1,4 +1,8 @@
 //! What scenarios, benchmarks and campaigns share: clusters of nodes in this process and of real binaries.
 
+pub mod bench;
 pub mod client;
 pub mod cluster;
+pub mod forge;
+pub mod hostile;
+pub mod process;
