@@ -5,12 +5,19 @@
 //! run other programs or use the network.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "tidy/docs.rs"]
 mod docs;
+#[path = "tidy/lock.rs"]
 mod lock;
+#[path = "tidy/manifests.rs"]
 mod manifests;
+#[path = "tidy/rooms.rs"]
 mod rooms;
+#[path = "tidy/shape.rs"]
 mod shape;
+#[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/words.rs"]
 mod words;
 
 use source::{File, repository};
