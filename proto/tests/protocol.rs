@@ -13,7 +13,10 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn labels_are_those_of_the_code() {
     let rows: BTreeSet<(String, String)> = rows("| label | meaning |");
     let code = Reason::ALL.iter().map(|r| (r.label().to_owned(), r.meaning().to_owned()));
-    assert_eq!(rows, code.collect());
+    let code: BTreeSet<(String, String)> = code.collect();
+    let missing: Vec<_> = code.difference(&rows).collect();
+    let wrong: Vec<_> = rows.difference(&code).collect();
+    assert!(missing.is_empty() && wrong.is_empty(), "missing: {missing:?}, wrong: {wrong:?}");
 }
 
 /// Every limit has its row with its value, and there is no other row; the list here is complete,
