@@ -82,11 +82,13 @@ cargo build --release --quiet --manifest-path "$top/Cargo.toml" \
 bin=${CARGO_TARGET_DIR:-$top/target}/release
 started=$(date +%s)
 
+# Whether a node answers: also when it says that a peer is down.
+answers() { cli "$1" --quiet peer list || [ $? = 1 ]; }
 start_node() {
   local unit=$1
   "$bin/relay-node" run --config "$dir/$unit/relay.toml" 2>>"$dir/$unit.log" &
   pid[$unit]=$!
-  until_true "node $unit is up" cli "$unit" --quiet peer list || {
+  until_true "node $unit is up" answers "$unit" || {
     tail -n 5 "$dir/$unit.log" >&2; return 1; }
 }
 

@@ -79,7 +79,8 @@ fn schema(files: &[prost_types::FileDescriptorProto]) -> String {
             };
             writeln!(
                 text,
-                "    Field {{ number: {}, name: \"{}\", form: {form}, repeated: {repeated}, oneof: {} }},",
+                "    Field {{ number: {}, name: \"{}\", form: {form}, repeated: {repeated}, \
+                 oneof: {} }},",
                 field.number(),
                 field.name(),
                 field.oneof_index.is_some()

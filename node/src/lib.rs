@@ -2,6 +2,7 @@
 //! README.md beside this folder has the map and the table of who may use whom.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -1,8 +1,9 @@
 //! Cards: a unit's own directory entry, signed by its identity key.
 //!
-//! A card names all working keys, logs and nodes of its unit. Whoever compared the identity key by telephone takes
-//! every newer card under it without a call. Invariant: a [`Card`] verified under the identity key that it states,
-//! its names, keys and origins are well-formed, no key is weak, no key or name comes twice.
+//! A card names all working keys, logs and nodes of its unit. Whoever compared the identity key by
+//! telephone takes every newer card under it without a call. Invariant: a [`Card`] verified under
+//! the identity key that it states, its names, keys and origins are well-formed, no key is weak, no
+//! key or name comes twice.
 
 use std::collections::BTreeSet;
 
@@ -74,8 +75,8 @@ pub struct CardNode {
 }
 
 impl Card {
-    /// Verifies a card under the identity key that it states. Whether that key is the right one is for a
-    /// telephone call to say.
+    /// Verifies a card under the identity key that it states. Whether that key is the right one is
+    /// for a telephone call to say.
     pub fn open(signed: &v1::Signed) -> Result<Self, CardError> {
         // The key is inside: read it first, believe it only after the signature and the scan.
         let peek = v1::Card::decode(signed.bytes.clone()).map_err(|_| CardError::Unreadable)?;

@@ -1,7 +1,8 @@
 //! Envelopes: a signed header and the payload that it fixes by digest.
 //!
-//! Enter through [`Header::check`] with a verified header, then [`Envelope::open`]. Invariant: a [`Header`] has
-//! well-formed names and times in order; whether they are acceptable now is for the node's policy to say.
+//! Enter through [`Header::check`] with a verified header, then [`Envelope::open`]. Invariant: a
+//! [`Header`] has well-formed names and times in order; whether they are acceptable now is for the
+//! node's policy to say.
 
 use std::collections::BTreeSet;
 
@@ -135,7 +136,8 @@ impl Header {
         })
     }
 
-    /// Reads a header of our own store: it verified when it was stored, and nobody else can write there.
+    /// Reads a header of our own store: it verified when it was stored, and nobody else can write
+    /// there.
     pub fn stored(signed: &v1::Signed) -> Result<Self, HeaderError> {
         let verified = signed::danger_unverified::<v1::Header>(signed)?;
         Self::check(&verified).map_err(HeaderError::Rule)
@@ -190,8 +192,13 @@ pub struct NewHeader<'a> {
 impl NewHeader<'_> {
     /// The bytes to sign.
     pub fn unsigned(&self) -> Unsigned {
+        Unsigned::new(&self.header(), self.key_id)
+    }
+
+    /// The header itself.
+    pub fn header(&self) -> v1::Header {
         let bucket = bucket_of(self.payload.len());
-        let header = v1::Header {
+        v1::Header {
             version: 1,
             message_id: Bytes::copy_from_slice(self.message_id.as_bytes()),
             from: self.from.to_string(),
@@ -210,8 +217,7 @@ impl NewHeader<'_> {
                 epoch: self.epoch,
             }),
             ..Default::default()
-        };
-        Unsigned::new(&header, self.key_id)
+        }
     }
 }
 
@@ -222,8 +228,8 @@ pub fn bucket_of(size: usize) -> usize {
 
 /// The clear payload of an envelope, when it is the one that the header fixes.
 ///
-/// Every failure is a fault of this copy (somebody may have swapped it on the way), not a verdict about the
-/// message.
+/// Every failure is a fault of this copy (somebody may have swapped it on the way), not a verdict
+/// about the message.
 pub fn clear_payload<'a>(envelope: &'a v1::Envelope, header: &Header) -> Result<&'a Bytes, Reason> {
     let payload = match &envelope.payload {
         Some(v1::envelope::Payload::Clear(payload)) => payload,

@@ -32,8 +32,9 @@ pub use verify::verify;
 pub fn parse(file: &[u8]) -> Result<v1::EvidenceBundle, BundleError> {
     let bytes = file.strip_prefix(FILE_HEAD).ok_or(BundleError::NotABundle)?;
     let bytes = Bytes::copy_from_slice(bytes);
+    let (bytes_max, fields_max) = (limits::BUNDLE_BYTES_MAX, limits::BUNDLE_FIELDS_MAX);
     let bundle: v1::EvidenceBundle =
-        scan::decode(&bytes, &schema::EVIDENCE_BUNDLE, limits::BUNDLE_BYTES_MAX)?;
+        scan::decode_with(&bytes, &schema::EVIDENCE_BUNDLE, bytes_max, fields_max)?;
     if !bundle.directory.is_empty() {
         return Err(BundleError::Reserved);
     }

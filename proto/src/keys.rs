@@ -1,7 +1,7 @@
 //! Public keys and their ids; verification of Ed25519 signatures (RFC 8032), always strict.
 //!
-//! Private keys live elsewhere. Invariant: a [`PublicKey`] is a valid curve point that is not of small order, so
-//! nothing verifies under a weak key.
+//! Private keys live elsewhere. Invariant: a [`PublicKey`] is a valid curve point that is not of
+//! small order, so nothing verifies under a weak key.
 
 use std::fmt;
 
@@ -44,7 +44,8 @@ impl PublicKey {
         self.0.verify_strict(message, &signature).map_err(|_| KeyError::BadSignature)
     }
 
-    /// The X.509 SubjectPublicKeyInfo of an Ed25519 key (RFC 8410): what a TLS certificate is pinned by.
+    /// The X.509 SubjectPublicKeyInfo of an Ed25519 key (RFC 8410): what a TLS certificate is
+    /// pinned by.
     pub fn spki(&self) -> [u8; 44] {
         let mut der = [0; 44];
         let (prefix, key) = der.split_at_mut(SPKI_PREFIX.len());
@@ -138,8 +139,8 @@ impl TryFrom<&v1::PublicKey> for PublicKey {
 
 /// The sixty digits that two units compare by telephone: twelve groups of five.
 ///
-/// It covers both identity keys in ascending order and nothing else, and costs 100,000 rounds of SHA-512 to
-/// compute, so that grinding keys for a likeness is dear.
+/// It covers both identity keys in ascending order and nothing else, and costs 100,000 rounds of
+/// SHA-512 to compute, so that grinding keys for a likeness is dear.
 pub fn fingerprint(one: &PublicKey, other: &PublicKey) -> [String; 12] {
     let (low, high) = if one.as_bytes() <= other.as_bytes() { (one, other) } else { (other, one) };
     let mut hash = Sha512::new();

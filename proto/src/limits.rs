@@ -1,8 +1,10 @@
-//! Every maximum on the wire, each with its reason. A value over a limit is refused before memory is spent on it.
+//! Every maximum on the wire, each with its reason. A value over a limit is refused before memory
+//! is spent on it.
 
 use std::time::Duration;
 
-/// Longest frame on a lane: the largest payload bucket, a header for 256 recipients and their wraps.
+/// Longest frame on a lane: the largest payload bucket, a header for 256 recipients and their
+/// wraps.
 pub const FRAME_BYTES_MAX: usize = 512 * 1024;
 
 /// Longest header: 256 recipients of 37 characters are 10 KiB.
@@ -20,7 +22,8 @@ pub const STATEMENT_BYTES_MAX: usize = 2 * 1024;
 /// Longest signed note: three lines and sixteen signatures.
 pub const NOTE_BYTES_MAX: usize = 16 * 1024;
 
-/// Most signature lines of a note that are read (C2SP signed-note allows a verifier to set a limit).
+/// Most signature lines of a note that are read (C2SP signed-note allows a verifier to set a
+/// limit).
 pub const NOTE_SIGNATURES_MAX: usize = 16;
 
 /// Longest Merkle path: a tree of 2^63 leaves.
@@ -49,6 +52,10 @@ pub const DEPTH_MAX: usize = 10;
 
 /// Most fields in one wire message, all levels together: a bomb of empty elements costs no memory.
 pub const FIELDS_MAX: usize = 8 * 1024;
+
+/// Most fields in an evidence bundle: 256 recipients with ten receipts each, whose paths have up to
+/// 63 hashes, and a card of every unit; a bomb costs some 40 MiB of the verifying program.
+pub const BUNDLE_FIELDS_MAX: usize = 256 * 1024;
 
 /// Most extensions of a closed message.
 pub const EXTENSIONS_MAX: usize = 8;

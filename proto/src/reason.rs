@@ -1,5 +1,5 @@
-//! The stable labels of refusals and errors. They leave the machine in receipts, faults, deferrals and gRPC
-//! errors; a label never changes its meaning and is never reused.
+//! The stable labels of refusals and errors. They leave the machine in receipts, faults, deferrals
+//! and gRPC errors; a label never changes its meaning and is never reused.
 
 use std::{fmt, str::FromStr};
 
@@ -35,7 +35,8 @@ macro_rules! reasons {
     };
 }
 
-/// A label that this version does not know. It may come from a newer node: show it, do not interpret it.
+/// A label that this version does not know. It may come from a newer node: show it, do not
+/// interpret it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown reason label")]
 pub struct UnknownReason;
@@ -163,6 +164,8 @@ reasons! {
     PeerRolledBack = "PEER_ROLLED_BACK";
     /// The peer cannot prove that its log only grew.
     UnprovenExtension = "UNPROVEN_EXTENSION";
+    /// The index knows of events that the journal does not have: the journal was set back.
+    JournalBehind = "JOURNAL_BEHIND";
     /// A bug: the node kept its store and said so.
     Internal = "INTERNAL";
 }
@@ -172,7 +175,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Labels parse back, are UPPER_SNAKE, unique and at most 63 characters (the limit of ErrorInfo.reason).
+    /// Labels parse back, are UPPER_SNAKE, unique and at most 63 characters (the limit of
+    /// ErrorInfo.reason).
     #[test]
     fn labels_are_stable_identifiers() {
         let mut seen = std::collections::BTreeSet::new();

@@ -1,10 +1,10 @@
 //! The strict reading of incoming protobuf bytes, before anything is decoded.
 //!
-//! Protobuf lets the same message be written in many ways. Two implementations that read such bytes differently
-//! can be played against each other, so only the one canonical form is taken: fields ascending, each singular
-//! field once, no unknown field, no default value written out, repeated numbers packed, shortest varints, UTF-8.
-//! The scan allocates nothing, bounds depth and number of fields first, and is followed by a comparison with
-//! what our own encoder emits ([`decode`]).
+//! Protobuf lets the same message be written in many ways. Two implementations that read such bytes
+//! differently can be played against each other, so only the one canonical form is taken: fields
+//! ascending, each singular field once, no unknown field, no default value written out, repeated
+//! numbers packed, shortest varints, UTF-8. The scan allocates nothing, bounds depth and number of
+//! fields first, and is followed by a comparison with what our own encoder emits ([`decode`]).
 
 use prost::Message;
 
@@ -104,10 +104,20 @@ pub fn decode<M: Message + Default>(
     schema: &'static Schema,
     max: usize,
 ) -> Result<M, ScanError> {
+    decode_with(bytes, schema, max, limits::FIELDS_MAX)
+}
+
+/// As [`decode`], for files that hold more fields than a message on the wire may have.
+pub fn decode_with<M: Message + Default>(
+    bytes: &bytes::Bytes,
+    schema: &'static Schema,
+    max: usize,
+    fields_max: usize,
+) -> Result<M, ScanError> {
     if bytes.len() > max {
         return Err(ScanError::TooLarge { message: schema.name, got: bytes.len(), max });
     }
-    scan(bytes, schema)?;
+    scan(bytes, schema, fields_max)?;
     let whole = |why| ScanError::NotCanonical { message: schema.name, field: "*".to_owned(), why };
     let message = M::decode(bytes.clone()).map_err(|_| whole("does not decode"))?;
     // The last word: exactly what our encoder would emit.
@@ -118,8 +128,8 @@ pub fn decode<M: Message + Default>(
 }
 
 /// Checks bytes against the rules at the head of this file.
-pub fn scan(bytes: &[u8], schema: &'static Schema) -> Result<(), ScanError> {
-    let mut budget = limits::FIELDS_MAX;
+fn scan(bytes: &[u8], schema: &'static Schema, fields_max: usize) -> Result<(), ScanError> {
+    let mut budget = fields_max;
     scan_message(bytes, schema, limits::DEPTH_MAX, &mut budget)
 }
 
@@ -296,23 +306,32 @@ mod tests {
 
     #[test]
     fn unpacked_lists_and_doubled_alternatives_are_refused() {
-        let hello = |bytes: &[u8]| scan(bytes, &schema::HELLO);
+        let hello = |bytes: &[u8]| scan(bytes, &schema::HELLO, 9);
         assert!(hello(&[0x0a, 2, 1, 2]).is_ok());
         assert!(hello(&[0x08, 1, 0x08, 2]).is_err());
         assert!(hello(&[0x0a, 1, 1, 0x0a, 1, 2]).is_err());
-        let envelope = |bytes: &[u8]| scan(bytes, &schema::ENVELOPE);
+        let envelope = |bytes: &[u8]| scan(bytes, &schema::ENVELOPE, 9);
         assert!(envelope(&[0x12, 1, 0]).is_ok());
         assert!(envelope(&[0x12, 1, 0, 0x1a, 1, 0]).is_err());
     }
 
-    /// A bomb of empty elements ends at the budget, not in memory.
+    /// A bomb of empty elements ends at the budget, not in memory; a file has a budget of its own.
     #[test]
     fn bombs_meet_the_budget() {
-        let bomb = [0x1a, 0].repeat(limits::FIELDS_MAX + 1);
-        assert_eq!(
-            scan(&bomb, &schema::EVIDENCE_BUNDLE),
-            Err(ScanError::TooComplex { message: "EvidenceBundle" })
-        );
+        let read = |elements: usize, budget: Option<usize>| {
+            let bytes = bytes::Bytes::from([0x1a, 0].repeat(elements));
+            let (schema, max) = (&schema::EVIDENCE_BUNDLE, limits::BUNDLE_BYTES_MAX);
+            match budget {
+                None => decode::<v1::EvidenceBundle>(&bytes, schema, max),
+                Some(budget) => decode_with(&bytes, schema, max, budget),
+            }
+        };
+        let too_complex = Err(ScanError::TooComplex { message: "EvidenceBundle" });
+        assert!(read(limits::FIELDS_MAX, None).is_ok());
+        assert_eq!(read(limits::FIELDS_MAX + 1, None), too_complex);
+        assert!(read(limits::FIELDS_MAX + 1, Some(limits::BUNDLE_FIELDS_MAX)).is_ok());
+        let over = limits::BUNDLE_FIELDS_MAX + 1;
+        assert_eq!(read(over, Some(limits::BUNDLE_FIELDS_MAX)), too_complex);
         let long = vec![0u8; 5000];
         assert!(matches!(header(&long), Err(ScanError::TooLarge { got: 5000, .. })));
     }
@@ -343,9 +362,14 @@ mod tests {
 
         /// Whatever our encoder emits is taken.
         #[test]
-        fn own_bytes_are_canonical(version in 0u32..3, from in "[a-z.]{0,12}", to in proptest::collection::vec("[a-z]{0,4}", 0..5), at in any::<u64>()) {
-            let header_in = v1::Header { version, from, to, created_at_ms: at, ..Default::default() };
-            prop_assert_eq!(header(&header_in.encode_to_vec()).unwrap(), header_in);
+        fn own_bytes_are_canonical(
+            version in 0u32..3,
+            from in "[a-z.]{0,12}",
+            to in proptest::collection::vec("[a-z]{0,4}", 0..5),
+            created_at_ms in any::<u64>(),
+        ) {
+            let written = v1::Header { version, from, to, created_at_ms, ..Default::default() };
+            prop_assert_eq!(header(&written.encode_to_vec()).unwrap(), written);
         }
     }
 }

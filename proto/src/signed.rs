@@ -1,8 +1,9 @@
 //! Signed objects: the exact bytes that were signed, verified before their meaning is read.
 //!
-//! `signature = Sign(key, tag || 0x00 || SHA-256(bytes))`; the tag names the type, so a signature of one type
-//! never verifies as another. Order of checks: size, signature over the received bytes, strict decoding, then
-//! agreement of the signer inside with the key that verified. Invariant: a [`Verified`] passed all of them.
+//! `signature = Sign(key, tag || 0x00 || SHA-256(bytes))`; the tag names the type, so a signature
+//! of one type never verifies as another. Order of checks: size, signature over the received bytes,
+//! strict decoding, then agreement of the signer inside with the key that verified. Invariant: a
+//! [`Verified`] passed all of them.
 
 use bytes::Bytes;
 use prost::Message;
@@ -216,8 +217,8 @@ pub fn open<T: Signable>(
     Ok(Verified { value, signed: signed.clone(), unit, key_id })
 }
 
-/// Reads a signed object without its signature. Only for bytes out of our own store, which verified before they
-/// were stored; the key may be out of the directory by now.
+/// Reads a signed object without its signature. Only for bytes out of our own store, which verified
+/// before they were stored; the key may be out of the directory by now.
 pub(crate) fn danger_unverified<T: Signable>(
     signed: &v1::Signed,
 ) -> Result<Verified<T>, SignedError> {
@@ -228,7 +229,8 @@ pub(crate) fn danger_unverified<T: Signable>(
     Ok(Verified { value, signed: signed.clone(), unit, key_id })
 }
 
-/// The extensions of a closed message: sorted, no doubles, none critical that this version does not know.
+/// The extensions of a closed message: sorted, no doubles, none critical that this version does not
+/// know.
 pub fn check_extensions(extensions: &[v1::Extension]) -> Result<(), Reason> {
     if extensions.len() > limits::EXTENSIONS_MAX {
         return Err(Reason::TooLarge);
@@ -319,7 +321,8 @@ pub(crate) mod tests {
         assert_eq!(open::<v1::Header>(&good, other).unwrap_err(), SignedError::SignerMismatch);
     }
 
-    /// A signature of one type never verifies as another: all pairs of tags differ in what is signed.
+    /// A signature of one type never verifies as another: all pairs of tags differ in what is
+    /// signed.
     #[test]
     fn tags_separate_the_types() {
         let (signing, public) = key(1);
@@ -332,7 +335,8 @@ pub(crate) mod tests {
         assert_eq!(open::<v1::Deferral>(&signed, find).unwrap_err(), KeyError::BadSignature.into());
     }
 
-    /// Bytes that verify and yet have a second reading are refused: the signer is not trusted to be canonical.
+    /// Bytes that verify and yet have a second reading are refused: the signer is not trusted to be
+    /// canonical.
     #[test]
     fn signed_but_not_canonical() {
         let (signing, public) = key(1);

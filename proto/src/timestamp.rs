@@ -1,7 +1,7 @@
 //! Instants: milliseconds since the Unix epoch, UTC, printed as RFC 3339.
 //!
-//! There is no clock here: whoever knows the time passes it in. Invariant: a `Timestamp` can always be printed
-//! (it lies before the year 10000), so arithmetic saturates there.
+//! There is no clock here: whoever knows the time passes it in. Invariant: a `Timestamp` can always
+//! be printed (it lies before the year 10000), so arithmetic saturates there.
 
 use std::{fmt, str::FromStr, time::Duration};
 

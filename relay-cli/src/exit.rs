@@ -142,6 +142,7 @@ impl Exit {
             | R::DirectoryBehind
             | R::FailedPrecondition
             | R::LateAfterFailure
+            | R::JournalBehind
             | R::Internal => Self::Attention,
         }
     }

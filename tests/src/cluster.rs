@@ -14,6 +14,7 @@ use relay_node::{
 use relay_proto::{
     file::MessageFile,
     ids::{Digest, UnitId, Uuid},
+    payload::{Completion, NewIds, PayloadContext, ProfileDefaults, UnitFacts, complete},
     timestamp::Timestamp,
     v1,
 };
@@ -127,6 +128,41 @@ pub fn draft(name: &str, to: &[&str], now: Timestamp) -> v1::Draft {
     let mut draft = MessageFile::parse(&text, now).expect("a good message file");
     draft.to = to.iter().map(|unit| (*unit).to_owned()).collect();
     draft
+}
+
+/// The payload that a member's node would make of the demo's alert, without sending it.
+pub fn submit_draft_payload(cluster: &Cluster, from: usize, to: &UnitId) -> v1::Payload {
+    let member = cluster.members.get(from).expect("a member");
+    let card = std::fs::read(member.card()).expect("a card");
+    let card = relay_proto::card::Card::from_file(&card).expect("a card");
+    let settings = config::load(&member.dir.join("relay.toml")).expect("a good configuration");
+    let profile = settings.profiles.first().expect("a profile");
+    let now = Clock::new(&settings.clock).now();
+    let defaults = ProfileDefaults {
+        handling: profile.handling_default.clone(),
+        languages: profile.languages.clone(),
+        alert_basis: profile.legal_basis_default(v1::Kind::Alert).to_vec(),
+        preservation_basis: profile.legal_basis_default(v1::Kind::PreservationRequest).to_vec(),
+        period_days: profile.requested_preservation_days,
+    };
+    let own = UnitFacts::from(card.value());
+    let ids = NewIds {
+        message_id: relay_proto::ids::MessageId::new(now, rand::random()),
+        case_id: Uuid::random(rand::random()),
+        body_id: Uuid::random(rand::random()),
+    };
+    let completion = Completion {
+        from: &member.unit,
+        own: &own,
+        recipient: None,
+        defaults: &defaults,
+        ids,
+        exercise: true,
+    };
+    let kinds = [v1::Kind::Alert];
+    let context = PayloadContext::new(v1::Priority::Routine, &kinds);
+    let draft = draft("alert.json", &[to.as_str()], now);
+    complete(&draft, &completion, &context).expect("a good draft").0
 }
 
 /// Submits one draft under a request id made of `n`.

@@ -1,5 +1,9 @@
 //! What scenarios, benchmarks and campaigns share: clusters of nodes in this process and of real binaries.
 
+pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod sim;
+pub mod forge;
+pub mod hostile;
+pub mod process;

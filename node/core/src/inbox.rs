@@ -1,5 +1,6 @@
-//! What an arrival becomes: accepted, a duplicate, a conflict. Decided on the one record that is kept per sender
-//! and message id, inside the commit that would store the message, so that two copies cannot both be the first.
+//! What an arrival becomes: accepted, a duplicate, a conflict. Decided on the one record that is
+//! kept per sender and message id, inside the commit that would store the message, so that two
+//! copies cannot both be the first.
 
 use relay_proto::ids::Digest;
 
@@ -12,7 +13,8 @@ pub enum Known {
     Header(Digest),
 }
 
-/// What to do with a message whose header verified and whose payload is the one that the header fixes.
+/// What to do with a message whose header verified and whose payload is the one that the header
+/// fixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// Store it and issue the receipt.

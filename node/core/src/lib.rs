@@ -1,8 +1,9 @@
 //! Decisions of a relay node: what to do next, as pure functions and state machines.
 //!
-//! Enter through [`outbox`] (what a peer is owed), [`inbox`] (what an arrival becomes), [`policy`] (who may send
-//! what to whom), [`route`] and [`retry`]. Time and randomness are arguments; nothing here knows disks, wires or
-//! clocks, so one driver performs the actions in the daemon and in the seeded simulator alike.
+//! Enter through [`outbox`] (what a peer is owed), [`inbox`] (what an arrival becomes), [`policy`]
+//! (who may send what to whom), [`route`] and [`retry`]. Time and randomness are arguments; nothing
+//! here knows disks, wires or clocks, so one driver performs the actions in the daemon and in the
+//! seeded simulator alike.
 #![forbid(unsafe_code)]
 
 pub mod inbox;

@@ -1,9 +1,10 @@
 //! What one peer is owed: which entry to send now, which waits and why, when to dial.
 //!
-//! `handle(now, input) -> actions`; the driver performs all actions of one call before the next. The store holds
-//! the entries; this machine keeps only what a restart can rebuild: the window of entries in flight and where
-//! each lane's reading stands. Invariants: an entry is in flight at most once; at most the window is in flight
-//! per lane; every open entry is in flight, deferred to an instant, or will be claimed again.
+//! `handle(now, input) -> actions`; the driver performs all actions of one call before the next.
+//! The store holds the entries; this machine keeps only what a restart can rebuild: the window of
+//! entries in flight and where each lane's reading stands. Invariants: an entry is in flight at
+//! most once; at most the window is in flight per lane; every open entry is in flight, deferred to
+//! an instant, or will be claimed again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,7 +75,8 @@ pub enum Input {
     SessionDown,
     /// Dialling failed.
     DialFailed(Reason),
-    /// The answer to [`Action::Claim`]: entries in ascending number; fewer than asked for means no more now.
+    /// The answer to [`Action::Claim`]: entries in ascending number; fewer than asked for means no
+    /// more now.
     Claimed {
         /// Which lane.
         lane: Priority,
@@ -225,8 +227,8 @@ impl Outbox {
         self.lanes.values().any(|lane| lane.in_flight.contains_key(&number))
     }
 
-    /// Takes one input and says what to do. `open` tells the most urgent priority that waits, if any does;
-    /// `random` is uniform over its range.
+    /// Takes one input and says what to do. `open` tells the most urgent priority that waits, if
+    /// any does; `random` is uniform over its range.
     pub fn handle(
         &mut self,
         now: Timestamp,
@@ -497,7 +499,8 @@ impl Lane {
     }
 
     fn claim(&mut self, lane: Priority, settings: &Settings, actions: &mut Vec<Action>) {
-        // Deferred entries take room as well, so that a peer that defers all does not fill the memory.
+        // Deferred entries take room as well, so that a peer that defers all does not fill the
+        // memory.
         let taken = self.in_flight.len() + self.waiting.len();
         let room = settings.window_messages.saturating_sub(taken);
         let full = self.in_flight_bytes >= settings.window_bytes;
@@ -709,7 +712,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any order of events the window holds, and after healing every open entry is asked for again.
+        /// In any order of events the window holds, and after healing every open entry is asked for
+        /// again.
         #[test]
         fn nothing_is_forgotten(inputs in proptest::collection::vec((inputs(), 0u64..40), 0..60)) {
             let (mut outbox, _) = up();

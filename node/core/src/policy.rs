@@ -1,8 +1,8 @@
-//! Who may send what to whom, and what the times of a message allow. One place for both ends: the sender's node
-//! refuses to send what the receiver's node would refuse to take.
+//! Who may send what to whom, and what the times of a message allow. One place for both ends: the
+//! sender's node refuses to send what the receiver's node would refuse to take.
 //!
-//! Time-based verdicts are terminal and signed, so only a trusted clock gives them; otherwise the message is
-//! taken and marked.
+//! Time-based verdicts are terminal and signed, so only a trusted clock gives them; otherwise the
+//! message is taken and marked.
 
 use std::time::Duration;
 
@@ -68,10 +68,12 @@ pub struct Arrival<'a> {
     pub clock: ClockView,
 }
 
-/// Judges an arrival by its header. The kind is judged by [`kind_allowed`] once the payload is open.
+/// Judges an arrival by its header. The kind is judged by [`kind_allowed`] once the payload is
+/// open.
 pub fn judge(arrival: &Arrival<'_>) -> Judgement {
     let header = arrival.header;
-    // Sender of the envelope, key that verified and session peer must agree: no unit carries for another here.
+    // Sender of the envelope, key that verified and session peer must agree: no unit carries for
+    // another here.
     if header.from != *arrival.session {
         return Judgement::Fault(Reason::SenderMismatch);
     }

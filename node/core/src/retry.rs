@@ -1,7 +1,7 @@
 //! When to try again: exponential back-off with full jitter, from the count of attempts alone.
 //!
-//! The schedule is a pure function, so what is kept across restarts is a number and an instant. Contact from the
-//! peer clears it; urgent mail probes more often.
+//! The schedule is a pure function, so what is kept across restarts is a number and an instant.
+//! Contact from the peer clears it; urgent mail probes more often.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// The longest wait after `attempts` failures (1 is the first) while mail of this priority waits.
+    /// The longest wait after `attempts` failures (1 is the first) while mail of this priority
+    /// waits.
     pub fn bound(&self, attempts: u32, priority: Priority) -> Duration {
         let cap = match priority {
             Priority::Routine => self.cap_routine,
@@ -43,8 +44,8 @@ impl Schedule {
         self.first.saturating_mul(factor).min(cap)
     }
 
-    /// The next try: a random point of the second half of the bound, so that peers that failed together do not
-    /// return together, and none hammers. `random` is uniform over its range.
+    /// The next try: a random point of the second half of the bound, so that peers that failed
+    /// together do not return together, and none hammers. `random` is uniform over its range.
     pub fn next(
         &self,
         now: Timestamp,

@@ -18,7 +18,8 @@ impl NextHop {
     }
 }
 
-/// The next hop towards a recipient, who is a verified peer: that was checked before anything was queued.
+/// The next hop towards a recipient, who is a verified peer: that was checked before anything was
+/// queued.
 pub fn next_hop(recipient: &UnitId) -> NextHop {
     NextHop::Direct(recipient.clone())
 }

@@ -120,7 +120,6 @@ impl Node {
         let api = match &parts.api {
             Some(settings) => Some(
                 api::start(settings, relay.clone(), &tasks)
-                    .await
                     .map_err(|error| RunError::start("api", error))?,
             ),
             None => None,

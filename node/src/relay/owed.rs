@@ -35,6 +35,9 @@ pub(super) async fn run(
             if sent.session != Some(live.id) {
                 sent = Sent::at_session_start(&ctx, live);
             }
+            if bells.take_rewind() {
+                sent.up_to = ctx.parts.store.counter("receipts-confirmed", &unit).unwrap_or(0);
+            }
             match send_group(&ctx, &unit, live, &mut sent).await {
                 Ok(true) => continue,
                 Ok(false) => {}

@@ -9,7 +9,6 @@ use relay_core::{
     profile::Profile,
 };
 use relay_proto::{
-    card::Card,
     envelope::{Header, NewHeader, Priority},
     ids::{Digest, MessageId, RequestId, UnitId, Uuid},
     limits,
@@ -277,14 +276,15 @@ impl Context {
         to: &[UnitId],
         message_id: MessageId,
     ) -> Result<(v1::Payload, Payload), SubmitError> {
-        let own_facts = facts(self.parts.directory.own());
+        let own_facts = UnitFacts::from(self.parts.directory.own().value());
         let snapshot = self.parts.directory.snapshot();
         let recipient = match to {
-            [only] => snapshot.peer(only).map(|peer| facts(&peer.card)),
+            [only] => snapshot.peer(only).map(|peer| UnitFacts::from(peer.card.value())),
             _ => None,
         };
         let defaults = ProfileDefaults {
             handling: profile.handling_default.clone(),
+            languages: profile.languages.clone(),
             alert_basis: profile.legal_basis_default(v1::Kind::Alert).to_vec(),
             preservation_basis: profile.legal_basis_default(v1::Kind::PreservationRequest).to_vec(),
             period_days: profile.requested_preservation_days,
@@ -333,21 +333,6 @@ fn header(new: &NewHeader<'_>, digest: Digest, signed: v1::Signed) -> Header {
         max_hops: 1,
         key_id: new.key_id,
         signed,
-    }
-}
-
-/// What a card says of its unit.
-fn facts(card: &Card) -> UnitFacts {
-    let value = card.value();
-    UnitFacts {
-        organisation: value.names.first().map(|name| name.name.clone()).unwrap_or_default(),
-        unit: value.unit.clone(),
-        role: value.role.clone(),
-        phone: value.phone_24x7.clone(),
-        email: value.email.clone(),
-        languages: value.languages.clone(),
-        office_hours: value.office_hours.clone(),
-        time_zone: value.time_zone.clone(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! answer, wake or index write happens before the journal's `append` returned; a failed append ends the store.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
@@ -11,14 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use relay_proto::{
     ids::{Digest, LogOrigin},
+    timestamp::Timestamp,
     tlog::Frontier,
 };
 use tokio::sync::watch;
 
 use crate::store::{
     StoreError,
+    event::{Event, Fact, IndexMark},
     index::Index,
     journal::{Journal, JournalError, JournalReader},
     project::project,
@@ -45,6 +49,8 @@ pub struct Shared {
     pub indexed_seq: AtomicU64,
     /// The last checkpoint that was signed and is not noted yet.
     signed: Mutex<Option<(u64, Digest)>>,
+    /// The index's mark stays at or below this, so that an erasure under way is found again after a crash.
+    mark_bound: AtomicU64,
 }
 
 #[derive(Default)]
@@ -81,6 +87,7 @@ impl Shared {
             syncs: SyncTimes::default(),
             indexed_seq,
             signed: Mutex::default(),
+            mark_bound: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -108,15 +115,23 @@ impl Shared {
             if overlays.front.is_empty() && overlays.applying.is_none() {
                 return Ok(false);
             }
-            let front = std::mem::take(&mut overlays.front);
-            let overlay = overlays.applying.get_or_insert(Arc::new(front)).clone();
-            overlay
+            if overlays.applying.is_none() {
+                overlays.applying = Some(Arc::new(std::mem::take(&mut overlays.front)));
+            }
+            overlays.applying.clone().unwrap_or_default()
         };
         self.index.apply(&overlay.ops(), overlay.through_seq())?;
         self.indexed_seq.store(overlay.through_seq(), Ordering::Release);
         let mut overlays = self.overlays.write().unwrap_or_else(PoisonError::into_inner);
         overlays.applying = None;
         Ok(true)
+    }
+
+    /// Proves the index durable; returns what its mark may then say.
+    pub fn prove(&self) -> Result<u64, StoreError> {
+        let proven = self.index.make_durable()?;
+        // Read afterwards: a batch that is not indexed yet is beyond what was proven anyway.
+        Ok(proven.min(self.mark_bound.load(Ordering::Acquire)))
     }
 
     fn overlays(&self) -> RwLockReadGuard<'_, Overlays> {
@@ -148,16 +163,42 @@ impl Engine {
         &self.shared
     }
 
-    /// Decides and writes one group of commits. An error is final: nothing may be answered any more.
+    /// Decides and writes one group of commits, in one batch or, when they are large, in several. An error is
+    /// final: nothing may be answered any more.
     pub fn commit(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
-        let (dones, batch) = self.decide(jobs);
-        if !batch.frames.is_empty() {
-            self.write(batch)?;
-        }
-        for done in dones {
-            done();
+        let mut jobs = VecDeque::from(jobs);
+        // Each round takes at least one job.
+        while !jobs.is_empty() {
+            let (dones, batch) = self.decide(&mut jobs);
+            let rewound = batch.rewound.clone();
+            if !batch.frames.is_empty() {
+                self.write(batch)?;
+            }
+            self.shared.wakes.rewind(&rewound);
+            for done in dones {
+                done();
+            }
         }
         Ok(())
+    }
+
+    /// Erases the body of an event, durably. The event that orders it is durable already. Repeatable.
+    pub fn erase(&mut self, seq: u64) -> Result<(), StoreError> {
+        let found = self.shared.reader.scan(seq, 1, 0)?;
+        let Some((_, position, _)) = found.first() else {
+            return Err(StoreError::Damaged { seq });
+        };
+        match self.journal.erase_body(*position) {
+            Err(JournalError::EraseTooEarly { .. }) => {}
+            done => return Ok(done?),
+        }
+        // The order stands in the same batch as the body: only a later batch proves this one durable.
+        let seq = self.shared.indexed_seq.load(Ordering::Acquire);
+        self.commit(vec![Box::new(move |txn| {
+            txn.push(Timestamp::default(), Fact::IndexMark(IndexMark { seq }), Bytes::new());
+            Box::new(|| {})
+        })])?;
+        Ok(self.journal.erase_body(*position)?)
     }
 
     /// Writes the lazy mark; called now and then, and on stop.
@@ -165,7 +206,7 @@ impl Engine {
         Ok(self.journal.mark()?)
     }
 
-    /// The journal, for preparing segments and erasing bodies.
+    /// The journal, for preparing segments.
     pub fn journal(&mut self) -> &mut Journal {
         &mut self.journal
     }
@@ -175,7 +216,7 @@ impl Engine {
         self.journal.close()
     }
 
-    fn decide(&self, jobs: Vec<Job>) -> (Vec<Done>, Batch) {
+    fn decide(&self, jobs: &mut VecDeque<Job>) -> (Vec<Done>, Batch) {
         let overlays = self.shared.overlays();
         let mut txn = Txn::new(
             &overlays.front,
@@ -185,7 +226,12 @@ impl Engine {
             self.origin.clone(),
             self.journal.durable_seq() + 1,
         );
-        let dones = jobs.into_iter().map(|job| job(&mut txn)).collect();
+        let mut dones = Vec::with_capacity(jobs.len());
+        while !txn.is_full()
+            && let Some(job) = jobs.pop_front()
+        {
+            dones.push(job(&mut txn));
+        }
         if !txn.is_empty() {
             let signed = self.shared.signed.lock().unwrap_or_else(PoisonError::into_inner).take();
             txn.anchor(signed);
@@ -198,6 +244,10 @@ impl Engine {
         let appended = self.journal.append(&batch.frames)?;
         self.shared.syncs.record(started.elapsed());
         // From here on the batch is durable.
+        let erased: Vec<u64> = batch.events.iter().filter_map(Event::erases).collect();
+        if !erased.is_empty() {
+            self.shared.mark_bound.store(appended.first_seq - 1, Ordering::Release);
+        }
         {
             let mut overlays = self.shared.overlays.write().unwrap_or_else(PoisonError::into_inner);
             let placed = batch.events.iter().zip(&appended.positions);
@@ -214,6 +264,12 @@ impl Engine {
             seq: self.journal.durable_seq(),
         });
         self.shared.wakes.wake(&batch.woken);
+        if !erased.is_empty() {
+            for seq in erased {
+                self.erase(seq)?;
+            }
+            self.shared.mark_bound.store(u64::MAX, Ordering::Release);
+        }
         Ok(())
     }
 }

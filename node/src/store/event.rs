@@ -25,6 +25,16 @@ pub struct Event {
     pub fact: Option<Fact>,
 }
 
+impl Event {
+    /// The sequence of the event whose body this one orders to be erased.
+    pub fn erases(&self) -> Option<u64> {
+        match &self.fact {
+            Some(Fact::Erased(erased)) => Some(erased.seq),
+            _ => None,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Fact {

@@ -93,7 +93,10 @@ impl Lock {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(io_error)?;
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => FilesError::NotThere(dir.to_owned()),
+                _ => io_error(error),
+            })?;
         // An open-file-description lock: it ends with this process, and closing another handle does not end it.
         let whole = nix::libc::flock {
             l_type: nix::libc::F_WRLCK as i16,

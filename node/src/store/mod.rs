@@ -71,7 +71,7 @@ impl Store {
     ) -> Result<R, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job: queue::Job = Box::new(move |txn| {
-            let result = work(txn);
+            let result = txn.attempt(work);
             Box::new(move || {
                 // Nobody waits any more: the commit stands all the same.
                 let _ = answer.send(result);
@@ -168,6 +168,9 @@ pub enum StoreError {
     /// The log holds as many leaves as a log can.
     #[error("the receipt log is full")]
     LogFull,
+    /// The commit holds more than the store can keep; nothing of it was kept.
+    #[error("{0} is too large for the store")]
+    TooLarge(&'static str),
     /// A body was asked for that was erased.
     #[error("the content was erased")]
     Erased,
@@ -189,6 +192,7 @@ impl StoreError {
             Self::Refused(reason) => *reason,
             Self::Stopped | Self::Journal(_) => Reason::StoreStopped,
             Self::Erased => Reason::NotFound,
+            Self::TooLarge(_) => Reason::TooLarge,
             _ => Reason::Internal,
         }
     }

@@ -3,12 +3,18 @@
 //! The journal is opened first and decides; the index is believed only up to the mark that was proven durable,
 //! and set aside when it is damaged or ahead of the journal.
 
-use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
     ids::{LogOrigin, UnitId},
+    reason::Reason,
     timestamp::Timestamp,
     tlog::{Frontier, HashReader, Position as TreePosition},
 };
@@ -20,11 +26,13 @@ use crate::store::{
     engine::{Engine, Shared},
     event::{Created, Event, Fact, TailCut},
     files::{self, Lock, StoreId},
-    index::{Index, MemoryIndex, Tree},
-    journal::{DurableMark, Io, Journal, JournalSettings, RealIo, Recovered, SimDisk},
+    index::{Index, IndexError, MemoryIndex, Tree},
+    journal::{
+        Damage, DurableMark, Io, Journal, JournalError, JournalSettings, RealIo, Recovered, SimDisk,
+    },
     project::project,
     queue::{Job, Queue},
-    records::key,
+    records::{AlarmRecord, key},
     sled::{SledIndex, set_aside},
     view::View,
     writer,
@@ -95,14 +103,8 @@ impl OpenStore {
                 let lock = Lock::take(dir)?;
                 StoreId::open(dir, &self.unit)?;
                 let mark = files::read_index_mark(dir);
-                let index_dir = dir.join("index");
-                let opened = SledIndex::open(&index_dir, *cache_bytes);
-                let opened = opened.map(Index::Sled).or_else(|error| {
-                    warn!(%error, "index set aside, will be rebuilt from the journal");
-                    aside(&index_dir, *cache_bytes)
-                })?;
-                let rebuild = || aside(&index_dir, *cache_bytes);
-                let engine = self.start(opened, mark, rebuild)?;
+                let stored = SledIndex::open(&dir.join("index"), *cache_bytes).map(Index::Sled);
+                let engine = self.start(stored, mark, || aside(dir, *cache_bytes))?;
                 let shared = Arc::clone(engine.shared());
                 let (queue, dir) = (Arc::clone(&queue), dir.clone());
                 thread::Builder::new()
@@ -112,8 +114,8 @@ impl OpenStore {
                 shared
             }
             Backend::Memory { sync_time, .. } => {
-                let fresh = || Ok(Index::Memory(MemoryIndex::new()));
-                let engine = self.start(fresh()?, 0, fresh)?;
+                let fresh = || Index::Memory(MemoryIndex::new());
+                let engine = self.start(Ok(fresh()), 0, || Ok(fresh()))?;
                 let shared = Arc::clone(engine.shared());
                 let run = writer::run_simulated(engine, Arc::clone(&queue), *sync_time, end);
                 crate::tasks::spawn_simulated(run);
@@ -125,42 +127,83 @@ impl OpenStore {
 
     fn start(
         &self,
-        index: Index,
+        stored: Result<Index, IndexError>,
         mark: u64,
         fresh: impl FnOnce() -> Result<Index, StoreError>,
     ) -> Result<Engine, StoreError> {
-        let (settings, io) = journal_of(&self.backend);
-        let marks = [DurableMark { seq: mark, batch_hash: None }];
-        let (journal, recovered) =
-            Journal::open(settings, io, if mark > 0 { &marks } else { &[] })?;
-        let ahead = index.applied() > recovered.last_seq;
-        let behind = index.applied() < mark;
-        let (index, from) = match ahead || behind {
-            // An index ahead means that the journal was restored; one behind its mark lost pages.
-            true => {
-                warn!(
-                    applied = index.applied(),
-                    mark,
-                    journal = recovered.last_seq,
-                    "index set aside"
-                );
-                drop(index);
+        let (journal, recovered, beyond_end) = self.open_journal(mark)?;
+        let doubt = match &stored {
+            Err(error) => Some(Doubt::Damaged(error.to_string())),
+            Ok(index) if beyond_end || index.reach()? > recovered.last_seq => {
+                Some(Doubt::Ahead { reach: index.reach()?.max(mark) })
+            }
+            Ok(index) if index.applied() < mark => Some(Doubt::LostPages),
+            Ok(_) => None,
+        };
+        let (index, from) = match (stored, &doubt) {
+            (Ok(index), None) => (index, mark),
+            (stored, _) => {
+                let doubt = doubt.as_ref().map(Doubt::to_string);
+                warn!(doubt, mark, journal = recovered.last_seq, "index set aside");
+                drop(stored);
                 (fresh()?, 0)
             }
-            false => (index, mark),
         };
-        replay(&journal, &index, from, recovered.last_seq)?;
+        let erased = replay(&journal, &index, from, recovered.last_seq)?;
         let frontier = frontier(&index, &self.origin)?;
         let shared = Arc::new(Shared::new(index, journal.reader(), &frontier));
         let mut engine = Engine::new(journal, shared, frontier, self.origin.clone());
-        record_cut(&mut engine, &recovered)?;
+        record_findings(&mut engine, &recovered, doubt.as_ref(), &self.unit)?;
+        // What was ordered and perhaps not finished; the orders are durable.
+        for seq in erased {
+            engine.erase(seq)?;
+        }
         info!(seq = recovered.last_seq, clean = recovered.clean, "store opened");
         Ok(engine)
     }
+
+    /// Opens the journal, and says whether it ends before the index's mark. A mark that reaches into bytes of a
+    /// bad batch proves damage. One beyond a sound end means that the journal was set back, and the index with
+    /// its mark is what does not belong to it.
+    fn open_journal(&self, mark: u64) -> Result<(Journal, Recovered, bool), StoreError> {
+        let open = |marks: &[DurableMark]| {
+            let (settings, io) = journal_of(&self.backend);
+            Journal::open(settings, io, marks)
+        };
+        let marked = [DurableMark { seq: mark, batch_hash: None }];
+        let opened = match mark {
+            0 => open(&[]),
+            _ => open(&marked),
+        };
+        match opened {
+            Err(JournalError::Damage { what: Damage::EndBeforeMark, .. }) if mark > 0 => {
+                let (journal, recovered) = open(&[])?;
+                Ok((journal, recovered, true))
+            }
+            opened => {
+                opened.map(|(journal, recovered)| (journal, recovered, false)).map_err(Into::into)
+            }
+        }
+    }
 }
 
-/// Brings events into an index that does not hold them yet.
-fn replay(journal: &Journal, index: &Index, from: u64, last: u64) -> Result<(), StoreError> {
+/// Why the stored index is not believed.
+#[derive(Debug, thiserror::Error)]
+enum Doubt {
+    #[error("{0}")]
+    Damaged(String),
+    #[error("it holds less than was proven durable")]
+    LostPages,
+    #[error("it reaches {reach}, beyond the journal")]
+    Ahead {
+        /// How far it reaches.
+        reach: u64,
+    },
+}
+
+/// Brings events into an index that does not hold them yet. Returns whose bodies are to be erased.
+fn replay(journal: &Journal, index: &Index, from: u64, last: u64) -> Result<Vec<u64>, StoreError> {
+    let mut erased = Vec::new();
     let reader = journal.reader();
     let mut next = from + 1;
     while next <= last {
@@ -174,11 +217,12 @@ fn replay(journal: &Journal, index: &Index, from: u64, last: u64) -> Result<(), 
             let event = Event::decode(stored.meta.clone())
                 .map_err(|_| StoreError::Damaged { seq: *seq })?;
             ops.extend(project(&event, *seq, *position));
+            erased.extend(event.erases());
         }
         index.apply(&ops, through)?;
         next = through + 1;
     }
-    Ok(())
+    Ok(erased)
 }
 
 fn frontier(index: &Index, origin: &LogOrigin) -> Result<Frontier, StoreError> {
@@ -207,33 +251,61 @@ impl HashReader for Hashes<'_> {
     }
 }
 
-/// The cut-off tail of an interrupted write is a fact of its own, first in the next batch.
-fn record_cut(engine: &mut Engine, recovered: &Recovered) -> Result<(), StoreError> {
-    let Some(cut) = recovered.tail_cut else { return Ok(()) };
-    warn!(
-        segment = cut.segment,
-        offset = cut.offset,
-        bytes = cut.bytes,
-        "tail of an unfinished write cut off"
-    );
-    let fact = Fact::TailCut(TailCut {
-        segment: cut.segment,
-        offset: cut.offset,
-        bytes: cut.bytes,
-        hash: Bytes::copy_from_slice(&cut.hash),
-    });
+/// What opening found is kept as facts of their own, first in the next batch: the cut-off tail of an interrupted
+/// write, and that the journal was set back.
+fn record_findings(
+    engine: &mut Engine,
+    recovered: &Recovered,
+    doubt: Option<&Doubt>,
+    unit: &UnitId,
+) -> Result<(), StoreError> {
+    let mut facts = Vec::new();
+    if let Some(cut) = recovered.tail_cut {
+        warn!(?cut, "tail of an unfinished write cut off");
+        facts.push(Fact::TailCut(TailCut {
+            segment: cut.segment,
+            offset: cut.offset,
+            bytes: cut.bytes,
+            hash: Bytes::copy_from_slice(&cut.hash),
+        }));
+    }
+    if let Some(Doubt::Ahead { reach }) = doubt {
+        let end = recovered.last_seq;
+        facts.push(Fact::Alarmed(AlarmRecord {
+            reason: Reason::JournalBehind.label().to_owned(),
+            peer: unit.to_string(),
+            detail: format!("the index reached {reach}, the journal ends at {end}"),
+            ..Default::default()
+        }));
+    }
+    if facts.is_empty() {
+        return Ok(());
+    }
+    // No clock is known here: the last event's time is the latest that is certain.
+    let last = engine.shared().reader.scan(recovered.last_seq, 1, 0)?;
+    let last = last.first().and_then(|(_, _, stored)| Event::decode(stored.meta.clone()).ok());
+    let at = Timestamp::from_millis(last.map_or(0, |event| event.at_ms));
     let job: Job = Box::new(move |txn| {
-        txn.push(Timestamp::default(), fact, Bytes::new());
+        for mut fact in facts {
+            if let Fact::Alarmed(alarm) = &mut fact {
+                alarm.at_ms = at.as_millis();
+            }
+            txn.push(at, fact, Bytes::new());
+        }
         Box::new(|| {})
     });
     engine.commit(vec![job])
 }
 
-fn aside(dir: &std::path::Path, cache_bytes: u64) -> Result<Index, StoreError> {
-    let moved =
-        set_aside(dir).map_err(|source| files::FilesError::Io { path: dir.to_owned(), source })?;
-    warn!(kept = %moved.display(), "damaged index kept aside");
-    Ok(Index::Sled(SledIndex::open(dir, cache_bytes)?))
+/// Keeps the index beside itself and begins an empty one. The mark spoke of the old one: with it the new one would
+/// be believed before it was proven, so it goes first.
+fn aside(dir: &Path, cache_bytes: u64) -> Result<Index, StoreError> {
+    files::write_index_mark(dir, 0)?;
+    let index = dir.join("index");
+    let moved = set_aside(&index)
+        .map_err(|source| files::FilesError::Io { path: index.clone(), source })?;
+    warn!(kept = %moved.display(), "index kept aside, rebuilding from the journal");
+    Ok(Index::Sled(SledIndex::open(&index, cache_bytes)?))
 }
 
 fn journal_of(backend: &Backend) -> (JournalSettings, Arc<dyn Io>) {

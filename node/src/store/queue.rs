@@ -96,6 +96,16 @@ impl Queue {
         self.notify.notify_one();
     }
 
+    /// Takes nothing more and drops what waits, so that whoever waits for an answer is told. Called when the
+    /// writer ended, for whatever reason.
+    pub fn abandon(&self) {
+        self.close();
+        let closed = Lanes { closed: true, ..Lanes::default() };
+        let waiting = std::mem::replace(&mut *self.lock(), closed);
+        // Without the lock: whoever is told may come back at once.
+        drop(waiting);
+    }
+
     fn take(&self, lanes: &mut Lanes) -> Option<Vec<Job>> {
         if lanes.is_empty() && lanes.closed {
             return None;

@@ -17,8 +17,10 @@ use relay_proto::{
 use crate::store::{
     StoreError,
     event::{Anchor, Event, Fact, Leaf},
-    index::Index,
-    journal::{EventFrame, Position},
+    index::{self, Index},
+    journal::{
+        BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BODY_BYTES_MAX, EventFrame, META_BYTES_MAX, Position,
+    },
     project::project,
     records::priority_number,
     view::{Overlay, View},
@@ -32,9 +34,11 @@ pub struct Txn<'a> {
     index: &'a Index,
     frontier: Frontier,
     origin: LogOrigin,
-    next_seq: u64,
-    events: Vec<(Event, Bytes)>,
+    first_seq: u64,
+    events: Vec<(Event, EventFrame)>,
+    bytes: usize,
     woken: BTreeSet<String>,
+    rewound: BTreeSet<String>,
 }
 
 /// A receipt that is about to become a leaf.
@@ -62,17 +66,19 @@ pub struct Batch {
     pub frontier: Frontier,
     /// Peers for whom there is something new.
     pub woken: BTreeSet<String>,
+    /// Peers to whom unconfirmed receipts go once more.
+    pub rewound: BTreeSet<String>,
 }
 
 impl<'a> Txn<'a> {
-    /// Begins a batch whose first event gets `next_seq`.
+    /// Begins a batch whose first event gets `first_seq`.
     pub fn new(
         front: &'a Overlay,
         applying: Option<&'a Overlay>,
         index: &'a Index,
         frontier: Frontier,
         origin: LogOrigin,
-        next_seq: u64,
+        first_seq: u64,
     ) -> Self {
         Self {
             pending: Overlay::default(),
@@ -81,9 +87,11 @@ impl<'a> Txn<'a> {
             index,
             frontier,
             origin,
-            next_seq,
+            first_seq,
             events: Vec::new(),
+            bytes: 0,
             woken: BTreeSet::new(),
+            rewound: BTreeSet::new(),
         }
     }
 
@@ -95,14 +103,68 @@ impl<'a> Txn<'a> {
     /// Appends an event. Its effects are seen by the next verb of the batch.
     pub fn push(&mut self, at: Timestamp, fact: Fact, body: Bytes) -> u64 {
         let event = Event { at_ms: at.as_millis(), fact: Some(fact) };
-        let seq = self.next_seq;
-        self.next_seq += 1;
+        let seq = self.first_seq + self.events.len() as u64;
+        self.show(&event, seq);
+        let frame = EventFrame { meta: event.encode_to_vec().into(), body };
+        self.bytes += frame_bytes(&frame);
+        self.events.push((event, frame));
+        seq
+    }
+
+    /// Runs one commit of the batch: all of its events, or none of them when it fails or when what it appended
+    /// can be stored nowhere. Without this a failed commit would leave half of itself, or a hole in the log.
+    pub fn attempt<R>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let (kept, frontier) = (self.events.len(), self.frontier.clone());
+        let result = work(self).and_then(|answer| self.check_since(kept).map(|()| answer));
+        if result.is_err() {
+            self.take_back(kept, frontier);
+        }
+        result
+    }
+
+    /// Whether the next commit should wait for the next batch.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES_USUAL || self.events.len() >= BATCH_EVENTS_USUAL
+    }
+
+    fn show(&mut self, event: &Event, seq: u64) {
         // The position is not known yet and no verb reads it.
-        for op in project(&event, seq, Position { segment: 0, offset: 0 }) {
+        for op in project(event, seq, Position { segment: 0, offset: 0 }) {
             self.pending.insert(op, seq);
         }
-        self.events.push((event, body));
-        seq
+    }
+
+    /// What journal and index would refuse is refused here, where it fails one commit and not the store.
+    fn check_since(&self, kept: usize) -> Result<(), StoreError> {
+        let too_large = |what| Err(StoreError::TooLarge(what));
+        for (event, frame) in self.events.iter().skip(kept) {
+            if frame.meta.len() > META_BYTES_MAX || frame.body.len() > BODY_BYTES_MAX {
+                return too_large("an event");
+            }
+            for op in project(event, self.first_seq, Position { segment: 0, offset: 0 }) {
+                index::check(&op).map_err(|_| StoreError::TooLarge("a record"))?;
+            }
+        }
+        let frames = self.bytes as u64 + BATCH_FRAME;
+        if frames > BATCH_BYTES_MAX || self.events.len() as u64 > u64::from(BATCH_EVENTS_MAX) {
+            return too_large("a commit");
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, kept: usize, frontier: Frontier) {
+        self.events.truncate(kept);
+        self.frontier = frontier;
+        self.pending = Overlay::default();
+        let events = std::mem::take(&mut self.events);
+        self.bytes = events.iter().map(|(_, frame)| frame_bytes(frame)).sum();
+        for (seq, (event, _)) in (self.first_seq..).zip(&events) {
+            self.show(event, seq);
+        }
+        self.events = events;
     }
 
     /// Gives a receipt its place in the log.
@@ -136,6 +198,11 @@ impl<'a> Txn<'a> {
         }
     }
 
+    /// Makes receipts that a peer was sent and did not confirm go out once more.
+    pub fn rewind(&mut self, peer: &str) {
+        self.rewound.insert(peer.to_owned());
+    }
+
     /// Whether nothing was appended.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
@@ -152,15 +219,20 @@ impl<'a> Txn<'a> {
 
     /// Ends the batch.
     pub fn finish(self) -> Batch {
-        let frames = self.events.iter().map(|(event, body)| EventFrame {
-            meta: event.encode_to_vec().into(),
-            body: body.clone(),
-        });
-        Batch {
-            frames: frames.collect(),
-            frontier: self.frontier,
-            woken: self.woken,
-            events: self.events.into_iter().map(|(event, _)| event).collect(),
-        }
+        let (events, frames) = self.events.into_iter().unzip();
+        let Self { frontier, woken, rewound, .. } = self;
+        Batch { frames, frontier, woken, rewound, events }
     }
 }
+
+fn frame_bytes(frame: &EventFrame) -> usize {
+    frame.meta.len() + frame.body.len() + EVENT_FRAME
+}
+
+/// What stands around meta and body of an event, and around the events of a batch; at least.
+const EVENT_FRAME: usize = 64;
+const BATCH_FRAME: u64 = 1024;
+
+/// A batch that has this much takes no further commit, so that a usual commit never finds it too full.
+const BATCH_BYTES_USUAL: usize = 16 << 20;
+const BATCH_EVENTS_USUAL: usize = 16_384;

@@ -4,7 +4,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -22,6 +25,15 @@ pub struct Bells {
     pub outbox: Notify,
     /// There may be something to send: receipts.
     pub receipts: Notify,
+    /// Receipts that were sent and not confirmed are to be sent again.
+    rewind: AtomicBool,
+}
+
+impl Bells {
+    /// Whether receipts are to be sent again; asked once.
+    pub fn take_rewind(&self) -> bool {
+        self.rewind.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Wakes {
@@ -29,6 +41,15 @@ impl Wakes {
     pub fn bells(&self, peer: &str) -> Arc<Bells> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.entry(peer.to_owned()).or_default().clone()
+    }
+
+    /// Makes receipts go out again that were sent to these peers and not confirmed.
+    pub fn rewind(&self, peers: &BTreeSet<String>) {
+        for peer in peers {
+            let bells = self.bells(peer);
+            bells.rewind.store(true, Ordering::Release);
+            bells.receipts.notify_one();
+        }
     }
 
     /// Rings for these peers.

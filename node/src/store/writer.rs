@@ -5,7 +5,10 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +32,10 @@ pub fn run(
     lock: Lock,
     end: watch::Sender<Option<Ended>>,
 ) {
+    // Also when this thread panics: nobody is left waiting for an answer.
+    let _abandon = Abandon(queue);
+    // Dropped in reverse: whoever is told of the end finds the lock free.
+    let (end, lock) = (end, lock);
     let result = serve(&mut engine, queue, &dir);
     queue.close();
     let ended = match result.and_then(|()| finish(engine, &dir)) {
@@ -41,37 +48,27 @@ pub fn run(
 
 fn serve(engine: &mut Engine, queue: &Queue, dir: &std::path::Path) -> Result<(), StoreError> {
     let shared = Arc::clone(engine.shared());
-    let failed = Arc::new(std::sync::Mutex::new(None));
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let applier = {
-            let (shared, stop, dir) = (Arc::clone(&shared), Arc::clone(&stop), dir.to_owned());
-            let (failed, queue) = (Arc::clone(&failed), queue);
-            scope.spawn(move || {
-                if let Err(error) = apply_loop(&shared, &stop, &dir) {
-                    *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-                    queue.close();
-                }
-            })
-        };
-        let result = write_loop(engine, queue, &failed);
-        stop.store(true, std::sync::atomic::Ordering::Release);
-        if applier.join().is_err() {
-            // A panic in the index: it is only a projection, but this process cannot trust its state.
-            return Err(StoreError::IndexDamaged("panicked"));
-        }
-        result
-    })?;
-    match failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+        let applier = scope.spawn(|| {
+            let result = apply_loop(&shared, &stop, dir);
+            queue.close();
+            result
+        });
+        // Set also when the writer panics: the scope waits for the index's thread.
+        let stopping = SetOnDrop(&stop);
+        let result = write_loop(engine, queue, || applier.is_finished());
+        drop(stopping);
+        // A panic in the index: it is only a projection, but this process cannot trust its state.
+        let applied = applier.join().unwrap_or(Err(StoreError::IndexDamaged("panicked")));
+        result.and(applied)
+    })
 }
 
 fn write_loop(
     engine: &mut Engine,
     queue: &Queue,
-    failed: &std::sync::Mutex<Option<StoreError>>,
+    is_index_gone: impl Fn() -> bool,
 ) -> Result<(), StoreError> {
     let mut marked = Instant::now();
     let (prepared_in, prepared_out) = std::sync::mpsc::channel();
@@ -79,10 +76,10 @@ fn write_loop(
         if !jobs.is_empty() {
             engine.commit(jobs)?;
         }
-        while engine.shared().is_behind() {
-            if failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some() {
-                return Ok(());
-            }
+        if is_index_gone() {
+            return Ok(());
+        }
+        while engine.shared().is_behind() && !is_index_gone() {
             thread::park_timeout(Duration::from_millis(1));
         }
         if marked.elapsed() >= MARK_EVERY {
@@ -103,15 +100,15 @@ fn write_loop(
 
 fn apply_loop(
     shared: &crate::store::engine::Shared,
-    stop: &std::sync::atomic::AtomicBool,
+    stop: &AtomicBool,
     dir: &std::path::Path,
 ) -> Result<(), StoreError> {
     let mut proven = Instant::now();
     loop {
-        let stopping = stop.load(std::sync::atomic::Ordering::Acquire);
+        let stopping = stop.load(Ordering::Acquire);
         let worked = shared.apply()?;
         if proven.elapsed() >= PROVE_EVERY {
-            files::write_index_mark(dir, shared.index.make_durable()?)?;
+            files::write_index_mark(dir, shared.prove()?)?;
             proven = Instant::now();
         }
         if !worked && stopping {
@@ -126,7 +123,7 @@ fn apply_loop(
 
 fn finish(mut engine: Engine, dir: &std::path::Path) -> Result<(), StoreError> {
     let shared = Arc::clone(engine.shared());
-    let proven = shared.index.make_durable()?;
+    let proven = shared.prove()?;
     let mark: Job = Box::new(move |txn| {
         let fact = Fact::IndexMark(IndexMark { seq: proven });
         txn.push(Timestamp::default(), fact, bytes::Bytes::new());
@@ -145,6 +142,7 @@ pub async fn run_simulated(
     sync_time: Duration,
     end: watch::Sender<Option<Ended>>,
 ) {
+    let _abandon = Abandon(&queue);
     let mut result = Ok(());
     while let Some(jobs) = queue.next_batch().await {
         tokio::time::sleep(sync_time).await;
@@ -159,6 +157,24 @@ pub async fn run_simulated(
         Err(error) => Ended::Failed(chain(&error)),
     };
     end.send_replace(Some(ended));
+}
+
+/// Sets a flag when it goes.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Lets go of whoever waits, when the writer ends.
+struct Abandon<'a>(&'a Queue);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 /// An error with its causes on one line.

@@ -23,6 +23,8 @@ use crate::{
 };
 
 mod cross;
+#[cfg(test)]
+mod growth;
 mod parties;
 #[cfg(test)]
 mod tests;

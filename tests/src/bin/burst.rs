@@ -20,13 +20,37 @@ use relay_proto::{
     timestamp::Timestamp,
     v1,
 };
-use relay_tests::client::Client;
+use relay_tests::{client::Client, forge::Forgery};
 use tokio::{sync::mpsc, time::Instant};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Sends a burst and holds three records against each other.
-#[derive(Parser, Clone)]
+/// What the demo needs besides relay-cli.
+#[derive(Parser)]
+enum Verb {
+    /// Send a burst and hold three records against each other
+    Run(Arguments),
+    /// Forge an evidence bundle
+    Forge(ForgeArguments),
+}
+
+#[derive(clap::Args)]
+struct ForgeArguments {
+    /// The bundle
+    #[arg(long)]
+    bundle: PathBuf,
+    /// A bundle of another message
+    #[arg(long)]
+    other: PathBuf,
+    /// What to forge
+    #[arg(long)]
+    what: Forgery,
+    /// Where to write it
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(clap::Args, Clone)]
 struct Arguments {
     /// Socket of the sending node
     #[arg(long)]
@@ -59,19 +83,31 @@ struct Arguments {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Verb::parse() {
+        Verb::Run(arguments) => arguments,
+        Verb::Forge(arguments) => return end(forge(&arguments)),
+    };
     let within = Duration::from_secs(arguments.within);
-    match tokio::time::timeout(within, burst(&arguments)).await {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => {
+    let late = || Err(format!("not done within {} s", arguments.within).into());
+    end(tokio::time::timeout(within, burst(&arguments)).await.unwrap_or_else(|_| late()))
+}
+
+fn end(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             eprintln!("burst: {error}");
             ExitCode::FAILURE
         }
-        Err(_) => {
-            eprintln!("burst: not done within {} s", arguments.within);
-            ExitCode::FAILURE
-        }
     }
+}
+
+fn forge(arguments: &ForgeArguments) -> Result<(), Failure> {
+    let bundle = evidence::parse(&std::fs::read(&arguments.bundle)?)?;
+    let other = evidence::parse(&std::fs::read(&arguments.other)?)?;
+    let forged = arguments.what.apply(bundle, &other);
+    std::fs::write(&arguments.out, evidence::to_bytes(&forged))?;
+    Ok(())
 }
 
 async fn burst(arguments: &Arguments) -> Result<(), Failure> {

@@ -74,6 +74,14 @@ impl Index {
         }
     }
 
+    /// The highest sequence that any tree claims to hold: beyond the journal's end, if the journal was set back.
+    pub fn reach(&self) -> Result<u64, IndexError> {
+        match self {
+            Index::Memory(index) => Ok(index.applied()),
+            Index::Sled(index) => index.reach(),
+        }
+    }
+
     /// Returns once all that was applied before the call survives a power cut, with the sequence
     /// that it reaches: what the journal's index mark may then say.
     pub fn make_durable(&self) -> Result<u64, IndexError> {
@@ -171,7 +179,8 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// Holds the applied sequence of each tree; never shown.
 pub(in crate::store) const APPLIED_KEY: &[u8] = b"\0applied-sequence";
 
-fn check(op: &Op) -> Result<(), IndexError> {
+/// Whether an operation keeps within the limits.
+pub(in crate::store) fn check(op: &Op) -> Result<(), IndexError> {
     let tree = op.tree.name();
     if op.key == APPLIED_KEY {
         return Err(IndexError::ReservedKey { tree });

@@ -95,6 +95,10 @@ impl SledIndex {
         self.applied.load(Ordering::Acquire)
     }
 
+    pub(in crate::store) fn reach(&self) -> Result<u64, IndexError> {
+        Tree::all().iter().try_fold(0, |most, tree| Ok(self.applied_of(*tree)?.max(most)))
+    }
+
     /// Trees that had nothing to do lag behind in what they claim; they are brought up here, so
     /// that the least over all trees is what the mark says.
     pub(in crate::store) fn make_durable(&self) -> Result<u64, IndexError> {

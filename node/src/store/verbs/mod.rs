@@ -4,6 +4,7 @@
 
 mod acknowledge;
 mod arrival;
+mod erase;
 mod outbox;
 mod peers;
 mod read;

@@ -114,10 +114,14 @@ impl Store {
             if !entry.is_open() {
                 return Ok(());
             }
+            let before = entry.clone();
             entry.state = EntryState::Deferred.into();
             entry.reason = reason.label().to_owned();
             entry.not_before_ms = not_before.as_millis();
             entry.attempts = attempts;
+            if before == entry {
+                return Ok(());
+            }
             let fact = EntryChanged { entry: Some(entry), leaf: None };
             txn.push(now, Fact::EntryDeferred(fact), Bytes::new());
             Ok(())
@@ -133,6 +137,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.commit(Priority::Routine, move |txn| {
+            if txn.view().record(Tree::Backoff, peer.as_str().as_bytes())? == backoff {
+                return Ok(());
+            }
             let fact = BackoffSaved { peer: peer.to_string(), backoff };
             txn.push(now, Fact::BackoffSaved(fact), Bytes::new());
             Ok(())
@@ -177,22 +184,42 @@ impl Store {
     }
 }
 
-/// Entries open towards a peer, bounded by what was ever made.
-pub(super) fn open_count(view: &View<'_>, peer: &str, made: u64) -> Result<u64, StoreError> {
+/// Whether as many entries are open towards a peer as may be, before the one with this number.
+pub(super) fn is_queue_full(
+    view: &View<'_>,
+    peer: &str,
+    number: u64,
+    max: u64,
+) -> Result<bool, StoreError> {
     // Numbers of open entries lie between the lowest open one and the newest: an upper bound without counting.
-    let mut lowest = None;
-    for lane in Priority::ALL {
-        let lower = key::due(peer, lane, 0);
-        let upper = lane_end(peer, lane);
-        let (lower, upper) = (Included(lower.as_slice()), Excluded(upper.as_slice()));
-        let first = view.range(Tree::Due, lower, upper, 1, false)?;
-        let number = first.first().and_then(|(key, _)| key.last_chunk::<8>().copied());
-        lowest = match (lowest, number.map(u64::from_be_bytes)) {
-            (Some(one), Some(other)) => Some(std::cmp::min::<u64>(one, other)),
-            (one, other) => one.or(other),
-        };
+    let lowest = view.lowest_open(peer)?.unwrap_or(number);
+    if number.saturating_sub(lowest) < max {
+        return Ok(false);
     }
-    Ok(lowest.map_or(0, |lowest| (made + 1).saturating_sub(lowest)))
+    // One old entry that waits must not make the queue of a peer full that takes all others: count.
+    let most = usize::try_from(max).unwrap_or(usize::MAX);
+    let (lower, upper) = lane_bounds(peer, Priority::Routine, Priority::Emergency);
+    let open = view.range(Tree::Due, Included(&lower), Excluded(&upper), most, false)?;
+    Ok(open.len() >= most)
+}
+
+fn lane_bounds(peer: &str, least: Priority, most: Priority) -> (Vec<u8>, Vec<u8>) {
+    (key::due(peer, least, 0), lane_end(peer, most))
+}
+
+impl View<'_> {
+    /// The lowest number of an open entry.
+    fn lowest_open(&self, peer: &str) -> Result<Option<u64>, StoreError> {
+        let mut lowest: Option<u64> = None;
+        for lane in Priority::ALL {
+            let (lower, upper) = lane_bounds(peer, lane, lane);
+            let first = self.range(Tree::Due, Included(&lower), Excluded(&upper), 1, false)?;
+            let number = first.first().and_then(|(key, _)| key.last_chunk::<8>().copied());
+            let number = number.map(u64::from_be_bytes);
+            lowest = lowest.into_iter().chain(number).min();
+        }
+        Ok(lowest)
+    }
 }
 
 fn expire(txn: &mut Txn<'_>, new: NewExpiry) -> Result<bool, StoreError> {

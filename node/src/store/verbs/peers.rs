@@ -22,7 +22,10 @@ impl Store {
     ) -> Result<PeerRecord, StoreError> {
         self.commit(Priority::Urgent, move |txn| {
             let before = txn.view().record(Tree::Peers, unit.as_str().as_bytes())?;
-            let after = check(before).map_err(StoreError::Refused)?;
+            let after = check(before.clone()).map_err(StoreError::Refused)?;
+            if before.as_ref() == Some(&after) {
+                return Ok(after);
+            }
             txn.wake(unit.as_str());
             txn.push(now, Fact::PeerChanged(after.clone()), Bytes::new());
             Ok(after)

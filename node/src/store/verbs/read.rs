@@ -1,6 +1,6 @@
 //! Reading messages, content and events.
 
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use bytes::Bytes;
 use prost::Message;
@@ -62,8 +62,23 @@ impl Store {
     /// All messages with this id; more than one when several senders used it.
     pub fn by_id(&self, id: &MessageId) -> Result<Vec<Digest>, StoreError> {
         let suffix = id.as_bytes().as_slice();
-        let found = self.by_prefix(&key::short(&id.short()))?;
-        Ok(found.into_iter().filter(|(key, _)| key.ends_with(suffix)).map(|(_, d)| d).collect())
+        let prefix = key::short(&id.short());
+        let end = key::after_prefix(&prefix);
+        let upper = end.as_deref().map_or(Unbounded, Excluded);
+        let mut after = Included(prefix);
+        let mut found = Vec::new();
+        // Whoever makes ids with the same eight characters must not hide another's: all are looked at, in pages.
+        loop {
+            let lower = after.as_ref().map(Vec::as_slice);
+            let page =
+                self.read(|view| view.range(Tree::ById, lower, upper, SAME_SHORT_MAX, false))?;
+            let same = page.iter().filter(|(key, _)| key.ends_with(suffix));
+            found.extend(same.map(|(_, digest)| digest_of(digest)));
+            match page.last() {
+                Some((last, _)) if page.len() >= SAME_SHORT_MAX => after = Excluded(last.clone()),
+                _ => return Ok(found),
+            }
+        }
     }
 
     /// All messages that people name by these eight characters.
@@ -102,11 +117,12 @@ impl Store {
             v1::Signed::decode(header).map_err(|_| StoreError::Damaged { seq: stored.seq })?;
         let erased =
             || self.read(|view| view.get(Tree::Erased, &record.digest)).map(|e| e.is_some());
+        // The order counts, not what is left of the bytes; without an order, zeros are damage.
         let payload = match stored.body {
-            Body::Present(payload) => Some(payload),
-            // Zeros or a cut-short erasure count as erased only when an order says so.
             _ if erased()? => None,
-            _ => return Err(damaged),
+            Body::Present(payload) => Some(payload),
+            Body::Empty => Some(Bytes::new()),
+            Body::Erased | Body::Damaged => return Err(damaged),
         };
         Ok(Content { header, payload })
     }
@@ -145,11 +161,14 @@ impl Store {
 
     /// Durable events above a sequence, at most `max`.
     pub fn events_after(&self, seq: u64, max: usize) -> Result<Vec<(u64, Event)>, StoreError> {
+        // Not further than what the other reads show: an event is seen only together with its effects.
+        let shown = self.shared.head.borrow().seq;
         let stored = self.shared.reader.scan(seq.saturating_add(1), max, EVENTS_BYTES_MAX)?;
-        let each = stored.into_iter().map(|(seq, _, stored)| {
-            let event = Event::decode(stored.meta).map_err(|_| StoreError::Damaged { seq })?;
-            Ok((seq, event))
-        });
+        let each =
+            stored.into_iter().filter(|(seq, _, _)| *seq <= shown).map(|(seq, _, stored)| {
+                let event = Event::decode(stored.meta).map_err(|_| StoreError::Damaged { seq })?;
+                Ok((seq, event))
+            });
         each.collect()
     }
 

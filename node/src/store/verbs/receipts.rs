@@ -173,7 +173,14 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
             entry,
         });
     }
-    let have = new.have.max(txn.view().counter("receipts-have", new.peer.as_str())?);
+    let had = txn.view().counter("receipts-have", new.peer.as_str())?;
+    let have = new.have.max(had);
+    let held =
+        txn.view().get(Tree::Checkpoints, &key::checkpoint(&new.origin.to_string(), new.size))?;
+    if recorded.is_empty() && have == had && held.is_some() {
+        // All of it is here already: a peer that repeats itself must not make the journal grow.
+        return Ok(settled);
+    }
     let fact = Fact::ReceiptsRecorded(ReceiptsRecorded {
         peer: new.peer.to_string(),
         origin: new.origin.to_string(),
@@ -255,6 +262,10 @@ pub(super) fn owe_again(
     let view = txn.view();
     let pairs = view.prefix(Tree::Receipts, header.digest.as_bytes(), RECEIPTS_OF_MESSAGE_MAX)?;
     let waiting = view.prefix(Tree::Owed, &[to.as_bytes(), b"\0"].concat(), OWED_LOOK_MAX)?;
+    if waiting.len() >= OWED_LOOK_MAX {
+        // So much waits that this may be among it: owing it again could double it, each time without end.
+        return Ok(());
+    }
     let mut waits = BTreeSet::new();
     for (_, value) in &waiting {
         let owed: OwedRecord = decode(Tree::Owed, value)?;
@@ -268,7 +279,11 @@ pub(super) fn owe_again(
             missing.push(Bytes::from(key));
         }
     }
-    if !missing.is_empty() {
+    let any_waits = !waits.is_empty();
+    if missing.is_empty() && any_waits {
+        // All of them wait for the peer's word already: they may have been sent, so they go out again.
+        txn.rewind(&to);
+    } else if !missing.is_empty() {
         let fact = Fact::OwedAgain(OwedAgain {
             first_number: view.counter("receipts-made", &to)? + 1,
             peer: to,
@@ -282,5 +297,5 @@ pub(super) fn owe_again(
 
 /// 256 recipients with some receipts each.
 const RECEIPTS_OF_MESSAGE_MAX: usize = 2048;
-/// How many waiting receipts are looked through before one is owed twice; doubling is harmless.
+/// How many waiting receipts are looked through. Beyond it none is owed again until the peer has taken some.
 const OWED_LOOK_MAX: usize = 1024;

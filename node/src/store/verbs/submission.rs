@@ -9,7 +9,7 @@ use relay_proto::{
     timestamp::Timestamp,
 };
 
-use super::outbox::open_count;
+use super::outbox::is_queue_full;
 use crate::store::{
     NewLeaf, Store, StoreError,
     event::{Fact, Submitted},
@@ -50,7 +50,7 @@ pub enum SubmissionAnswer {
     Stored(Digest),
     /// The same request with the same content was stored before.
     Repeated(Digest),
-    /// The request id stands for other content.
+    /// The request id stands for other content, or the message id is taken.
     Conflict,
     /// This recipient's queue is full.
     QueueFull(UnitId),
@@ -76,23 +76,30 @@ impl Store {
 }
 
 fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, StoreError> {
-    let known: Option<RequestRecord> = txn.view().record(Tree::Requests, &new.request_key)?;
-    if let Some(known) = known {
-        return Ok(match known.content == new.content.as_bytes().as_slice() {
-            true => SubmissionAnswer::Repeated(digest_of(&known.digest)),
+    let before: Option<RequestRecord> = txn.view().record(Tree::Requests, &new.request_key)?;
+    if let Some(before) = before {
+        return Ok(match before.content == new.content.as_bytes().as_slice() {
+            true => SubmissionAnswer::Repeated(digest_of(&before.digest)),
             false => SubmissionAnswer::Conflict,
         });
     }
     let header = &new.header;
+    if known(txn, header)?.is_some() {
+        // One message a sender and id, whoever asks under whatever request.
+        return Ok(SubmissionAnswer::Conflict);
+    }
     let wire_bytes = wire_bytes(header, &new.payload);
-    let mut entries = Vec::with_capacity(header.to.len());
+    let mut entries: Vec<EntryRecord> = Vec::with_capacity(header.to.len());
     for recipient in &header.to {
         let hop = route::next_hop(recipient);
         let made = txn.view().counter("transfers-made", hop.unit().as_str())?;
-        if open_count(&txn.view(), hop.unit().as_str(), made)? >= new.queue_messages_max {
+        // Several recipients behind one hop each have a number of their own.
+        let same_hop = entries.iter().filter(|entry| entry.next_hop == hop.unit().as_str()).count();
+        let number = made + 1 + same_hop as u64;
+        if is_queue_full(&txn.view(), hop.unit().as_str(), number, new.queue_messages_max)? {
             return Ok(SubmissionAnswer::QueueFull(recipient.clone()));
         }
-        entries.push(entry(&new, recipient, hop.unit(), made + 1, wire_bytes));
+        entries.push(entry(&new, recipient, hop.unit(), number, wire_bytes));
     }
     let leaf = txn.leaf(NewLeaf {
         statement: new.statement.clone(),

@@ -1,7 +1,9 @@
 //! The units of a bundle: their cards, and whether the verifier knows them.
 //!
-//! Cards come from the bundle and from the anchors. Invariant: all cards kept for one unit are
-//! under one identity key, the anchored one where there is one.
+//! Cards come from the bundle and from the anchors. A key that only an older card names is still
+//! the unit's key for its window: rotation drops keys from cards, and evidence outlives them. What
+//! takes a key away is its revocation, which counts from any card. Invariant: all cards kept for
+//! one unit are under one identity key, the anchored one where there is one.
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,159 @@
+//! Records of the store as messages of the API.
+//!
+//! Invariant: without the full view no content and no title leaves: they may name people.
+
+use bytes::Bytes;
+use relay_proto::{ids::UnitId, payload::open_clear, receipt::Statement, timestamp::Timestamp, v1};
+
+use super::{Service, status::Problem};
+use crate::store::records::{AckRecord, EntryRecord, EntryState, MessageRecord, ReceiptRecord};
+
+impl Service {
+    /// A message as a view shows it.
+    pub(super) fn message(
+        &self,
+        record: &MessageRecord,
+        view: v1::MessageView,
+    ) -> Result<v1::Message, Problem> {
+        let store = self.relay().store();
+        let digest = record.digest();
+        let mut message = self.basic(record)?;
+        if view == v1::MessageView::Full {
+            let content = store.content(record)?;
+            if let Some(clear) = content.payload {
+                // It was checked when it was stored.
+                let payload = open_clear(&clear).map_err(Problem::internal)?;
+                title(&payload).clone_into(&mut message.title);
+                message.payload = Some(payload);
+            }
+            message.signed_header = Some(content.header);
+            message.receipts = receipts(&store.receipts(&digest)?);
+        }
+        Ok(message)
+    }
+
+    fn basic(&self, record: &MessageRecord) -> Result<v1::Message, Problem> {
+        let store = self.relay().store();
+        let digest = record.digest();
+        let id = record.message_id().ok_or_else(|| Problem::internal("a message without id"))?;
+        let mut deliveries = Vec::new();
+        if record.is_out() {
+            deliveries.extend(store.entries(&digest)?.iter().map(|entry| self.delivery(entry)));
+        }
+        let acknowledgements = match record.is_out() {
+            true => Vec::new(),
+            false => store.acknowledgements(&digest)?.iter().map(acknowledgement).collect(),
+        };
+        Ok(v1::Message {
+            name: format!("messages/{id}"),
+            message_id: id.to_string(),
+            short_id: id.short().to_string(),
+            direction: match record.is_out() {
+                true => v1::Direction::Out.into(),
+                false => v1::Direction::In.into(),
+            },
+            from: record.from.clone(),
+            to: record.to.clone(),
+            profile: record.profile.clone(),
+            priority: record.priority().to_wire().into(),
+            kind: i32::try_from(record.kind).unwrap_or_default(),
+            create_time: instant(record.created_at_ms),
+            expire_time: instant(record.expires_at_ms),
+            store_time: instant(record.stored_at_ms),
+            header_digest: Bytes::copy_from_slice(digest.as_bytes()),
+            deliveries,
+            acknowledgements,
+            ..Default::default()
+        })
+    }
+
+    /// Where an outbox entry stands. That it is in flight is known of the session, not kept.
+    pub(super) fn delivery_state(&self, entry: &EntryRecord) -> v1::DeliveryState {
+        match entry.state() {
+            EntryState::Queued if self.in_flight(&entry.next_hop) => v1::DeliveryState::InFlight,
+            EntryState::Queued => v1::DeliveryState::Queued,
+            EntryState::Deferred => v1::DeliveryState::Deferred,
+            EntryState::Held => v1::DeliveryState::Held,
+            EntryState::Delivered => v1::DeliveryState::Delivered,
+            EntryState::Refused => v1::DeliveryState::Refused,
+            EntryState::Expired => v1::DeliveryState::Expired,
+        }
+    }
+
+    fn in_flight(&self, next_hop: &str) -> bool {
+        let status = next_hop.parse::<UnitId>().map(|unit| self.relay().peer_status(&unit));
+        status.is_ok_and(|status| status.up && status.in_flight > 0)
+    }
+
+    fn delivery(&self, entry: &EntryRecord) -> v1::Delivery {
+        v1::Delivery {
+            recipient: entry.recipient.clone(),
+            state: self.delivery_state(entry).into(),
+            attempts: entry.attempts,
+            next_attempt_time: match entry.state() {
+                EntryState::Deferred => instant(entry.not_before_ms),
+                _ => None,
+            },
+            reason: entry.reason.clone(),
+            queued_time: instant(entry.queued_at_ms),
+            settled_time: instant(entry.settled_at_ms),
+        }
+    }
+}
+
+/// An instant; 0 is none.
+pub(super) fn instant(millis: u64) -> Option<prost_types::Timestamp> {
+    Timestamp::from_wire(millis).map(|at| {
+        let millis = at.as_millis();
+        prost_types::Timestamp {
+            seconds: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+            nanos: i32::try_from(millis % 1000).unwrap_or_default() * 1_000_000,
+        }
+    })
+}
+
+/// Receipts as the API shows them; one that cannot be read is left out and told in the log.
+pub(super) fn receipts(records: &[ReceiptRecord]) -> Vec<v1::ReceiptView> {
+    records.iter().filter_map(receipt).collect()
+}
+
+/// One receipt.
+pub(super) fn receipt(record: &ReceiptRecord) -> Option<v1::ReceiptView> {
+    let statement = Statement::from_bytes(&record.statement)
+        .inspect_err(|error| tracing::error!(%error, "a stored receipt cannot be read"))
+        .ok()?;
+    Some(v1::ReceiptView {
+        event: statement.event.to_wire().into(),
+        issuer_unit: statement.issuer.to_string(),
+        issuer_node: statement.node.to_string(),
+        recipient: statement.recipient.as_ref().map(ToString::to_string).unwrap_or_default(),
+        event_time: instant(statement.event_time.as_millis()),
+        clock: Some(statement.clock),
+        reason: statement.reason.clone().unwrap_or_default(),
+        actor: record.actor.clone(),
+        log_origin: record.origin.clone(),
+        log_index: record.index,
+        leaf_hash: Bytes::copy_from_slice(statement.leaf_hash().as_bytes()),
+        verified: record.flags.is_empty(),
+        flags: record.flags.clone(),
+    })
+}
+
+fn acknowledgement(record: &AckRecord) -> v1::Acknowledgement {
+    v1::Acknowledgement {
+        capacity: i32::try_from(record.capacity).unwrap_or_default(),
+        by: record.by.clone(),
+        time: instant(record.at_ms),
+    }
+}
+
+/// An alert's title, a request's first offence.
+fn title(payload: &v1::Payload) -> &str {
+    match &payload.body {
+        Some(v1::payload::Body::Alert(alert)) => &alert.title,
+        Some(v1::payload::Body::PreservationRequest(request)) => {
+            request.offences.first().map_or("", |offence| &offence.title)
+        }
+        None => "",
+    }
+}

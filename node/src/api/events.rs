@@ -1,0 +1,252 @@
+//! Events of the unit: durable facts, in order, from a cursor; nothing skipped, nothing before it is durable.
+//!
+//! One fact may be several events: their cursors count within it, so that a watch resumes between them.
+
+use relay_proto::{
+    ids::{Digest, MessageId},
+    reason::Reason,
+    receipt::{Event, Statement},
+    v1::{self, StatementFlag, UnitEventKind as Kind},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tonic::Status;
+
+use super::{Service, convert::instant, cursor::Cursor, status::Problem};
+use crate::store::{
+    event::{Fact, Leaf, ReceiptsRecorded},
+    records::{MessageRecord, RefusedRecord, digest_of},
+};
+
+impl Service {
+    /// The cursor of a request.
+    pub(super) fn cursor(&self, text: &str) -> Result<Cursor, Problem> {
+        Cursor::of_request(text, self.relay().store().head().borrow().seq)
+    }
+
+    /// Events after a cursor, at most `max`, and the cursor to go on from.
+    pub(super) fn events(
+        &self,
+        from: Cursor,
+        max: usize,
+    ) -> Result<(Vec<v1::UnitEvent>, Cursor), Problem> {
+        let (mut events, mut cursor) = (Vec::new(), from);
+        for _ in 0..ROUNDS_MAX {
+            let facts =
+                self.relay().store().events_after(cursor.seq.saturating_sub(1), FACTS_MAX)?;
+            if facts.is_empty() {
+                break;
+            }
+            for (seq, fact) in facts {
+                let seen = if seq == cursor.seq { cursor.seen } else { 0 };
+                let of_fact = fact.fact.as_ref().map(|what| self.events_of(what));
+                let of_fact = of_fact.transpose()?.unwrap_or_default();
+                for (n, mut event) in (1..).zip(of_fact).skip_while(|(n, _)| *n <= seen) {
+                    if events.len() >= max {
+                        return Ok((events, cursor));
+                    }
+                    cursor = Cursor { seq, seen: n };
+                    event.cursor = cursor.to_string();
+                    event.time = instant(fact.at_ms);
+                    events.push(event);
+                }
+                cursor = Cursor::after(seq);
+            }
+            if events.len() >= max {
+                break;
+            }
+        }
+        Ok((events, cursor))
+    }
+
+    /// Sends events until the caller is gone or the node stops.
+    pub(super) async fn watch(
+        self,
+        mut cursor: Cursor,
+        sender: mpsc::Sender<Result<v1::UnitEvent, Status>>,
+        _stream: OwnedSemaphorePermit,
+    ) {
+        let mut head = self.relay().store().head();
+        let end = loop {
+            // Marked as seen before reading: what becomes durable meanwhile wakes the next round.
+            head.borrow_and_update();
+            let page = self.blocking(move |service| service.events(cursor, WATCH_PAGE)).await;
+            let (events, next) = match page {
+                Ok(page) => page,
+                Err(problem) => break problem,
+            };
+            let moved = next != cursor;
+            cursor = next;
+            for event in events {
+                tokio::select! {
+                    biased;
+                    () = self.shared.stop.cancelled() => break,
+                    sent = sender.send(Ok(event)) => if sent.is_err() { return },
+                }
+            }
+            if self.shared.stop.is_cancelled() {
+                break Problem::new(Reason::Stopping);
+            }
+            if moved {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => break Problem::new(Reason::Stopping),
+                () = sender.closed() => return,
+                _ = self.relay().store().ended() => break Problem::new(Reason::StoreStopped),
+                changed = head.changed() => {
+                    if changed.is_err() {
+                        break Problem::new(Reason::StoreStopped);
+                    }
+                }
+            }
+        };
+        // Not waited for: a caller that reads nothing must not hold up the stop.
+        let _ = sender.try_send(Err(end.into()));
+    }
+
+    fn events_of(&self, fact: &Fact) -> Result<Vec<v1::UnitEvent>, Problem> {
+        let one = |event: Option<v1::UnitEvent>| Ok(event.into_iter().collect());
+        match fact {
+            Fact::Submitted(fact) => {
+                let peer = |record: &MessageRecord| match record.to.as_slice() {
+                    [only] => only.clone(),
+                    _ => String::new(),
+                };
+                one(fact.record.as_ref().map(|record| v1::UnitEvent {
+                    peer: peer(record),
+                    receipt_event: v1::Event::SubmissionAcceptance.into(),
+                    ..about(Kind::MessageSent, record)
+                }))
+            }
+            Fact::Arrived(fact) => one(fact.record.as_ref().map(|record| v1::UnitEvent {
+                peer: record.from.clone(),
+                receipt_event: v1::Event::ContentConsignment.into(),
+                recovered: fact.leaf.as_ref().and_then(statement_of).is_some_and(|s| recovered(&s)),
+                ..about(Kind::MessageReceived, record)
+            })),
+            Fact::Refused(fact) => {
+                let leaf = fact.leaf.as_ref();
+                one(fact.record.as_ref().map(|record| refused(record, &fact.digest, leaf)))
+            }
+            Fact::ReceiptsRecorded(fact) => self.received(fact),
+            Fact::Acknowledged(fact) => one(match &fact.leaf {
+                Some(leaf) => self.issued(leaf, Kind::ReceiptIssued)?,
+                None => None,
+            }),
+            Fact::EntryExpired(fact) => one(match &fact.leaf {
+                Some(leaf) => self.issued(leaf, Kind::DeliveryExpired)?,
+                None => None,
+            }),
+            Fact::PeerChanged(record) => one(Some(of_peer(Kind::PeerChanged, &record.unit, ""))),
+            Fact::PeerRemoved(fact) => one(Some(of_peer(Kind::PeerChanged, &fact.unit, ""))),
+            Fact::Alarmed(record) => {
+                one(Some(of_peer(Kind::Contradiction, &record.peer, &record.reason)))
+            }
+            // The node's own housekeeping.
+            Fact::HaveRecorded(_)
+            | Fact::EntryDeferred(_)
+            | Fact::BackoffSaved(_)
+            | Fact::IndexMark(_)
+            | Fact::Anchor(_)
+            | Fact::TailCut(_)
+            | Fact::Erased(_)
+            | Fact::Created(_)
+            | Fact::OwedAgain(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn received(&self, fact: &ReceiptsRecorded) -> Result<Vec<v1::UnitEvent>, Problem> {
+        let mut events = Vec::with_capacity(fact.receipts.len());
+        for recorded in &fact.receipts {
+            let Some(receipt) = &recorded.receipt else { continue };
+            let Ok(statement) = Statement::from_bytes(&receipt.statement) else { continue };
+            let mut event = self.of_statement(&statement, Kind::ReceiptReceived)?;
+            event.peer.clone_from(&fact.peer);
+            // A receipt that failed a check settles nothing and must not be read as one that does.
+            if let Some(flag) = receipt.flags.first() {
+                event.kind = Kind::Contradiction.into();
+                event.reason.clone_from(flag);
+            }
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    fn issued(&self, leaf: &Leaf, kind: Kind) -> Result<Option<v1::UnitEvent>, Problem> {
+        let Some(statement) = statement_of(leaf) else { return Ok(None) };
+        let mut event = self.of_statement(&statement, kind)?;
+        let other = match statement.event {
+            Event::RelayFailure => statement.recipient.as_ref(),
+            _ => Some(&statement.sender),
+        };
+        event.peer = other.map(ToString::to_string).unwrap_or_default();
+        Ok(Some(event))
+    }
+
+    fn of_statement(&self, statement: &Statement, kind: Kind) -> Result<v1::UnitEvent, Problem> {
+        let record = self.relay().store().message(&statement.header_digest)?;
+        let priority = record.map_or(v1::Priority::Unspecified, |r| r.priority().to_wire());
+        Ok(v1::UnitEvent {
+            kind: kind.into(),
+            receipt_event: statement.event.to_wire().into(),
+            reason: statement.reason.clone().unwrap_or_default(),
+            recovered: recovered(statement),
+            priority: priority.into(),
+            ..named(Some(statement.message_id), &statement.header_digest)
+        })
+    }
+}
+
+fn about(kind: Kind, record: &MessageRecord) -> v1::UnitEvent {
+    v1::UnitEvent {
+        kind: kind.into(),
+        priority: record.priority().to_wire().into(),
+        ..named(record.message_id(), &record.digest())
+    }
+}
+
+fn refused(record: &RefusedRecord, digest: &[u8], leaf: Option<&Leaf>) -> v1::UnitEvent {
+    let id = MessageId::from_bytes(&record.message_id).ok();
+    let event = leaf.map_or(v1::Event::Unspecified, |_| v1::Event::RelayRejection);
+    v1::UnitEvent {
+        kind: Kind::MessageRefused.into(),
+        peer: record.from.clone(),
+        reason: record.reason.clone(),
+        receipt_event: event.into(),
+        ..named(id, &digest_of(digest))
+    }
+}
+
+fn of_peer(kind: Kind, unit: &str, reason: &str) -> v1::UnitEvent {
+    v1::UnitEvent {
+        kind: kind.into(),
+        peer: unit.to_owned(),
+        reason: reason.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn named(id: Option<MessageId>, digest: &Digest) -> v1::UnitEvent {
+    v1::UnitEvent {
+        message_id: id.map(|id| id.to_string()).unwrap_or_default(),
+        short_id: id.map(|id| id.short().to_string()).unwrap_or_default(),
+        header_digest: bytes::Bytes::copy_from_slice(digest.as_bytes()),
+        ..Default::default()
+    }
+}
+
+fn statement_of(leaf: &Leaf) -> Option<Statement> {
+    Statement::from_bytes(&leaf.statement).ok()
+}
+
+fn recovered(statement: &Statement) -> bool {
+    statement.has(StatementFlag::Recovered)
+}
+
+/// Facts that are read at once, and how often for one page: most facts of a busy node are housekeeping.
+const FACTS_MAX: usize = 256;
+const ROUNDS_MAX: usize = 16;
+
+/// Events that a watch holds.
+const WATCH_PAGE: usize = 256;

@@ -1,0 +1,55 @@
+//! Lists of messages: pages, the newest first, through a filter.
+
+use relay_proto::v1;
+
+use super::{
+    Service, args,
+    filter::{self, Query},
+    status::Problem,
+    token,
+};
+use crate::store::records::MessageRecord;
+
+impl Service {
+    /// One page. The work for one is bounded: a page may be short and still have a next one.
+    pub(super) fn page(
+        &self,
+        request: &v1::ListMessagesRequest,
+    ) -> Result<v1::ListMessagesResponse, Problem> {
+        let query = filter::parse(&request.filter)?;
+        let size = args::page_size(request.page_size)?;
+        let place = token::read(&request.filter, &request.page_token)?;
+        let place = place.and_then(|place| place.try_into().ok()).map(u64::from_be_bytes);
+        let store = self.relay().store();
+        let mut next = Some(place.unwrap_or(u64::MAX));
+        let mut messages = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            let Some(below) = next.filter(|_| messages.len() < size) else { break };
+            let listed = store.list(&query.filter, below, size - messages.len())?;
+            next = listed.next;
+            for record in &listed.messages {
+                if self.passes(&query, record)? {
+                    messages.push(self.message(record, v1::MessageView::Basic)?);
+                }
+            }
+        }
+        let next = next.map(|below| token::write(&request.filter, &below.to_be_bytes()));
+        Ok(v1::ListMessagesResponse { messages, next_page_token: next.unwrap_or_default() })
+    }
+
+    /// What the store's filter cannot say: the state of the delivery to one peer, and what is in flight.
+    fn passes(&self, query: &Query, record: &MessageRecord) -> Result<bool, Problem> {
+        let Some(state) = query.state else { return Ok(true) };
+        let entries = self.relay().store().entries(&record.digest())?;
+        Ok(entries.iter().any(|entry| {
+            let to_peer = query.filter.peer.as_ref().is_none_or(|peer| {
+                // Our own unit as `peer` means all that we sent.
+                entry.recipient == *peer || record.from == *peer
+            });
+            to_peer && self.delivery_state(entry) == state
+        }))
+    }
+}
+
+/// How often the store is asked for one page.
+const ROUNDS_MAX: usize = 8;

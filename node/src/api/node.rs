@@ -1,0 +1,105 @@
+//! NodeService: how this node stands, and its card.
+
+use bytes::Bytes;
+use relay_proto::{
+    card::Card,
+    v1::{self, node_service_server::NodeService},
+};
+use tonic::{Request, Response, Status};
+
+use super::{Service, convert::instant, peers::time, status::Problem};
+use crate::telemetry::Counter;
+
+#[tonic::async_trait]
+impl NodeService for Service {
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::NodeStatus>, Status> {
+        Ok(Response::new(self.blocking(Service::node_status).await?))
+    }
+
+    async fn get_card(
+        &self,
+        _: Request<v1::GetCardRequest>,
+    ) -> Result<Response<v1::GetCardResponse>, Status> {
+        let own = self.relay().directory().own();
+        let (card, unit) = (Card::to_file(own.signed()).into(), own.unit().to_string());
+        Ok(Response::new(v1::GetCardResponse { card, unit }))
+    }
+}
+
+impl Service {
+    fn node_status(&self) -> Result<v1::NodeStatus, Problem> {
+        let relay = self.relay();
+        let (store, own) = (relay.store(), relay.directory().own());
+        let mut peers = Vec::new();
+        for peer in relay.directory().snapshot().peers() {
+            peers.push(self.peer(peer)?);
+        }
+        let oldest = peers
+            .iter()
+            .filter_map(|peer| peer.oldest_outbox_time)
+            .min_by_key(|time| (time.seconds, time.nanos));
+        let mut waiting = Vec::new();
+        for digest in store.unacknowledged(NEEDS_SHOWN)? {
+            if let Some(record) = store.message(&digest)? {
+                waiting.push(self.message(&record, v1::MessageView::Basic)?);
+            }
+        }
+        let name = own.value().names.first().map(|name| name.name.clone());
+        let keys = own.keys().iter().chain(own.logs().iter().map(|log| &log.key));
+        let keys = keys.chain(own.nodes().iter().flat_map(|node| &node.transport_keys));
+        Ok(v1::NodeStatus {
+            unit: own.unit().to_string(),
+            node: relay.node().to_string(),
+            software: relay.software().to_owned(),
+            now: time(relay.clock().now()),
+            start_time: time(self.shared.started),
+            clock: Some(relay.clock().state()),
+            display_name: name.unwrap_or_default(),
+            store: Some(self.store_status()),
+            log: Some(self.log_status()),
+            outbox_open: peers.iter().map(|peer| peer.outbox_messages).sum(),
+            oldest_outbox_time: oldest,
+            peers,
+            inbox_unacknowledged: store.unacknowledged_counts()?.values().sum(),
+            needs_acknowledgement: waiting,
+            verify_failures: relay.counters().read(Counter::VerifyFailure),
+            replays_answered: relay.counters().read(Counter::Duplicate),
+            alarms: self.alarms(None)?,
+            working_keys_expire_time: keys
+                .map(|key| key.not_after.as_millis())
+                .min()
+                .and_then(instant),
+        })
+    }
+
+    fn store_status(&self) -> v1::StoreStatus {
+        let store = self.relay().store();
+        let (p50, p99) = store.sync_percentiles();
+        let state = if self.store_ended() { "STOPPED" } else { "OPEN" };
+        v1::StoreStatus {
+            state: state.to_owned(),
+            durable_seq: store.head().borrow().seq,
+            indexed_seq: store.indexed_seq(),
+            // Not known to this room: the store does not tell where it lies.
+            bytes: 0,
+            free_bytes: 0,
+            sync_p50_us: p50,
+            sync_p99_us: p99,
+        }
+    }
+
+    fn log_status(&self) -> v1::LogStatus {
+        let head = *self.relay().store().head().borrow();
+        v1::LogStatus {
+            origin: self.relay().tlog().origin().to_string(),
+            size: head.size,
+            root: Bytes::copy_from_slice(head.root.as_bytes()),
+        }
+    }
+}
+
+/// Messages that nobody took, as a status shows them.
+const NEEDS_SHOWN: usize = 10;

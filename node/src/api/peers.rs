@@ -1,0 +1,282 @@
+//! PeerService: the local directory and how each peer stands.
+//!
+//! Invariant: every change goes through the directory's verbs, and the relay is told of it.
+
+use relay_proto::{
+    ids::UnitId,
+    reason::Reason,
+    timestamp::Timestamp,
+    v1::{self, peer_service_server::PeerService},
+};
+use tonic::{Request, Response, Status};
+
+use super::{Service, args, convert::instant, status::Problem, token};
+use crate::{
+    directory::{DirectoryError, Heard, Peer},
+    store::{Filter, records::MessageRecord},
+};
+
+#[tonic::async_trait]
+impl PeerService for Service {
+    async fn add_peer(
+        &self,
+        request: Request<v1::AddPeerRequest>,
+    ) -> Result<Response<v1::Peer>, Status> {
+        let request = request.into_inner();
+        args::request_id(&request.request_id)?;
+        let now = self.relay().clock().now();
+        let added = self.relay().directory().add(&request.card, now).await;
+        Ok(Response::new(self.changed(added).await?))
+    }
+
+    async fn verify_peer(
+        &self,
+        request: Request<v1::VerifyPeerRequest>,
+    ) -> Result<Response<v1::Peer>, Status> {
+        let request = request.into_inner();
+        args::request_id(&request.request_id)?;
+        let unit = args::unit(&request.unit)?;
+        let by = args::person("by", &request.by)?;
+        let heard = heard(&request)?;
+        let now = self.relay().clock().now();
+        // The comparison costs 100,000 hashes; it is rare, and the digits were shown before.
+        let verified = self.relay().directory().verify(&unit, &heard, &by, now).await;
+        Ok(Response::new(self.changed(verified).await?))
+    }
+
+    async fn get_peer(
+        &self,
+        request: Request<v1::GetPeerRequest>,
+    ) -> Result<Response<v1::Peer>, Status> {
+        let unit = args::unit(&request.into_inner().unit)?;
+        let peer = self.relay().directory().snapshot().peer(&unit).cloned();
+        let peer = peer.ok_or_else(|| no_peer(&unit))?;
+        Ok(Response::new(self.whole_peer(peer).await?))
+    }
+
+    async fn list_peers(
+        &self,
+        request: Request<v1::ListPeersRequest>,
+    ) -> Result<Response<v1::ListPeersResponse>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(self.blocking(move |service| service.peers(&request)).await?))
+    }
+
+    async fn ping_peer(
+        &self,
+        request: Request<v1::PingPeerRequest>,
+    ) -> Result<Response<v1::PingPeerResponse>, Status> {
+        let unit = args::unit(&request.into_inner().unit)?;
+        let known = self.relay().directory().snapshot().peer(&unit).is_some();
+        known.then_some(()).ok_or_else(|| no_peer(&unit))?;
+        let unreachable = |text: String| Problem::text(Reason::PeerUnreachable, text);
+        let pong = self.relay().ping(&unit).await;
+        let pong = pong.ok_or_else(|| unreachable("the link does not run".to_owned()))?;
+        let rtt = pong.map_err(|error| unreachable(format!("{unit}: {error}")))?;
+        let status = self.relay().peer_status(&unit);
+        Ok(Response::new(v1::PingPeerResponse {
+            rtt_us: u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX),
+            key_exchange: status.key_exchange,
+            clock_skew_ms: status.clock_skew_ms,
+            software: status.software,
+        }))
+    }
+
+    async fn suspend_peer(
+        &self,
+        request: Request<v1::SuspendPeerRequest>,
+    ) -> Result<Response<v1::Peer>, Status> {
+        let request = request.into_inner();
+        args::request_id(&request.request_id)?;
+        let unit = args::unit(&request.unit)?;
+        let why = args::person("reason", &request.reason)?;
+        let now = self.relay().clock().now();
+        let suspended = self.relay().directory().suspend(&unit, &why, now).await;
+        Ok(Response::new(self.changed(suspended).await?))
+    }
+
+    async fn remove_peer(
+        &self,
+        request: Request<v1::RemovePeerRequest>,
+    ) -> Result<Response<v1::RemovePeerResponse>, Status> {
+        let request = request.into_inner();
+        args::request_id(&request.request_id)?;
+        let unit = args::unit(&request.unit)?;
+        let now = self.relay().clock().now();
+        self.relay().directory().remove(&unit, now).await.map_err(Problem::from)?;
+        self.relay().directory_changed();
+        Ok(Response::new(v1::RemovePeerResponse {}))
+    }
+}
+
+impl Service {
+    async fn changed(&self, peer: Result<Peer, DirectoryError>) -> Result<v1::Peer, Problem> {
+        let peer = peer?;
+        self.relay().directory_changed();
+        self.whole_peer(peer).await
+    }
+
+    /// A peer with what is costly to know.
+    async fn whole_peer(&self, peer: Peer) -> Result<v1::Peer, Problem> {
+        self.blocking(move |service| {
+            let mut shown = service.peer(&peer)?;
+            shown.fingerprint = service.fingerprint(&peer);
+            shown.received_24h = service.received_lately(&shown.unit)?;
+            Ok(shown)
+        })
+        .await
+    }
+
+    fn fingerprint(&self, peer: &Peer) -> String {
+        let key = *peer.card.identity().as_bytes();
+        if let Some(known) = self.fingerprints().get(&key) {
+            return known.clone();
+        }
+        let digits = self.relay().directory().fingerprint(peer).join(" ");
+        let mut known = self.fingerprints();
+        if known.len() >= FINGERPRINTS_MAX {
+            known.clear();
+        }
+        known.insert(key, digits.clone());
+        digits
+    }
+
+    fn peers(&self, request: &v1::ListPeersRequest) -> Result<v1::ListPeersResponse, Problem> {
+        let size = args::page_size(request.page_size)?;
+        let after = token::read(PEERS_QUERY, &request.page_token)?;
+        let snapshot = self.relay().directory().snapshot();
+        let later = |peer: &&Peer| {
+            after
+                .as_ref()
+                .is_none_or(|after| peer.card.unit().as_str().as_bytes() > after.as_slice())
+        };
+        let mut waiting = snapshot.peers().filter(later);
+        let mut response = v1::ListPeersResponse::default();
+        for peer in waiting.by_ref().take(size) {
+            response.peers.push(self.peer(peer)?);
+        }
+        if waiting.next().is_some() {
+            let last = response.peers.last().map(|peer| peer.unit.as_bytes()).unwrap_or_default();
+            response.next_page_token = token::write(PEERS_QUERY, last);
+        }
+        Ok(response)
+    }
+
+    /// A peer as lists show it.
+    pub(super) fn peer(&self, peer: &Peer) -> Result<v1::Peer, Problem> {
+        let (unit, store) = (peer.card.unit(), self.relay().store());
+        let status = self.relay().peer_status(unit);
+        let backoff = store.backoff(unit)?.unwrap_or_default();
+        let queue = store.peer_queue(unit, QUEUE_COUNT_MAX)?;
+        let state = match (status.up, status.last_contact) {
+            (true, _) => v1::PeerState::Up,
+            (false, Some(_)) => v1::PeerState::Down,
+            // Not in this run, but perhaps in an earlier one.
+            (false, None) if self.was_met(unit)? => v1::PeerState::Down,
+            (false, None) => v1::PeerState::Never,
+        };
+        let nodes = peer.card.nodes().iter();
+        let addresses = nodes.flat_map(|node| node.addresses.iter().cloned()).collect();
+        Ok(v1::Peer {
+            name: format!("peers/{unit}"),
+            unit: unit.to_string(),
+            trust: v1::PeerTrust::from(peer.trust).into(),
+            state: state.into(),
+            card: Some(peer.card.value().clone()),
+            addresses,
+            last_contact_time: status.last_contact.and_then(time),
+            next_attempt_time: (!status.up).then(|| instant(backoff.next_try_ms)).flatten(),
+            last_reason: if status.up { String::new() } else { backoff.reason },
+            rtt_us: status.rtt_us,
+            key_exchange: status.key_exchange,
+            outbox_messages: queue.open,
+            oldest_outbox_time: queue.oldest.and_then(time),
+            received_24h: 0,
+            clock_skew_ms: status.clock_skew_ms,
+            software: status.software,
+            verified_by: peer.verified_by.clone(),
+            verified_time: peer.verified_at.and_then(time),
+            fingerprint: String::new(),
+            alarms: self.alarms(Some(unit))?,
+        })
+    }
+
+    /// The newest alarms, of one peer or of all: label, when, what.
+    pub(super) fn alarms(&self, unit: Option<&UnitId>) -> Result<Vec<String>, Problem> {
+        let alarms = self.relay().store().alarms(ALARMS_READ)?;
+        let of_unit =
+            alarms.iter().filter(|alarm| unit.is_none_or(|unit| alarm.peer == unit.as_str()));
+        let text = |alarm: &crate::store::records::AlarmRecord| {
+            let at = Timestamp::from_millis(alarm.at_ms);
+            match unit {
+                Some(_) => format!("{} {at} {}", alarm.reason, alarm.detail),
+                None => format!("{} {at} {}: {}", alarm.reason, alarm.peer, alarm.detail),
+            }
+        };
+        Ok(of_unit.take(ALARMS_SHOWN).map(text).collect())
+    }
+
+    fn was_met(&self, unit: &UnitId) -> Result<bool, Problem> {
+        let store = self.relay().store();
+        Ok(store.transfers_in(unit)?.contiguous > 0 || store.counter("receipts-have", unit)? > 0)
+    }
+
+    /// Messages of the last day, counted up to a bound.
+    fn received_lately(&self, unit: &str) -> Result<u64, Problem> {
+        let since = self.relay().clock().now().before(DAY).as_millis();
+        let filter = Filter {
+            direction: Some(MessageRecord::IN),
+            peer: Some(unit.to_owned()),
+            ..Filter::default()
+        };
+        let (mut count, mut below) = (0, u64::MAX);
+        for _ in 0..RECEIVED_PAGES {
+            let listed = self.relay().store().list(&filter, below, RECEIVED_PAGE)?;
+            let new = listed.messages.iter().filter(|record| record.stored_at_ms >= since).count();
+            count += new as u64;
+            match listed.next {
+                Some(next) if new == RECEIVED_PAGE => below = next,
+                _ => break,
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// All sixty digits, or the groups that were heard; not both.
+fn heard(request: &v1::VerifyPeerRequest) -> Result<Heard, Problem> {
+    let wrong = |text| Problem::field(Reason::InvalidContent, "fingerprint", text);
+    match (request.fingerprint.trim(), request.heard.as_slice()) {
+        ("", []) => Err(wrong("is missing: state the digits that you heard")),
+        (digits, []) => Ok(Heard::All(digits.to_owned())),
+        ("", groups) if groups.len() <= GROUPS_MAX => Ok(Heard::Groups(
+            groups.iter().map(|heard| (heard.group, heard.digits.clone())).collect(),
+        )),
+        ("", _) => Err(wrong("has more than twelve groups")),
+        _ => Err(wrong("state either all digits or groups, not both")),
+    }
+}
+
+fn no_peer(unit: &UnitId) -> Problem {
+    Problem::text(Reason::NotFound, format!("{unit} is no peer of this node"))
+        .with("unit", unit.as_str())
+}
+
+/// An instant of the API.
+pub(super) fn time(at: Timestamp) -> Option<prost_types::Timestamp> {
+    instant(at.as_millis())
+}
+
+/// What a token of a list of peers is bound to.
+const PEERS_QUERY: &str = "peers";
+
+/// Entries of a peer's lane that are counted.
+pub(super) const QUEUE_COUNT_MAX: usize = 10_000;
+
+const ALARMS_READ: usize = 256;
+const ALARMS_SHOWN: usize = 20;
+const FINGERPRINTS_MAX: usize = 1024;
+const GROUPS_MAX: usize = 12;
+const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const RECEIVED_PAGE: usize = 500;
+const RECEIVED_PAGES: usize = 20;

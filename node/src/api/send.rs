@@ -1,0 +1,72 @@
+//! Taking messages one by one: SendMessage.
+
+use relay_proto::{ids::MessageId, reason::Reason, v1};
+
+use super::{Service, args, status::Problem};
+use crate::relay::submit::{Principal, Submission, Submitted};
+
+impl Service {
+    /// Takes one message; durable when it returns.
+    pub(super) async fn send(
+        &self,
+        principal: Principal,
+        request: v1::SendMessageRequest,
+    ) -> Result<v1::SendMessageResponse, Problem> {
+        let submission = self.submission(principal, request)?;
+        // Refused rather than queued: the caller can wait better than the node.
+        let permit = self.shared.submissions.try_acquire();
+        let _permit = permit.map_err(|_| Problem::new(Reason::Busy))?;
+        let (draft, check_only) = (submission.draft.clone(), submission.validate_only);
+        let answer = self.relay().submit(vec![submission]).await.pop();
+        let answer = answer.ok_or_else(|| Problem::internal("a submission without answer"))??;
+        let message = match check_only {
+            true => self.checked(&draft),
+            false => {
+                let record = self.relay().store().message(&answer.digest)?;
+                let record = record.ok_or_else(|| Problem::internal("a message is not there"))?;
+                self.message(&record, v1::MessageView::Basic)?
+            }
+        };
+        Ok(v1::SendMessageResponse { message: Some(message), repeated_request: answer.repeated })
+    }
+
+    /// A request as the relay takes it.
+    pub(super) fn submission(
+        &self,
+        principal: Principal,
+        request: v1::SendMessageRequest,
+    ) -> Result<Submission, Problem> {
+        if self.shared.stop.is_cancelled() {
+            return Err(Problem::new(Reason::Stopping));
+        }
+        let request_id = args::request_id(&request.request_id)?;
+        let wanted = "is missing: state profile, recipients and payload";
+        let draft = request.draft;
+        let draft = draft.ok_or_else(|| Problem::field(Reason::InvalidContent, "draft", wanted))?;
+        Ok(Submission { principal, request_id, draft, validate_only: request.validate_only })
+    }
+
+    /// What a message that would be taken looks like; it has no id yet.
+    fn checked(&self, draft: &v1::Draft) -> v1::Message {
+        v1::Message {
+            direction: v1::Direction::Out.into(),
+            from: self.relay().node().unit().to_string(),
+            to: draft.to.clone(),
+            profile: draft.profile.clone(),
+            priority: draft.priority,
+            expire_time: draft.expire_time,
+            ..Default::default()
+        }
+    }
+}
+
+/// The short answer of bulk sending.
+pub(super) fn sent(submitted: &Submitted) -> v1::Sent {
+    let id: MessageId = submitted.message_id;
+    v1::Sent {
+        message_id: id.to_string(),
+        short_id: id.short().to_string(),
+        header_digest: bytes::Bytes::copy_from_slice(submitted.digest.as_bytes()),
+        repeated_request: submitted.repeated,
+    }
+}

@@ -1,0 +1,118 @@
+//! The index is only a projection: lost, damaged, or ahead of the journal, it is set aside and rebuilt.
+
+use std::fs;
+
+use super::*;
+use crate::store::{
+    files::{FilesError, read_index_mark},
+    index::{Index, Op, Tree},
+    sled::SledIndex,
+};
+
+/// Two messages each way, stopped in order.
+async fn work(place: &Place, first: u64) -> std::collections::BTreeMap<Tree, view::Pairs> {
+    let store = place.open();
+    for n in first..first + 2 {
+        submit(&store, submission(n)).await;
+        arrive(&store, arrival(n, 0)).await;
+    }
+    let dump = sound::dump(&store);
+    assert_eq!(store.close().await, Ended::Clean);
+    dump
+}
+
+fn swap(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    let _ = fs::remove_file(to);
+    copy_all(from, to);
+}
+
+fn behind(store: &Store) -> usize {
+    let alarms = store.alarms(99).unwrap();
+    alarms.iter().filter(|alarm| alarm.reason == "JOURNAL_BEHIND").count()
+}
+
+/// Pages that were proven durable are gone (an older copy, an empty directory, rubbish): nothing is lost, nothing
+/// is alarmed, the rebuilt index is the old one tree by tree, and it is not believed before it is proven.
+#[tokio::test]
+async fn index_lost_pages_below_its_mark() {
+    let place = Place::embedded();
+    work(&place, 1).await;
+    let old = tempfile::tempdir().unwrap();
+    copy_all(&place.path().join("index"), &old.path().join("index"));
+    let before = work(&place, 10).await;
+    for damage in 0..3 {
+        let index = place.path().join("index");
+        match damage {
+            0 => swap(&old.path().join("index"), &index),
+            1 => fs::remove_dir_all(&index).unwrap(),
+            _ => fs::write(index.join("conf"), b"not a configuration").unwrap(),
+        }
+        let store = place.open();
+        assert_eq!(read_index_mark(place.path()), 0);
+        assert_eq!(sound::dump(&store), before, "damage {damage}");
+        assert_eq!(behind(&store), 0);
+        assert_sound(&store);
+        store.close().await;
+        assert!(read_index_mark(place.path()) > 0);
+    }
+    assert!(place.path().join("index.damaged-1").exists());
+}
+
+/// The journal was set back, the index was not, with and without its mark: the index goes, the alarm stays.
+#[tokio::test]
+async fn index_ahead_of_journal() {
+    for mark_too in [true, false] {
+        let place = Place::embedded();
+        let before = work(&place, 1).await;
+        let old = place.killed();
+        work(&place, 10).await;
+        swap(&old.path().join("journal"), &place.path().join("journal"));
+        if !mark_too {
+            swap(&old.path().join("index.mark"), &place.path().join("index.mark"));
+        }
+        let store = place.open();
+        assert_eq!(store.message(&ours(10)).unwrap(), None, "nothing of what the journal lost");
+        assert_eq!(behind(&store), 1);
+        let mut after = sound::dump(&store);
+        after.insert(Tree::Alarms, vec![]);
+        assert_eq!(after, before);
+        assert_sound(&store);
+        store.close().await;
+        // It was told once; from now on index and journal belong together.
+        assert_eq!(behind(&place.open()), 1);
+    }
+}
+
+/// One tree alone reaches beyond the journal, idle ones lag behind: the furthest counts.
+#[tokio::test]
+async fn one_tree_ahead_is_enough() {
+    let place = Place::embedded();
+    work(&place, 1).await;
+    let index = Index::Sled(SledIndex::open(&place.path().join("index"), 1 << 20).unwrap());
+    let phantom = Op { tree: Tree::Peers, key: b"xz.ncu".to_vec(), value: Some(vec![]) };
+    index.apply(&[phantom], 1000).unwrap();
+    drop(index);
+    let store = place.open();
+    assert_eq!((store.peers().unwrap().len(), behind(&store)), (0, 1));
+    assert_sound(&store);
+}
+
+#[tokio::test]
+async fn a_store_is_opened_once_and_by_its_unit() {
+    let place = Place::embedded();
+    let store = place.open();
+    assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::InUse(_)))));
+    store.close().await;
+    let origin = us().log_origin(1);
+    let open = |unit, backend| OpenStore { backend, unit, origin: origin.clone() }.open();
+    let other = open(them(), place.backend.clone());
+    assert!(matches!(other, Err(StoreError::Files(FilesError::OtherUnit { .. }))));
+    let nowhere = Place::in_dir(tempfile::tempdir().unwrap());
+    assert!(matches!(nowhere.try_open(), Err(StoreError::Files(FilesError::NotThere(_)))));
+    let gone = Place::in_dir(tempfile::tempdir().unwrap());
+    fs::remove_dir_all(gone.path()).unwrap();
+    assert!(matches!(gone.try_open(), Err(StoreError::Files(FilesError::NotThere(_)))));
+    fs::write(place.path().join("store.id"), "relay-store 2\nunit xa.ncu\n").unwrap();
+    assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::NewerFormat(_)))));
+}

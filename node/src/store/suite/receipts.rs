@@ -1,0 +1,163 @@
+//! Receipts of peers, receipts owed to peers, acknowledgements.
+
+use super::*;
+use crate::store::records::EntryState;
+
+on_each![
+    receipts_settle_by_digest_and_recipient,
+    conflict_refusal_does_not_settle_the_first,
+    a_flagged_receipt_is_kept_and_settles_nothing,
+    the_same_group_again_changes_nothing,
+    have_never_deletes_what_was_not_made,
+    owed_again_but_never_doubled,
+    the_first_acknowledgement_makes_the_one_receipt,
+    checkpoints_are_held_by_size,
+];
+
+async fn receipts_settle_by_digest_and_recipient(place: Place) {
+    let store = place.open();
+    submit(&store, submission_to(1, &[them(), unit("xc.ncu")])).await;
+    submit(&store, submission(2)).await;
+    let group_of = vec![receipt(1, Stated::ContentConsignment), receipt(2, Stated::RelayRejection)];
+    assert_eq!(store.record_receipts(group(8, 2, group_of)).await.unwrap(), [1, 2]);
+    let states = |digest| -> Vec<(String, EntryState)> {
+        let entries = store.entries(&digest).unwrap();
+        entries.iter().map(|entry| (entry.recipient.clone(), entry.state())).collect()
+    };
+    let one = [("xb.ncu".into(), EntryState::Delivered), ("xc.ncu".into(), EntryState::Queued)];
+    assert_eq!(states(ours(1)), one);
+    assert_eq!(states(ours(2)), [("xb.ncu".into(), EntryState::Refused)]);
+    assert_eq!(store.entries(&ours(2)).unwrap()[0].reason, "EXPIRED");
+    assert_eq!(store.counter("receipts-have", &them()).unwrap(), 2);
+    assert_sound(&store);
+}
+
+/// The peer refuses a second header with the id of ours, which it got from somebody else: that receipt has
+/// another digest, and ours goes on waiting.
+async fn conflict_refusal_does_not_settle_the_first(place: Place) {
+    let store = place.open();
+    submit(&store, submission(1)).await;
+    let mut conflict = receipt(1, Stated::RelayRejection);
+    conflict.digest = header(1, 1, &us(), &[]).digest;
+    conflict.reason = "CONFLICT".to_owned();
+    assert!(store.record_receipts(group(1, 1, vec![conflict])).await.unwrap().is_empty());
+    let mut elsewhere = receipt(1, Stated::ContentConsignment);
+    elsewhere.recipient = Some(unit("xc.ncu"));
+    assert!(store.record_receipts(group(2, 2, vec![elsewhere])).await.unwrap().is_empty());
+    assert_eq!(store.entries(&ours(1)).unwrap()[0].state(), EntryState::Queued);
+    let settled = vec![receipt(1, Stated::ContentHandover)];
+    assert_eq!(store.record_receipts(group(3, 3, settled)).await.unwrap(), [1]);
+    assert_sound(&store);
+}
+
+async fn a_flagged_receipt_is_kept_and_settles_nothing(place: Place) {
+    let store = place.open();
+    submit(&store, submission(1)).await;
+    let mut wrong = receipt(1, Stated::ContentConsignment);
+    wrong.flags = vec![Reason::BadInclusion];
+    assert!(store.record_receipts(group(1, 1, vec![wrong])).await.unwrap().is_empty());
+    assert_eq!(store.entries(&ours(1)).unwrap()[0].state(), EntryState::Queued);
+    assert_eq!(store.receipts(&ours(1)).unwrap()[1].flags, ["BAD_INCLUSION"]);
+    assert_eq!(store.alarms(9).unwrap()[0].reason, "BAD_INCLUSION");
+    assert_eq!(store.counter("receipts-have", &them()).unwrap(), 1);
+    assert_sound(&store);
+}
+
+/// Sent twice, and twice in one group: kept once. A repetition writes nothing, a newer checkpoint does.
+async fn the_same_group_again_changes_nothing(place: Place) {
+    let store = place.open();
+    submit(&store, submission(1)).await;
+    let twice = || vec![receipt(1, Stated::ContentConsignment); 2];
+    assert_eq!(store.record_receipts(group(4, 1, twice())).await.unwrap(), [1]);
+    let before = seq(&store);
+    assert!(store.record_receipts(group(4, 1, twice())).await.unwrap().is_empty());
+    assert!(store.record_receipts(group(4, 0, vec![])).await.unwrap().is_empty());
+    assert_eq!(seq(&store), before);
+    assert_eq!(store.receipts(&ours(1)).unwrap().len(), 2);
+    store.record_receipts(group(5, 1, vec![])).await.unwrap();
+    assert_eq!(seq(&store), before + 1);
+    assert_eq!(store.counter("receipts-have", &them()).unwrap(), 1);
+    assert_sound(&store);
+}
+
+async fn have_never_deletes_what_was_not_made(place: Place) {
+    let store = place.open();
+    arrive(&store, arrival(1, 0)).await;
+    arrive(&store, arrival(2, 0)).await;
+    store.record_have(them(), u64::MAX, at(1)).await.unwrap();
+    assert!(owed(&store).is_empty());
+    assert_eq!(store.counter("receipts-confirmed", &them()).unwrap(), 2);
+    // What is made afterwards is owed, whatever was claimed before; an older claim takes nothing back.
+    arrive(&store, arrival(3, 0)).await;
+    store.record_have(them(), 1, at(2)).await.unwrap();
+    assert_eq!(owed(&store), [(3, statement("consignment", 30))]);
+    assert_eq!(store.counter("receipts-confirmed", &them()).unwrap(), 2);
+    let before = seq(&store);
+    store.record_have(them(), 2, at(2)).await.unwrap();
+    store.record_have(unit("xc.ncu"), 5, at(2)).await.unwrap();
+    assert_eq!(seq(&store), before);
+    assert_sound(&store);
+}
+
+/// All receipts of a message are owed again under new numbers, those that wait are not doubled, and a peer that
+/// never takes any cannot make the store grow by sending duplicates.
+async fn owed_again_but_never_doubled(place: Place) {
+    let store = place.open();
+    arrive(&store, arrival(1, 0)).await;
+    store.record_have(them(), 1, at(1)).await.unwrap();
+    store.acknowledge(ack(1, 1, 1)).await.unwrap();
+    assert_eq!(owed(&store), [(2, statement("handover", 11))]);
+    arrive(&store, arrival(1, 0)).await;
+    let both = [(2, statement("handover", 11)), (3, statement("consignment", 10))];
+    assert_eq!(owed(&store), both);
+    arrive(&store, arrival(1, 0)).await;
+    assert_eq!(owed(&store), both);
+    assert_eq!(store.owed_receipts(&them(), 2, 9).unwrap().len(), 1);
+    // More wait than are looked through.
+    let many = (10..1100).map(|n| arrival(n, 0)).collect();
+    store.accept_arrivals(Priority::Routine, many).await.unwrap();
+    let before = seq(&store);
+    for n in [1, 1099, 1099, 500] {
+        assert_eq!(arrive(&store, arrival(n, 0)).await, ArrivalAnswer::Duplicate);
+    }
+    assert_eq!(seq(&store), before);
+    assert_sound(&store);
+}
+
+async fn the_first_acknowledgement_makes_the_one_receipt(place: Place) {
+    let store = place.open();
+    arrive(&store, arrival(1, 0)).await;
+    submit(&store, submission(1)).await;
+    let missing = store.acknowledge(ack(9, 9, 1)).await.unwrap_err();
+    assert_eq!(missing.reason(), Reason::NotFound);
+    let mut own = ack(1, 8, 1);
+    own.digest = ours(1);
+    assert_eq!(store.acknowledge(own).await.unwrap_err().reason(), Reason::FailedPrecondition);
+    assert_eq!(store.acknowledge(ack(1, 1, 1)).await.unwrap(), AckAnswer::First);
+    assert_eq!(store.acknowledge(ack(1, 1, 1)).await.unwrap(), AckAnswer::Repeated);
+    assert_eq!(store.acknowledge(ack(1, 2, 1)).await.unwrap(), AckAnswer::Later);
+    assert_eq!(store.acknowledge(ack(1, 3, 2)).await.unwrap(), AckAnswer::First);
+    let other = NewAck { content: Digest::of(b"other"), ..ack(1, 1, 2) };
+    assert_eq!(store.acknowledge(other).await.unwrap(), AckAnswer::Conflict);
+    assert_eq!(store.receipts(&theirs(1)).unwrap().len(), 3);
+    assert_eq!(store.acknowledgements(&theirs(1)).unwrap().len(), 2);
+    assert!(store.unacknowledged(9).unwrap().is_empty());
+    let owed: Vec<Bytes> = owed(&store).into_iter().map(|(_, statement)| statement).collect();
+    let wanted = [("consignment", 10), ("handover", 11), ("handover", 32)];
+    assert_eq!(owed, wanted.map(|(what, n)| statement(what, n)));
+    assert_sound(&store);
+}
+
+async fn checkpoints_are_held_by_size(place: Place) {
+    let store = place.open();
+    let origin = them().log_origin(1);
+    assert_eq!(store.held_checkpoint(&origin).unwrap(), None);
+    for size in [300, 20, 256] {
+        store.record_receipts(group(size, 0, vec![])).await.unwrap();
+    }
+    assert_eq!(store.held_checkpoint(&origin).unwrap().unwrap().size, 300);
+    assert_eq!(store.held_checkpoint(&them().log_origin(2)).unwrap(), None);
+    let note = store.checkpoint(&origin.to_string(), 20).unwrap().unwrap().note;
+    assert_eq!(note, "note 20");
+    assert_sound(&store);
+}

@@ -1,0 +1,238 @@
+//! A verified peer that breaks the rules: each breach has its reason, nothing of it is stored or signed as a verdict
+//! that it must not be, and an honest message is still taken afterwards.
+
+use bytes::Bytes;
+use prost::Message as _;
+use relay_proto::{
+    ids::{Digest, UnitId},
+    payload::clear_bytes,
+    reason::Reason,
+    timestamp::Timestamp,
+    v1,
+};
+use relay_tests::{
+    cluster::{Cluster, submit_draft_payload},
+    hostile::Hostile,
+};
+
+/// A payload that the recipient takes, made by completing the demo's alert as `from`.
+fn payload(cluster: &Cluster, from: usize, to: &UnitId, id: &[u8]) -> v1::Payload {
+    let mut payload = submit_draft_payload(cluster, from, to);
+    payload.message_id = Bytes::copy_from_slice(id);
+    payload
+}
+
+struct Stage {
+    cluster: Cluster,
+    peer: Hostile,
+    to: UnitId,
+    now: Timestamp,
+    number: u64,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu", "xc.cyber-poc"]).await;
+        cluster.members[0].stop().await;
+        let peer = Hostile::dial(&cluster.members[0], &cluster.members[1]).await;
+        let to = cluster.members[1].unit.clone();
+        let now = cluster.node(1).relay().clock().now();
+        Self { cluster, peer, to, now, number: 0 }
+    }
+
+    /// An envelope with a good payload whose inner copy fits the header; `change` breaks the header before it is
+    /// signed.
+    async fn envelope(&self, change: impl FnOnce(&mut v1::Header)) -> v1::Envelope {
+        let id = relay_proto::ids::MessageId::new(self.now, rand::random());
+        let payload = payload(&self.cluster, 0, &self.to, id.as_bytes());
+        let clear = clear_bytes(rand::random(), &payload);
+        self.peer
+            .envelope(std::slice::from_ref(&self.to), clear, self.now, |header| {
+                header.message_id = Bytes::copy_from_slice(id.as_bytes());
+                change(header);
+            })
+            .await
+    }
+
+    async fn send(&mut self, envelope: v1::Envelope) -> Digest {
+        self.number += 1;
+        let digest = Digest::of(&envelope.header.as_ref().unwrap().bytes);
+        self.peer.transfer(self.number, envelope).await;
+        digest
+    }
+
+    fn leaves(&self) -> u64 {
+        self.cluster.node(1).store().head().borrow().size
+    }
+
+    /// The node takes an honest message: nothing that came before has hurt it.
+    async fn honest_message_passes(&mut self) {
+        let envelope = self.envelope(|_| {}).await;
+        let digest = self.send(envelope).await;
+        let receipt = self.peer.next_receipt().await;
+        assert_eq!(receipt.event(), v1::Event::ContentConsignment);
+        assert_eq!(receipt.header_digest, digest.as_bytes().as_slice());
+    }
+}
+
+/// `swapped_payload_is_a_transfer_fault_not_a_rejection`, `forged_from_yields_no_leaf` and their like: a copy that
+/// proves nothing about its sender gets an unsigned fault with its reason and leaves no leaf.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_of_a_copy_leave_no_leaf() {
+    let mut stage = Stage::new().await;
+    let before = stage.leaves();
+
+    let mut swapped = stage.envelope(|_| {}).await;
+    swapped.payload = Some(v1::envelope::Payload::Clear(Bytes::from_static(&[1; 100])));
+    stage.send(swapped).await;
+    assert_eq!(stage.peer.next_fault().await.reason, Reason::PayloadMismatch.label());
+
+    let mut unsigned = stage.envelope(|_| {}).await;
+    let header = unsigned.header.as_mut().unwrap();
+    header.signature = Some(v1::signed::Signature::Ed25519(Bytes::from_static(&[0; 64])));
+    stage.send(unsigned).await;
+    assert_eq!(stage.peer.next_fault().await.reason, Reason::BadSignature.label());
+
+    let forged = stage.envelope(|header| header.from = "xc.cyber-poc".into()).await;
+    stage.send(forged).await;
+    assert_eq!(stage.peer.next_fault().await.reason, Reason::SenderMismatch.label());
+
+    let mut other_key = stage.envelope(|_| {}).await;
+    other_key.header.as_mut().unwrap().key_id_hint = Bytes::from_static(&[9; 16]);
+    stage.send(other_key).await;
+    assert_eq!(stage.peer.next_fault().await.reason, Reason::UnknownKey.label());
+
+    let other = stage.envelope(|header| header.to = vec!["xc.cyber-poc".into()]).await;
+    stage.send(other).await;
+    assert_eq!(stage.peer.next_fault().await.reason, Reason::NotARecipient.label());
+
+    let mut sealed = stage.envelope(|_| {}).await;
+    sealed.payload = Some(v1::envelope::Payload::Sealed(Bytes::from_static(&[1; 100])));
+    stage.send(sealed).await;
+    assert_eq!(stage.peer.next_fault().await.reason, Reason::UnsupportedSealing.label());
+
+    let mut second_reading = stage.envelope(|_| {}).await;
+    let header = second_reading.header.as_mut().unwrap();
+    header.bytes = [&header.bytes[..], &[0xf8, 0x07, 1]].concat().into();
+    stage.send(second_reading).await;
+    assert_eq!(stage.peer.next_fault().await.reason, Reason::BadSignature.label());
+
+    assert_eq!(stage.leaves(), before, "a fault became a leaf");
+    stage.honest_message_passes().await;
+}
+
+/// Verdicts about verified headers are receipts with their reason.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verdicts_carry_their_reason() {
+    let mut stage = Stage::new().await;
+    let now = stage.now.as_millis();
+    let hour = 3_600_000;
+    type Change = Box<dyn Fn(&mut v1::Header)>;
+    let table: Vec<(Reason, Change)> = vec![
+        (
+            Reason::Expired,
+            Box::new(move |header| {
+                header.created_at_ms = now - 2 * hour;
+                header.expires_at_ms = now - hour;
+            }),
+        ),
+        (
+            Reason::FutureDated,
+            Box::new(move |header| {
+                header.created_at_ms = now + hour;
+                header.expires_at_ms = now + 2 * hour;
+            }),
+        ),
+        (Reason::UnknownProfile, Box::new(|header| header.profile = "no-such-net".into())),
+        (
+            Reason::BadLifetime,
+            Box::new(|header| header.expires_at_ms = header.created_at_ms + 1000),
+        ),
+    ];
+    for (reason, change) in table {
+        let envelope = stage.envelope(change).await;
+        let digest = stage.send(envelope).await;
+        let receipt = stage.peer.next_receipt().await;
+        assert_eq!(receipt.event(), v1::Event::RelayRejection, "{reason}");
+        assert_eq!(receipt.reason, reason.label());
+        assert_eq!(receipt.header_digest, digest.as_bytes().as_slice());
+        let stored = stage.cluster.node(1).store().message(&digest).unwrap();
+        assert!(stored.is_none(), "{reason}: refused and yet stored");
+    }
+    stage.honest_message_passes().await;
+}
+
+/// The payload's inner copy is held to the header, and its content to the rules.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_is_refused_with_its_reason() {
+    let mut stage = Stage::new().await;
+    let id = relay_proto::ids::MessageId::new(stage.now, rand::random());
+    let good = payload(&stage.cluster, 0, &stage.to, id.as_bytes());
+    type Change = fn(&mut v1::Payload);
+    let table: [(Reason, Change); 3] = [
+        (Reason::InnerMismatch, |payload| payload.from = "xc.cyber-poc".into()),
+        (Reason::InvalidContent, |payload| payload.language.clear()),
+        (Reason::UnsupportedKind, |payload| {
+            payload.kind = 0;
+            payload.body = None;
+        }),
+    ];
+    for (reason, change) in table {
+        let id = relay_proto::ids::MessageId::new(stage.now, rand::random());
+        let mut payload = good.clone();
+        payload.message_id = Bytes::copy_from_slice(id.as_bytes());
+        change(&mut payload);
+        let clear = clear_bytes(rand::random(), &payload);
+        let to = [stage.to.clone()];
+        let envelope = stage
+            .peer
+            .envelope(&to, clear, stage.now, |header| {
+                header.message_id = Bytes::copy_from_slice(id.as_bytes());
+            })
+            .await;
+        stage.send(envelope).await;
+        let receipt = stage.peer.next_receipt().await;
+        assert_eq!(receipt.event(), v1::Event::RelayRejection, "{reason}");
+        assert_eq!(receipt.reason, reason.label());
+    }
+    stage.honest_message_passes().await;
+}
+
+/// The same id with other bytes is a conflict: both are kept, the first stands, and an alarm is raised. The same
+/// bytes again are a duplicate: nothing happens twice and the same leaf comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replays_and_conflicts() {
+    let mut stage = Stage::new().await;
+    let first = stage.envelope(|_| {}).await;
+    let digest = stage.send(first.clone()).await;
+    let receipt = stage.peer.next_receipt().await;
+    assert_eq!(receipt.event(), v1::Event::ContentConsignment);
+    let before = stage.leaves();
+
+    for _ in 0..20 {
+        stage.send(first.clone()).await;
+    }
+    assert_eq!(stage.peer.next_receipt().await.encode_to_vec(), receipt.encode_to_vec());
+    assert_eq!(stage.leaves(), before, "a replay became a leaf");
+
+    let id = v1::Header::decode(first.header.as_ref().unwrap().bytes.clone()).unwrap().message_id;
+    let mut payload = payload(&stage.cluster, 0, &stage.to, &id);
+    payload.sender_ref = "other".to_owned();
+    let clear = clear_bytes(rand::random(), &payload);
+    let to = [stage.to.clone()];
+    let conflicting =
+        stage.peer.envelope(&to, clear, stage.now, |header| header.message_id = id).await;
+    let other = stage.send(conflicting).await;
+    let verdict = loop {
+        let receipt = stage.peer.next_receipt().await;
+        if receipt.header_digest == other.as_bytes().as_slice() {
+            break receipt;
+        }
+    };
+    assert_eq!((verdict.event(), verdict.reason.as_str()), (v1::Event::RelayRejection, "CONFLICT"));
+    let store = stage.cluster.node(1).store();
+    assert!(store.message(&digest).unwrap().is_some(), "the first stands");
+    assert!(store.refused(&other).unwrap().is_some(), "the second is kept as evidence");
+    assert!(store.alarms(10).unwrap().iter().any(|alarm| alarm.reason == "CONFLICT"));
+    stage.honest_message_passes().await;
+}

@@ -1,0 +1,206 @@
+//! Nodes as processes: the real binaries, made and introduced as an operator would.
+//!
+//! The harness builds `relay-node` and `relay-cli` once per test run. Every process is ended by its id when its
+//! value goes.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use relay_proto::v1;
+
+use crate::{client::Client, cluster::free_udp_port};
+
+/// The built binaries.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// The daemon.
+    pub node: PathBuf,
+    /// The command line.
+    pub cli: PathBuf,
+}
+
+impl Binaries {
+    /// Builds both in the profile of this program, once.
+    pub fn built() -> &'static Self {
+        static BUILT: OnceLock<Binaries> = OnceLock::new();
+        BUILT.get_or_init(|| {
+            let target = target_dir();
+            let release = target.file_name().is_some_and(|name| name == "release");
+            let mut build = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()));
+            build.args(["build", "--quiet", "-p", "relay-node", "-p", "relay-cli", "--bins"]);
+            if release {
+                build.arg("--release");
+            }
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            let status = build.current_dir(root).status().expect("cargo runs");
+            assert!(status.success(), "the binaries do not build");
+            Self { node: target.join("relay-node"), cli: target.join("relay-cli") }
+        })
+    }
+}
+
+/// A node's directory and its process, while it runs.
+pub struct Process {
+    /// Its unit.
+    pub unit: String,
+    /// Its directory.
+    pub dir: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Makes a node with `relay-node init` below `base`; `extra` goes to the end of its configuration.
+    pub fn init(base: &Path, unit: &str, extra: &str) -> Self {
+        let dir = base.join(unit);
+        let address = format!("127.0.0.1:{}", free_udp_port());
+        let made = Command::new(&Binaries::built().node)
+            .args(["init", "--unit", unit, "--clock", "assumed", "--phone", "+1-202-555-0100"])
+            .args(["--name", unit, "--listen", &address, "--advertise", &address, "--dir"])
+            .arg(&dir)
+            .output()
+            .expect("relay-node runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let config = dir.join("relay.toml");
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        std::fs::write(&config, text + extra).expect("a configuration that can be written");
+        Self { unit: unit.to_owned(), dir, child: None }
+    }
+
+    /// Starts the process; it logs to `node.log` of its directory.
+    pub fn spawn(&mut self) {
+        let log =
+            std::fs::File::options().append(true).create(true).open(self.dir.join("node.log"));
+        let child = Command::new(&Binaries::built().node)
+            .args(["run", "--config"])
+            .arg(self.dir.join("relay.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log file"))
+            .spawn()
+            .expect("relay-node runs");
+        self.child = Some(child);
+    }
+
+    /// Starts the process and waits until its API answers.
+    pub async fn start(&mut self) {
+        self.spawn();
+        let client = self.client();
+        let answer = async {
+            while client.node.clone().get_card(v1::GetCardRequest {}).await.is_err() {
+                assert!(self.is_alive(), "{} ended: {}", self.unit, self.log());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), answer).await;
+        assert!(in_time.is_ok(), "{} does not answer: {}", self.unit, self.log());
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map(Child::id).expect("a running process")
+    }
+
+    /// Ends it without warning.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to stop; gives its exit status.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).ok()?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).ok()?;
+        child.wait().ok()?.code()
+    }
+
+    /// Waits until it ends by itself; gives its exit status.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.take()?.wait().ok()?.code()
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("node.log")).unwrap_or_default()
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("api.sock")
+    }
+
+    /// Its card's file.
+    pub fn card(&self) -> PathBuf {
+        self.dir.join(format!("{}.relaycard", self.unit))
+    }
+
+    /// A client of its API.
+    pub fn client(&self) -> Client {
+        Client::over(&self.socket())
+    }
+
+    fn is_alive(&self) -> bool {
+        self.child
+            .as_ref()
+            .is_some_and(|child| Path::new(&format!("/proc/{}", child.id())).exists())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Adds every other node's card to each node and compares the digits, over the API.
+pub async fn introduce(nodes: &[Process]) {
+    for node in nodes {
+        for other in nodes.iter().filter(|other| other.unit != node.unit) {
+            add(node, other).await;
+            verify(node, other).await;
+        }
+    }
+}
+
+/// Imports a card.
+pub async fn add(node: &Process, other: &Process) {
+    let card = std::fs::read(other.card()).expect("a card").into();
+    let request = v1::AddPeerRequest { request_id: request_id(), card };
+    node.client().peers.add_peer(request).await.expect("a valid card");
+}
+
+/// Compares the digits that the node itself computes: there is nobody on the line here.
+pub async fn verify(node: &Process, other: &Process) {
+    let mut peers = node.client().peers;
+    let peer = peers.get_peer(v1::GetPeerRequest { unit: other.unit.clone() }).await;
+    let fingerprint = peer.expect("an added peer").into_inner().fingerprint;
+    let request = v1::VerifyPeerRequest {
+        request_id: request_id(),
+        unit: other.unit.clone(),
+        fingerprint,
+        heard: Vec::new(),
+        by: "test".to_owned(),
+    };
+    peers.verify_peer(request).await.expect("equal digits");
+}
+
+/// A new request id.
+pub fn request_id() -> String {
+    relay_proto::ids::Uuid::random(rand::random()).to_string()
+}
+
+/// Where this profile's binaries are: beside this one, above `deps` in tests.
+fn target_dir() -> PathBuf {
+    let exe = std::env::current_exe().expect("a path of this program");
+    let dir = exe.parent().expect("a directory of this program");
+    match dir.file_name().is_some_and(|name| name == "deps") {
+        true => dir.parent().expect("a directory above deps").to_owned(),
+        false => dir.to_owned(),
+    }
+}
