@@ -3,7 +3,7 @@
 pub mod bench;
 pub mod client;
 pub mod cluster;
-pub mod sim;
 pub mod forge;
 pub mod hostile;
 pub mod process;
+pub mod sim;
