@@ -28,12 +28,14 @@ pub struct Violation {
     pub node: usize,
     /// What was seen.
     pub text: String,
+    /// Nothing was seen: the node's disk could not be read.
+    pub unread: bool,
 }
 
 impl Violation {
     /// A violation.
     pub fn new(invariant: &'static str, node: usize, text: impl Into<String>) -> Self {
-        Self { invariant, node, text: text.into() }
+        Self { invariant, node, text: text.into(), unread: false }
     }
 }
 
@@ -204,7 +206,8 @@ fn bounds(place: usize, node: &Node, nodes: usize, units: &[String]) -> Result<(
 }
 
 fn broken(invariant: &'static str, node: usize, error: &dyn std::error::Error) -> Violation {
-    Violation::new(invariant, node, format!("cannot be read: {error}"))
+    let violation = Violation::new(invariant, node, format!("cannot be read: {error}"));
+    Violation { unread: true, ..violation }
 }
 
 /// The window of a lane, as the nodes are configured.
