@@ -97,6 +97,13 @@ impl Checker {
         arrived.get(usize::try_from(pick % length).ok()?).copied()
     }
 
+    /// Messages that arrived and that no desk took.
+    pub fn untaken(&self, node: usize) -> Vec<Digest> {
+        let Some(model) = self.models.get(node) else { return Vec::new() };
+        let untaken = model.arrived_order.iter().filter(|digest| !model.is_taken(digest));
+        untaken.copied().collect()
+    }
+
     /// A node started on what its disk kept: nothing that was durable may be gone or changed.
     pub fn started(&mut self, place: usize, node: &Node) -> Result<(), Violation> {
         let Some(model) = self.models.get_mut(place) else { return Ok(()) };

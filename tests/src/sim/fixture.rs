@@ -5,6 +5,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use ed25519_dalek::{
+    Signer as _, SigningKey,
+    pkcs8::{EncodePrivateKey as _, KeypairBytes, spki::der::pem::LineEnding},
+};
 use relay_node::{
     clock::{Clock, FollowingClock},
     config::{self, ClockSource, Settings},
@@ -14,7 +18,10 @@ use relay_node::{
     link::Wire,
     store::{self, Backend, OpenStore, journal::SimDisk},
 };
-use relay_proto::{card::Card, file::MessageFile, ids::UnitId, timestamp::Timestamp, v1};
+use relay_proto::{
+    card::Card, file::MessageFile, ids::UnitId, keys::PublicKey, signed::Unsigned,
+    timestamp::Timestamp, v1,
+};
 
 use super::{net::Net, rng::Rng};
 
@@ -142,9 +149,71 @@ fn make(base: &std::path::Path, place: usize, unit: &str) -> Unit {
     };
     let made = init(&options, START, &|_, _, _, _| Ok(())).expect("a new node");
     let settings = config::load(&made.config()).expect("a good configuration");
+    let keys = SeededKeys::write(&settings.keys.dir, place as u64);
     let card = std::fs::read(made.card()).expect("a card");
-    let card = Card::from_file(&card).expect("a valid card");
+    let card = keys.card(Card::from_file(&card).expect("a valid card").value().clone());
+    std::fs::write(made.card(), Card::to_file(card.signed())).expect("a card's file");
     Unit { id: card.unit().clone(), card, settings, disk: SimDisk::new(place as u64) }
+}
+
+/// Keys that follow from the unit's place: a seed gives the same digests, so the same order, in every process.
+struct SeededKeys {
+    identity: SigningKey,
+    signing: SigningKey,
+    log: SigningKey,
+    witness: SigningKey,
+    transport: SigningKey,
+}
+
+impl SeededKeys {
+    /// In place of those that `init` made.
+    fn write(dir: &std::path::Path, place: u64) -> Self {
+        let mut rng = Rng::new(place, 9);
+        let mut file = |name: &str, text: &str| {
+            std::fs::write(dir.join(name), text).expect("a key's file");
+        };
+        let mut key = |name: &str| {
+            let mut secret_key = [0; 32];
+            rng.fill(&mut secret_key);
+            let pair = KeypairBytes { secret_key, public_key: None };
+            let pem = pair.to_pkcs8_pem(LineEnding::LF).expect("a key fits PKCS#8");
+            file(name, &pem);
+            SigningKey::from_bytes(&secret_key)
+        };
+        let keys = Self {
+            identity: key("identity.key"),
+            signing: key("signing-1.key"),
+            log: key("log-1.key"),
+            witness: key("witness-1.key"),
+            transport: key("transport-1.key"),
+        };
+        file("instance.id", &format!("{place:032x}\n"));
+        file("quic-reset.key", &format!("{place:064x}"));
+        keys
+    }
+
+    /// The card that `init` made, with these keys.
+    fn card(&self, mut card: v1::Card) -> Card {
+        let identity = PublicKey::from_bytes(self.identity.verifying_key().as_bytes());
+        let identity = identity.expect("a key that is not weak").id();
+        let put = |key: &mut v1::PublicKey, new: &SigningKey| {
+            key.public_key = new.verifying_key().to_bytes().to_vec().into();
+        };
+        card.identity_key.iter_mut().for_each(|key| put(key, &self.identity));
+        for key in &mut card.keys {
+            let signs = key.kind() == v1::KeyKind::Signing;
+            put(key, if signs { &self.signing } else { &self.witness });
+        }
+        card.logs.iter_mut().flat_map(|log| &mut log.key).for_each(|key| put(key, &self.log));
+        let nodes = card.nodes.iter_mut().flat_map(|node| &mut node.transport_keys);
+        nodes.for_each(|key| put(key, &self.transport));
+        if let Some(signer) = &mut card.signer {
+            signer.key_id = identity.as_bytes().to_vec().into();
+        }
+        let unsigned = Unsigned::new(&card, identity);
+        let signature = self.identity.sign(unsigned.input()).to_bytes();
+        Card::open(&unsigned.signed(signature)).expect("a card as init makes it")
+    }
 }
 
 fn draft(name: &str) -> v1::Draft {

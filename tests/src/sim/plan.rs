@@ -14,6 +14,10 @@ pub struct Plan {
     pub sync_ms: Vec<u64>,
     /// Steps in the order of their time.
     pub steps: Vec<(u64, Step)>,
+    /// Transfers of a lane that may be without receipt.
+    pub window: usize,
+    /// Messages that may wait for a peer, and of a peer for somebody to take them.
+    pub queue: u64,
     /// When all faults end.
     pub heal_ms: u64,
     /// A clock is untrusted at some time.
@@ -111,6 +115,8 @@ impl Plan {
         let mut plan = Self {
             nodes,
             sync_ms: (0..nodes).map(|_| rng.between(1, 8)).collect(),
+            window: [1, 3, 256, 256].get(rng.index(4)).copied().unwrap_or(256),
+            queue: if rng.percent(20) { 3 } else { 10_000 },
             steps: Vec::new(),
             heal_ms: span,
             clock_faults: false,
@@ -132,6 +138,18 @@ impl Plan {
             let send = self.send(rng, long);
             self.steps.push((at, Step::Submit(send)));
             requests += 1;
+        }
+        if rng.percent(20) {
+            // Many at once, of all priorities.
+            let at = rng.below(span);
+            let node = rng.index(self.nodes);
+            for _ in 0..rng.between(5, 20) {
+                let send = Send { node, ..self.send(rng, long) };
+                let to = send.to.into_iter().filter(|to| *to != node).collect::<Vec<_>>();
+                let to = if to.is_empty() { vec![usize::from(node == 0)] } else { to };
+                self.steps.push((at, Step::Submit(Send { to, ..send })));
+                requests += 1;
+            }
         }
         for _ in 0..rng.below(4) {
             self.steps.push((rng.below(span), Step::Repeat(rng.index(requests))));
@@ -181,6 +199,14 @@ impl Plan {
             let from = rng.below(span / 5);
             for (a, b) in pairs.iter().filter(|(a, b)| *a == alone || *b == alone) {
                 self.steps.push((from, Step::Cut(*a, *b, true)));
+            }
+        }
+        if rng.percent(12) {
+            // Swizzle: directions are cut in one order and joined in another.
+            for (a, b) in &pairs {
+                let from = rng.below(span / 2);
+                self.steps.push((from, Step::Cut(*a, *b, true)));
+                self.steps.push((rng.between(span / 2, span), Step::Cut(*a, *b, false)));
             }
         }
         if rng.percent(50) {

@@ -217,7 +217,10 @@ impl<'a> World<'a> {
         let wire = self.net.socket(place, dead.clone());
         let sync_ms = self.plan.sync_ms.get(place).copied().unwrap_or(1);
         let seed = Rng::new(self.seed, (place as u64 + 1) * 1_000 + machine.lives).next();
-        let parts = unit.parts(&machine.disk, sync_ms, machine.clock.clone(), wire, seed);
+        let mut parts = unit.parts(&machine.disk, sync_ms, machine.clock.clone(), wire, seed);
+        parts.limits.outbox.window_messages = self.plan.window;
+        parts.limits.queue_messages_max = self.plan.queue;
+        parts.limits.inbox_messages_max = self.plan.queue;
         self.trace.text(format!("{place} starts, life {}", machine.lives));
         match Node::start(parts).await {
             Ok(node) => machine.life = Some(Life { node, dead }),
@@ -446,6 +449,16 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Somebody takes all that waits, so that what an inbox keeps out may come in.
+    fn take_all(&mut self) {
+        for place in 0..self.machines.len() {
+            for (nth, digest) in self.checker.untaken(place).into_iter().enumerate() {
+                let request = 1_000 * (self.trace.elapsed_ms() + 1) + nth as u64;
+                self.acknowledge(place, request, digest, true);
+            }
+        }
+    }
+
     /// Waits until everything has its end, and no longer than is promised.
     async fn settle(&mut self) -> Result<(), Violation> {
         let healed = Instant::now();
@@ -456,6 +469,9 @@ impl<'a> World<'a> {
                 if open && self.requests.get(number).is_some_and(|one| !one.asked) {
                     self.ask(number);
                 }
+            }
+            if self.plan.queue < SMALL_QUEUE {
+                self.take_all();
             }
             let asked = self.requests.iter().any(|request| request.end.is_none());
             let open = self.checker.open(&nodes(&self.machines));
@@ -514,5 +530,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// From the end of all faults until everything is settled: the longest back-off of ROUTINE mail, and a minute.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(5 * 60 + 60);
+
+/// Queues below this fill up.
+const SMALL_QUEUE: u64 = 100;
 
 const EIO: i32 = 5;

@@ -94,6 +94,11 @@ impl Model {
         Ok(())
     }
 
+    /// Whether a desk took a message.
+    pub fn is_taken(&self, digest: &Digest) -> bool {
+        self.acks.contains(&(*digest, 2))
+    }
+
     /// The first entry that has no end.
     pub fn first_open(&self) -> Option<String> {
         let mut entries = self.sent.values().flat_map(BTreeMap::values);
