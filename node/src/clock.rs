@@ -49,11 +49,25 @@ impl Clock {
         (Self(Source::Manual(manual.clone())), manual)
     }
 
+    /// A clock that follows the runtime's own time, for simulations: it tells `start` now, and its
+    /// hand puts it wrong.
+    pub fn following(start: Timestamp) -> (Self, FollowingClock) {
+        let state = stated(v1::ClockSource::Assumed, Duration::from_millis(1));
+        let hand = Hand { state, offset_ms: 0 };
+        let following = FollowingClock {
+            start,
+            since: tokio::time::Instant::now(),
+            hand: Arc::new(Mutex::new(hand)),
+        };
+        (Self(Source::Following(following.clone())), following)
+    }
+
     /// The time of day.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::Kernel(_) | Source::Assumed { .. } => system_now(),
             Source::Manual(manual) => manual.read().0,
+            Source::Following(following) => following.now(),
         }
     }
 
@@ -70,6 +84,7 @@ impl Clock {
             },
             Source::Assumed { uncertainty } => stated(v1::ClockSource::Assumed, *uncertainty),
             Source::Manual(manual) => manual.read().1,
+            Source::Following(following) => following.read().state,
         }
     }
 
@@ -105,11 +120,53 @@ impl ManualClock {
     }
 }
 
+/// The hand on a clock of [`Clock::following`].
+#[derive(Debug, Clone)]
+pub struct FollowingClock {
+    start: Timestamp,
+    since: tokio::time::Instant,
+    hand: Arc<Mutex<Hand>>,
+}
+
+impl FollowingClock {
+    /// Puts the clock wrong by so much, ahead or behind.
+    pub fn set_offset_ms(&self, offset_ms: i64) {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner).offset_ms = offset_ms;
+    }
+
+    /// Sets what the clock says of itself: an unsynced one has no bound.
+    pub fn set_synced(&self, synced: bool) {
+        let mut state = stated(v1::ClockSource::Assumed, Duration::from_millis(1));
+        if !synced {
+            state.state = v1::ClockState::Unsynced.into();
+            state.uncertainty_ms = 0;
+        }
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner).state = state;
+    }
+
+    fn now(&self) -> Timestamp {
+        let offset = Duration::from_millis(self.read().offset_ms.unsigned_abs());
+        let right = self.start.after(self.since.elapsed());
+        if self.read().offset_ms < 0 { right.before(offset) } else { right.after(offset) }
+    }
+
+    fn read(&self) -> Hand {
+        *self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Hand {
+    state: v1::Clock,
+    offset_ms: i64,
+}
+
 #[derive(Debug, Clone)]
 enum Source {
     Kernel(Arc<StateFiles>),
     Assumed { uncertainty: Duration },
     Manual(ManualClock),
+    Following(FollowingClock),
 }
 
 #[derive(Debug)]

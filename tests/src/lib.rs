@@ -6,3 +6,4 @@ pub mod cluster;
 pub mod forge;
 pub mod hostile;
 pub mod process;
+pub mod sim;

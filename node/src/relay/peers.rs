@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use bytes::Bytes;
 use relay_core::outbox::Input;
 use relay_proto::{ids::UnitId, reason::Reason, timestamp::Timestamp, v1};
 use tokio::sync::{mpsc, watch};
@@ -47,6 +48,8 @@ pub struct PeerStatus {
 }
 
 struct Worker {
+    /// The run of the peer's node that brought the newest checkpoint since this node started.
+    proven_by: Bytes,
     inputs: mpsc::UnboundedSender<Input>,
     session: watch::Sender<Option<Live>>,
     status: Arc<Mutex<PeerStatus>>,
@@ -113,6 +116,18 @@ impl Peers {
         }
     }
 
+    /// A checkpoint was kept that this run of the peer's node sent.
+    pub(super) fn proven(&self, unit: &UnitId, boot_id: &Bytes) {
+        if let Some(worker) = self.lock().get_mut(unit) {
+            worker.proven_by.clone_from(boot_id);
+        }
+    }
+
+    /// Whether the newest checkpoint came from this run of the peer's node.
+    pub(super) fn proven_by(&self, unit: &UnitId, boot_id: &Bytes) -> bool {
+        self.lock().get(unit).is_some_and(|worker| worker.proven_by == boot_id)
+    }
+
     /// Changes what is known of a peer.
     pub(super) fn update(&self, unit: &UnitId, change: impl FnOnce(&mut PeerStatus)) {
         let status = self.lock().get(unit).map(|worker| Arc::clone(&worker.status));
@@ -135,7 +150,7 @@ impl Peers {
         let receipts = owed::run(Arc::clone(ctx), unit.clone(), session.subscribe());
         tasks.spawn("peer-receipts", TaskKind::Process, receipts);
         let status = Arc::default();
-        workers.insert(unit.clone(), Worker { inputs, session, status });
+        workers.insert(unit.clone(), Worker { proven_by: Bytes::new(), inputs, session, status });
     }
 
     fn session_up(&self, ctx: &Arc<Context>, session: Session) {

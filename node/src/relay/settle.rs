@@ -77,7 +77,9 @@ impl Settler {
         let held = self.ctx.parts.store.held_checkpoint(&shown.origin)?;
         let Some(held) = held else { return Ok(()) };
         let forked = held.size == shown.size && held.root != shown.root.as_bytes().as_slice();
-        if shown.size < held.size || forked {
+        // Within one run of the peer a Hello may be older than a group that another session brought.
+        let same_run = self.ctx.peers.proven_by(&self.unit, &self.live.hello.boot_id);
+        if forked || (shown.size < held.size && !same_run) {
             let detail = format!("log shows size {}, {} is held", shown.size, held.size);
             alarm(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
         }
@@ -140,7 +142,10 @@ impl Settler {
         };
         match self.advance(&signed, &group, proof.as_ref())? {
             CheckpointAdvance::Newer | CheckpointAdvance::Same | CheckpointAdvance::Older => {}
-            CheckpointAdvance::NeedProof { from, to } if proof.is_none() => {
+            // A proof that was asked for may come when a newer checkpoint is held: it proves nothing then.
+            CheckpointAdvance::NeedProof { from, to }
+                if proof.as_ref().is_none_or(|proof| proof.from != from) =>
+            {
                 self.ask(group, from, to);
                 return Ok(None);
             }
@@ -192,13 +197,17 @@ impl Settler {
         let checkpoint = signed.checkpoint();
         let mut have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
         let mut receipts = Vec::with_capacity(group.receipts.len());
+        let mut taken = Vec::with_capacity(group.receipts.len());
         for numbered in group.receipts {
             // Numbers have no gaps: what follows a gap was sent before what it waits for, and is sent again.
             if numbered.number <= have.saturating_add(1) {
                 have = have.max(numbered.number);
             }
-            match self.check(&numbered, signed, card)? {
-                Ok(receipt) => receipts.push(receipt),
+            match self.check(&numbered, signed, card, &taken)? {
+                Ok((receipt, statement)) => {
+                    receipts.push(receipt);
+                    taken.push(statement);
+                }
                 Err(reason) => {
                     self.ctx.parts.counters.add(Counter::VerifyFailure);
                     let detail = format!("receipt {} at index {}", numbered.number, numbered.index);
@@ -222,6 +231,7 @@ impl Settler {
                 now: self.ctx.now(),
             })
             .await?;
+        self.ctx.peers.proven(&self.unit, &self.live.hello.boot_id);
         self.ctx.parts.counters.add_many(Counter::Delivered, settled.len() as u64);
         for number in settled {
             self.ctx.peers.input(&self.unit, Input::Settled(number));
@@ -229,13 +239,14 @@ impl Settler {
         Ok(have)
     }
 
-    /// Checks one receipt; a reason says what is wrong with it.
+    /// Checks one receipt; a reason says what is wrong with it. `taken` came before it in its group.
     fn check(
         &self,
         numbered: &v1::NumberedReceipt,
         signed: &SignedCheckpoint,
         card: &Card,
-    ) -> Result<Result<NewReceipt, Reason>, StoreError> {
+        taken: &[Statement],
+    ) -> Result<Result<(NewReceipt, Statement), Reason>, StoreError> {
         let statement = match Statement::from_bytes(&numbered.statement) {
             Ok(statement) => statement,
             Err(error) => return Ok(Err(error.reason())),
@@ -257,8 +268,8 @@ impl Settler {
         if !actor_fits {
             return Ok(Err(Reason::Malformed));
         }
-        let flags = self.flags(&statement)?;
-        Ok(Ok(NewReceipt {
+        let flags = self.flags(&statement, taken)?;
+        let receipt = NewReceipt {
             digest: header.digest,
             recipient: statement.recipient.clone(),
             event: statement.event,
@@ -268,14 +279,17 @@ impl Settler {
             path: numbered.path.clone(),
             actor: numbered.actor.clone(),
             flags,
-        }))
+        };
+        Ok(Ok((receipt, statement)))
     }
 
     /// Why a receipt that is genuine changes nothing.
-    fn flags(&self, statement: &Statement) -> Result<Vec<Reason>, StoreError> {
+    fn flags(&self, statement: &Statement, taken: &[Statement]) -> Result<Vec<Reason>, StoreError> {
         let held = self.ctx.parts.store.receipts(&statement.header_digest)?;
-        let held: Vec<Statement> =
-            held.iter().filter_map(|held| Statement::from_bytes(&held.statement).ok()).collect();
+        let held = held.iter().filter_map(|held| Statement::from_bytes(&held.statement).ok());
+        // One group may contradict itself.
+        let same = |one: &&Statement| one.header_digest == statement.header_digest;
+        let held: Vec<Statement> = held.chain(taken.iter().filter(same).cloned()).collect();
         Ok(match legal_after(&held, statement) {
             Legality::Applied | Legality::Repeats => Vec::new(),
             Legality::LateAfterFailure => {

@@ -233,6 +233,7 @@ impl Context {
             None => policy::default_expiry(profile, priority, now),
         };
         policy::lifetime(now, expires_at).map_err(SubmitError::Refused)?;
+        self.may_sign(now)?;
         let message_id = MessageId::new(now, self.random());
         let (payload, parsed) = self.complete(draft, profile, priority, &to, message_id)?;
         kind_allowed(profile, parsed.kind()).map_err(SubmitError::Refused)?;
@@ -241,6 +242,17 @@ impl Context {
             return Err(SubmitError::Refused(Reason::TooLarge));
         }
         Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed })
+    }
+
+    /// A clock that is years off, or a key that is out of its time, would make a header that nobody takes.
+    fn may_sign(&self, now: Timestamp) -> Result<(), SubmitError> {
+        let key_id = self.parts.signer.key_id(KeyUse::Envelope);
+        let key = self.parts.directory.own().key(v1::KeyKind::Signing, key_id);
+        let usable = key.ok_or(Reason::UnknownKey).and_then(|key| key.check_at(now));
+        usable.map_err(|reason| match self.parts.clock.is_synced() {
+            true => SubmitError::Refused(reason),
+            false => SubmitError::Refused(Reason::ClockUntrusted),
+        })
     }
 
     fn recipients(&self, to: &[String]) -> Result<Vec<UnitId>, SubmitError> {

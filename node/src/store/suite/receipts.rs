@@ -7,6 +7,7 @@ on_each![
     receipts_settle_by_digest_and_recipient,
     conflict_refusal_does_not_settle_the_first,
     a_flagged_receipt_is_kept_and_settles_nothing,
+    an_entry_ends_once_in_a_group,
     the_same_group_again_changes_nothing,
     have_never_deletes_what_was_not_made,
     owed_again_but_never_doubled,
@@ -60,6 +61,17 @@ async fn a_flagged_receipt_is_kept_and_settles_nothing(place: Place) {
     assert_eq!(store.receipts(&ours(1)).unwrap()[1].flags, ["BAD_INCLUSION"]);
     assert_eq!(store.alarms(9).unwrap()[0].reason, "BAD_INCLUSION");
     assert_eq!(store.counter("receipts-have", &them()).unwrap(), 1);
+    assert_sound(&store);
+}
+
+/// Consignment and handover in one group: the first ends the entry and is told once, both are kept.
+async fn an_entry_ends_once_in_a_group(place: Place) {
+    let store = place.open();
+    submit(&store, submission(1)).await;
+    let both = vec![receipt(1, Stated::ContentConsignment), receipt(1, Stated::ContentHandover)];
+    assert_eq!(store.record_receipts(group(2, 2, both)).await.unwrap(), [1]);
+    assert_eq!(store.entries(&ours(1)).unwrap()[0].state(), EntryState::Delivered);
+    assert_eq!(store.receipts(&ours(1)).unwrap().len(), 3);
     assert_sound(&store);
 }
 

@@ -155,7 +155,12 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
             let detail = format!("{} about {}", receipt.event.name(), receipt.digest);
             alarm(txn, *flag, new.peer.as_str(), detail, new.now);
         }
-        let entry = settle(txn, &receipt, new.now)?;
+        // An earlier receipt of this group may have ended the entry: it ends once.
+        let ended = recorded.iter().filter_map(|earlier| earlier.entry.as_ref()).any(|entry| {
+            entry.digest == receipt.digest.as_bytes().as_slice()
+                && receipt.recipient.as_ref().is_some_and(|to| entry.recipient == to.as_str())
+        });
+        let entry = if ended { None } else { settle(txn, &receipt, new.now)? };
         settled.extend(entry.as_ref().map(|entry| entry.number));
         recorded.push(RecordedReceipt {
             digest: Bytes::copy_from_slice(receipt.digest.as_bytes()),
