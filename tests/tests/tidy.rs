@@ -43,7 +43,9 @@ fn rooms_use_only_whom_the_table_allows() {
     let readme = files.iter().find(|file| file.path == "node/README.md").expect("the table");
     let table = rooms::parse(&readme.text);
     none("table", rooms::faults_of(&table));
-    none("rooms", rust(&files).flat_map(|file| rooms::findings(&table, file)).collect());
+    // A room's tests may stand on rooms above it.
+    let programs = rust(&files).filter(|file| !file.is_test);
+    none("rooms", programs.flat_map(|file| rooms::findings(&table, file)).collect());
     none("rooms", rooms::missing(&table, &files));
 }
 

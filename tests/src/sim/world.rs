@@ -1,5 +1,5 @@
-//! One run: machines with their disks, clocks and lives, clients that repeat what was not answered, the plan's
-//! steps, and the checks between them.
+//! One run: machines with their disks, clocks and lives, clients that repeat what was not answered,
+//! the plan's steps, and the checks between them.
 
 use std::{
     collections::BTreeMap,
@@ -528,7 +528,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Between two looks at everything.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// From the end of all faults until everything is settled: the longest back-off of ROUTINE mail, and a minute.
+/// From the end of all faults until everything is settled: the longest back-off of ROUTINE mail,
+/// and a minute.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(5 * 60 + 60);
 
 /// Queues below this fill up.
