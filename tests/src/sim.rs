@@ -54,11 +54,15 @@ pub fn run(fixture: &Fixture, seed: u64, sabotage: Sabotage) -> Result<Report, B
     let result = runtime.block_on(async {
         let mut world = World::new(fixture, seed, sabotage);
         match world.run().await {
-            Ok(()) => Ok(Report {
-                hash: world.trace.hash(),
-                lines: world.trace.count(),
-                virtual_ms: world.trace.elapsed_ms(),
-            }),
+            Ok(()) => {
+                let report = Report {
+                    hash: world.trace.hash(),
+                    lines: world.trace.count(),
+                    virtual_ms: world.trace.elapsed_ms(),
+                };
+                world.end().await;
+                Ok(report)
+            }
             Err(violation) => Err(Box::new(Failure {
                 seed,
                 violation,
@@ -88,4 +92,4 @@ impl fmt::Display for Failure {
     }
 }
 
-const LINES_SHOWN: usize = 120;
+const LINES_SHOWN: usize = 200;

@@ -206,6 +206,7 @@ async fn confirm(streams: &mut Streams) -> Result<Vec<Incoming>, Closed> {
     let mut reads_forward = true;
     while early.len() < EARLY_MAX {
         let (direction, kind) = tokio::select! {
+            biased;
             kind = opened.frames.next(max) => (Direction::Reverse, kind?),
             kind = accepted.frames.next(max), if reads_forward => (Direction::Forward, kind?),
         };

@@ -5,7 +5,7 @@
 //! connections; the lock is never held over an await.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -27,7 +27,7 @@ use super::{
 #[derive(Default)]
 pub(super) struct Registry {
     /// Nodes are verified peers, so their number is bounded by the book.
-    peers: Mutex<HashMap<NodeId, Peer>>,
+    peers: Mutex<BTreeMap<NodeId, Peer>>,
     /// Told of each new session.
     settled: Notify,
 }
@@ -180,7 +180,7 @@ impl Registry {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Peer>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Peer>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -286,6 +286,7 @@ impl SessionCore {
         let ping = Kind::Ping(v1::Ping { nonce });
         let result = match self.sender.try_send(Lane::Control, ping) {
             Ok(()) => tokio::select! {
+                biased;
                 answer = answer => answer.map_err(|_| PingError::Ended),
                 () = self.ended.cancelled() => Err(PingError::Ended),
                 () = tokio::time::sleep(settings::PING_WAIT) => Err(PingError::NoAnswer),

@@ -161,7 +161,9 @@ impl Answers {
             self.ctx.parts.counters.add(Counter::VerifyFailure);
             return;
         }
-        let not_before = Timestamp::from_millis(value.not_before_ms);
+        // Both instants are the peer's: its clock may be years off, the wait between them is not.
+        let wait = value.not_before_ms.saturating_sub(value.issued_at_ms);
+        let not_before = self.ctx.now().after(Duration::from_millis(wait));
         let reason = value.reason.parse().unwrap_or(Reason::Busy);
         let input = match value.header_digest.is_empty() {
             true => Some(Input::Deferred { number: None, reason, not_before }),

@@ -2,9 +2,12 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use relay_core::outbox::{Action, Input, Outbox};
+use relay_core::outbox::{Action, Entry, Input, Outbox};
 use relay_proto::{envelope::Priority, ids::UnitId, timestamp::Timestamp, v1};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tracing::{debug, warn};
 
 use super::{
@@ -26,13 +29,14 @@ pub(super) async fn run(
 ) {
     let stop = ctx.parts.tasks.stop_token();
     let bells = ctx.parts.store.bells(&unit);
-    let mut worker =
-        Worker { outbox: Outbox::new(ctx.parts.limits.outbox), ctx, unit, session, wake: None };
+    let outbox = Outbox::new(ctx.parts.limits.outbox);
+    let steady = Steady { start: ctx.now(), since: Instant::now() };
+    let mut worker = Worker { outbox, ctx, unit, session, wake: None, steady };
     if worker.start().await.is_err() {
         return;
     }
     loop {
-        let wake = worker.wake.map(|at| at.since(worker.ctx.now()));
+        let wake = worker.wake.map(|at| at.since(worker.steady.now()));
         let input = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -64,23 +68,58 @@ struct Worker {
     outbox: Outbox,
     session: watch::Receiver<Option<Live>>,
     wake: Option<Timestamp>,
+    steady: Steady,
+}
+
+/// The outbox's own time. A step of the clock, ahead or back, neither hurries nor stops what waits; only instants
+/// that are kept or shown are the clock's.
+struct Steady {
+    start: Timestamp,
+    since: Instant,
+}
+
+impl Steady {
+    fn now(&self) -> Timestamp {
+        self.start.after(self.since.elapsed())
+    }
+
+    /// An instant of the clock. No wait is longer than a deferral may be: the clock was stepped then.
+    fn of(&self, clock: Timestamp, at: Timestamp) -> Timestamp {
+        self.now().after(at.since(clock).min(WAIT_MAX))
+    }
+
+    /// On the clock.
+    fn shown(&self, clock: Timestamp, at: Timestamp) -> Timestamp {
+        clock.after(at.since(self.now()))
+    }
 }
 
 impl Worker {
     async fn start(&mut self) -> Result<(), StoreError> {
         let kept = self.ctx.parts.store.backoff(&self.unit)?.unwrap_or_default();
-        let next_try = Timestamp::from_wire(kept.next_try_ms);
+        // What was a wait of a minute when it was kept is none of a year by a clock that went back.
+        let wait = Duration::from_millis(kept.next_try_ms.saturating_sub(kept.at_ms));
+        let next_try = Timestamp::from_wire(kept.next_try_ms).map(|at| {
+            let now = self.ctx.now();
+            self.steady.now().after(at.since(now).min(wait))
+        });
         self.handle(Input::Started { attempts: kept.attempts, next_try }).await
     }
 
     /// Takes an input, performs all that follows from it before the next.
     async fn handle(&mut self, input: Input) -> Result<(), StoreError> {
-        let mut inputs = VecDeque::from([input]);
+        let mut inputs = VecDeque::from([match input {
+            Input::Deferred { number, reason, not_before } => {
+                let not_before = self.steady.of(self.ctx.now(), not_before);
+                Input::Deferred { number, reason, not_before }
+            }
+            input => input,
+        }]);
         self.wake = None;
         while let Some(input) = inputs.pop_front() {
             let open = self.open()?;
             let random = u32::from_be_bytes(self.ctx.random());
-            for action in self.outbox.handle(self.ctx.now(), input, open, random) {
+            for action in self.outbox.handle(self.steady.now(), input, open, random) {
                 if let Some(next) = self.perform(action).await? {
                     inputs.push_back(next);
                 }
@@ -110,7 +149,12 @@ impl Worker {
         match action {
             Action::Claim { lane, after, max } => {
                 let claimed = store.claim_due(&self.unit, lane, after, max)?;
-                let entries = claimed.into_iter().map(|(entry, _)| entry).collect();
+                let now = self.ctx.now();
+                let entries = claimed.into_iter().map(|(entry, _)| Entry {
+                    not_before: self.steady.of(now, entry.not_before),
+                    ..entry
+                });
+                let entries = entries.collect();
                 return Ok(Some(Input::Claimed { lane, entries, asked: max }));
             }
             Action::Send { lane, number, digest } => {
@@ -123,6 +167,7 @@ impl Worker {
             }
             Action::SaveBackoff { attempts, next_try, reason } => {
                 let now = self.ctx.now();
+                let next_try = next_try.map(|at| self.steady.shown(now, at));
                 let backoff = (attempts > 0 || next_try.is_some()).then(|| BackoffRecord {
                     attempts,
                     next_try_ms: next_try.map_or(0, Timestamp::as_millis),
@@ -134,6 +179,7 @@ impl Worker {
             Action::SaveDeferral { digest, reason, not_before, attempts, .. } => {
                 self.ctx.parts.counters.add(Counter::Deferred);
                 let (to, now) = (self.unit.to_string(), self.ctx.now());
+                let not_before = self.steady.shown(now, not_before);
                 store.defer(digest, to, reason, not_before, attempts, now).await?;
             }
             Action::Wake(at) => {
@@ -198,6 +244,9 @@ pub(super) async fn sleep(wait: Option<Duration>) {
         None => std::future::pending().await,
     }
 }
+
+/// The longest wait that an instant of the clock can mean.
+const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Inputs that are taken together.
 const INPUTS_MAX: usize = 512;

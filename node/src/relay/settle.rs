@@ -147,7 +147,7 @@ impl Settler {
             // A proof that was asked for may come when a newer checkpoint is held: it proves
             // nothing then.
             CheckpointAdvance::NeedProof { from, to }
-                if proof.as_ref().is_none_or(|proof| proof.from != from) =>
+                if proof.as_ref().is_none_or(|proof| (proof.from, proof.to) != (from, to)) =>
             {
                 self.ask(group, from, to);
                 return Ok(None);

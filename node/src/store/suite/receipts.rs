@@ -8,6 +8,7 @@ on_each![
     conflict_refusal_does_not_settle_the_first,
     a_flagged_receipt_is_kept_and_settles_nothing,
     an_entry_ends_once_in_a_group,
+    a_receipt_that_lost_to_the_failure_is_late,
     the_same_group_again_changes_nothing,
     have_never_deletes_what_was_not_made,
     owed_again_but_never_doubled,
@@ -61,6 +62,20 @@ async fn a_flagged_receipt_is_kept_and_settles_nothing(place: Place) {
     assert_eq!(store.receipts(&ours(1)).unwrap()[1].flags, ["BAD_INCLUSION"]);
     assert_eq!(store.alarms(9).unwrap()[0].reason, "BAD_INCLUSION");
     assert_eq!(store.counter("receipts-have", &them()).unwrap(), 1);
+    assert_sound(&store);
+}
+
+/// A receipt was checked, the failure was stated, then the receipt came to its commit: kept, flagged, no second end.
+async fn a_receipt_that_lost_to_the_failure_is_late(place: Place) {
+    let store = place.open();
+    submit(&store, submission(1)).await;
+    let failure = statement("failure", 1);
+    let expired = NewExpiry { digest: ours(1), recipient: them(), failure, now: at(2) };
+    assert_eq!(store.expire(vec![expired]).await.unwrap(), 1);
+    let late = vec![receipt(1, Stated::RelayRejection)];
+    assert!(store.record_receipts(group(3, 1, late)).await.unwrap().is_empty());
+    assert_eq!(store.entries(&ours(1)).unwrap()[0].state(), EntryState::Expired);
+    assert_eq!(store.receipts(&ours(1)).unwrap()[2].flags, ["LATE_AFTER_FAILURE"]);
     assert_sound(&store);
 }
 

@@ -146,10 +146,14 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
     let mut settled = Vec::new();
     let mut recorded: Vec<RecordedReceipt> = Vec::with_capacity(new.receipts.len());
     let mut seen = BTreeSet::new();
-    for receipt in new.receipts {
+    for mut receipt in new.receipts {
         let again = is_held(&txn.view(), &receipt)? || !seen.insert(receipt.statement.clone());
         if again {
             continue;
+        }
+        if receipt.flags.is_empty() && has_failed(txn, &receipt)? {
+            // The failure was stated between the checks and this commit.
+            receipt.flags.push(Reason::LateAfterFailure);
         }
         for flag in &receipt.flags {
             let detail = format!("{} about {}", receipt.event.name(), receipt.digest);
@@ -223,6 +227,12 @@ fn settle(
         entry.reason.clone_from(&receipt.reason);
         entry
     }))
+}
+
+fn has_failed(txn: &Txn<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
+    let Some(recipient) = &receipt.recipient else { return Ok(false) };
+    let entry = txn.view().entry(&receipt.digest, recipient.as_str())?;
+    Ok(entry.is_some_and(|entry| entry.state() == EntryState::Expired))
 }
 
 fn is_held(view: &View<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
