@@ -76,10 +76,16 @@ impl Node {
         let failure = self.tasks().failure().cloned();
         info!("node stops");
         // Readiness off, new work refused: the API watches this token.
-        self.tasks().stop_token().cancel();
+        self.tasks().drain_token().cancel();
         if let Some(link) = self.link() {
+            link.drain();
+            if tokio::time::timeout(grace, self.relay().drain()).await.is_err() {
+                // They are due again at the next start.
+                warn!("transfers did not finish within the grace period");
+            }
             link.shutdown().await;
         }
+        self.tasks().stop_token().cancel();
         if let Stopped::Forced { left } = self.tasks().shutdown(grace).await {
             warn!(left, "grace period over");
         }

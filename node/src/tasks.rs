@@ -75,6 +75,11 @@ impl Tasks {
         self.inner.stop.clone()
     }
 
+    /// Cancelled when the node takes nothing new any more; before the stop token, or with it.
+    pub fn drain_token(&self) -> CancellationToken {
+        self.inner.drain.clone()
+    }
+
     /// A token of its own that ends with the stop token or alone.
     pub fn child(&self) -> CancellationToken {
         self.inner.stop.child_token()
@@ -143,15 +148,30 @@ pub enum Stopped {
     },
 }
 
-#[derive(Default)]
 struct Inner {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// A child of `stop`.
+    drain: CancellationToken,
     /// Cancelled when the grace is over.
     force: CancellationToken,
     /// The first failure; later ones are only logged.
     failure: OnceLock<Failure>,
     session_panics: AtomicU64,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            tracker: TaskTracker::new(),
+            drain: stop.child_token(),
+            stop,
+            force: CancellationToken::new(),
+            failure: OnceLock::new(),
+            session_panics: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Inner {
@@ -163,7 +183,7 @@ impl Inner {
                 return;
             }
             Err(text) => format!("panicked: {text}"),
-            Ok(()) if kind == TaskKind::Session || self.stop.is_cancelled() => return,
+            Ok(()) if kind == TaskKind::Session || self.drain.is_cancelled() => return,
             Ok(()) => "ended unexpectedly".to_owned(),
         };
         tracing::error!(task, how, "process task failed");

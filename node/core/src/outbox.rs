@@ -23,6 +23,7 @@ pub struct Outbox {
     settings: Settings,
     session: bool,
     dialling: bool,
+    draining: bool,
     attempts: u32,
     next_try: Option<Timestamp>,
     hold_until: Option<Timestamp>,
@@ -60,6 +61,7 @@ impl Outbox {
             settings,
             session: false,
             dialling: false,
+            draining: false,
             attempts: 0,
             next_try: None,
             hold_until: None,
@@ -115,6 +117,7 @@ impl Outbox {
                 });
             }
             Input::Timer => {}
+            Input::Drain => self.draining = true,
             Input::RetryNow => {
                 self.hold_until = None;
                 self.next_try = None;
@@ -130,6 +133,9 @@ impl Outbox {
     fn advance(&mut self, now: Timestamp, open: Option<Priority>, actions: &mut Vec<Action>) {
         if self.hold_until.is_some_and(|until| until <= now) {
             self.hold_until = None;
+        }
+        if self.draining {
+            return;
         }
         let mut wake: Option<Timestamp> = self.hold_until;
         if !self.session {
@@ -525,6 +531,18 @@ mod tests {
         let later = NOW.after(Duration::from_secs(5));
         let actions = outbox.handle(later, Input::Timer, None, 0);
         assert!(claim(&actions, Priority::Routine).is_some());
+    }
+
+    /// A node that stops begins nothing new; receipts for what is in flight still count.
+    #[test]
+    fn draining_begins_nothing_new() {
+        let (mut outbox, _) = up();
+        claimed(&mut outbox, &[1, 2]);
+        assert_eq!(outbox.handle(NOW, Input::Drain, None, 0), []);
+        assert_eq!(outbox.handle(NOW, Input::Woken, Some(Priority::Routine), 0), []);
+        outbox.handle(NOW, Input::Settled(1), None, 0);
+        outbox.handle(NOW, Input::Settled(2), None, 0);
+        assert_eq!(outbox.in_flight(), 0);
     }
 
     /// A copy without receipt on a live session goes out again.

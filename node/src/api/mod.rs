@@ -138,7 +138,7 @@ struct Shared {
 
 impl Service {
     fn new(relay: Relay, tasks: Tasks) -> Self {
-        let (stop, started) = (tasks.stop_token(), relay.clock().now());
+        let (stop, started) = (tasks.drain_token(), relay.clock().now());
         let submissions = Arc::new(Semaphore::new(SUBMISSIONS_MAX));
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
         Self {

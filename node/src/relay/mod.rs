@@ -167,6 +167,15 @@ impl Relay {
         self.ctx.peers.retry_now(unit);
     }
 
+    /// Begins nothing new and waits until all that is in flight has its receipt; the caller bounds
+    /// the wait.
+    pub async fn drain(&self) {
+        self.ctx.peers.drain();
+        while self.ctx.peers.in_flight() > 0 {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
     /// How a peer stands.
     pub fn peer_status(&self, unit: &UnitId) -> PeerStatus {
         self.ctx.peers.status(unit)
@@ -221,3 +230,6 @@ impl Context {
 fn own(statement: &NewStatement<'_>) -> Result<Statement, relay_proto::receipt::StatementError> {
     statement.build().inspect_err(|error| tracing::error!(%error, "own statement breaks a rule"))
 }
+
+/// How often a draining node looks whether it is done.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -110,6 +110,18 @@ impl Peers {
         link.recheck_peers();
     }
 
+    /// Makes all workers begin nothing new.
+    pub(super) fn drain(&self) {
+        for worker in self.lock().values() {
+            let _ = worker.inputs.send(Input::Drain);
+        }
+    }
+
+    /// Transfers without receipt, all peers together.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.lock().values().map(|worker| lock(&worker.status).in_flight).sum()
+    }
+
     /// Hands an input to a peer's worker.
     pub(super) fn input(&self, unit: &UnitId, input: Input) {
         if let Some(worker) = self.lock().get(unit) {

@@ -26,8 +26,8 @@ use crate::{
 pub async fn run(options: &Options) -> Report {
     let dir = tempfile::tempdir().expect("a directory for the nodes");
     let mut nodes = vec![
-        Process::init(dir.path(), "xa.bench", "\n[log]\nlevel = \"warn\"\n"),
-        Process::init(dir.path(), "xb.bench", "\n[log]\nlevel = \"warn\"\n"),
+        Process::init(dir.path(), "xa.bench", CONFIG),
+        Process::init(dir.path(), "xb.bench", CONFIG),
     ];
     for node in &mut nodes {
         node.start().await;
@@ -347,3 +347,6 @@ fn percentile(latencies: &[f64], percent: usize) -> f64 {
     let place = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     sorted.get(place).copied().unwrap_or(f64::NAN)
 }
+
+/// Nobody takes what arrives here, so the inbox must hold all of it.
+const CONFIG: &str = "\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 1000000\n";

@@ -98,6 +98,8 @@ pub enum Input {
     Timer,
     /// The operator wants a try now.
     RetryNow,
+    /// The node stops: what is in flight may finish, nothing new is begun.
+    Drain,
 }
 
 /// What to do about it.
