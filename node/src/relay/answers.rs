@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_core::outbox::Input;
-use relay_proto::{ids::UnitId, reason::Reason, signed, timestamp::Timestamp, v1};
+use relay_proto::{ids::UnitId, reason::Reason, signed, v1};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};

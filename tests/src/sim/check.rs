@@ -1,7 +1,10 @@
-//! The invariants, on a second reading of each node's journal: what is durable is read event by event and kept in
-//! a model of its own, which has to agree with what was promised, with the node's index and with the other nodes.
+//! The invariants, on a second reading of each node's journal: what is durable is read event by
+//! event and kept in
+//! a model of its own, which has to agree with what was promised, with the node's index and with
+//! the other nodes.
 //!
-//! Looked at after every step of the schedule, each virtual second, at every start of a node, and in full at the
+//! Looked at after every step of the schedule, each virtual second, at every start of a node, and
+//! in full at the
 //! end.
 
 mod model;
@@ -132,7 +135,8 @@ impl Checker {
         self.consigned(nodes)
     }
 
-    /// A consignment that the sender holds is durable at the recipient; whoever is down is asked once he is up.
+    /// A consignment that the sender holds is durable at the recipient; whoever is down is asked
+    /// once he is up.
     fn consigned(&mut self, nodes: &[Option<&Node>]) -> Result<(), Violation> {
         let mut claims = Vec::new();
         for (place, model) in self.models.iter_mut().enumerate() {

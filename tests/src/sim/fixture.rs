@@ -1,6 +1,8 @@
-//! What all seeds share: three units made by `init`, their stores with the others verified, drafts to send.
+//! What all seeds share: three units made by `init`, their stores with the others verified, drafts
+//! to send.
 //!
-//! Making keys and comparing cards is slow and draws true random numbers, so it is done once; each seed begins on
+//! Making keys and comparing cards is slow and draws true random numbers, so it is done once; each
+//! seed begins on
 //! a copy of the disks.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -156,7 +158,8 @@ fn make(base: &std::path::Path, place: usize, unit: &str) -> Unit {
     Unit { id: card.unit().clone(), card, settings, disk: SimDisk::new(place as u64) }
 }
 
-/// Keys that follow from the unit's place: a seed gives the same digests, so the same order, in every process.
+/// Keys that follow from the unit's place: a seed gives the same digests, so the same order, in
+/// every process.
 struct SeededKeys {
     identity: SigningKey,
     signing: SigningKey,
@@ -169,7 +172,7 @@ impl SeededKeys {
     /// In place of those that `init` made.
     fn write(dir: &std::path::Path, place: u64) -> Self {
         let mut rng = Rng::new(place, 9);
-        let mut file = |name: &str, text: &str| {
+        let file = |name: &str, text: &str| {
             std::fs::write(dir.join(name), text).expect("a key's file");
         };
         let mut key = |name: &str| {

@@ -1,4 +1,5 @@
-//! What is checked once a run is over: everything stored, against its signatures and against the other nodes.
+//! What is checked once a run is over: everything stored, against its signatures and against the
+//! other nodes.
 
 use relay_node::{
     daemon::Node,
@@ -133,7 +134,8 @@ impl Checker {
         Ok(())
     }
 
-    /// Every transfer that was answered is in the recipient's numbers: gaps are what expired unsent.
+    /// Every transfer that was answered is in the recipient's numbers: gaps are what expired
+    /// unsent.
     fn numbers(&self, place: usize, nodes: &[Option<&Node>]) -> Result<(), Violation> {
         let (Some(model), Some(unit)) = (self.models.get(place), self.units.get(place)) else {
             return Ok(());
