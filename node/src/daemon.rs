@@ -1,10 +1,11 @@
 //! Composition root: builds every room from checked settings, starts and stops them in order.
 //!
-//! Enter through [`run`], or through [`Node`] in tests and simulations. Only `main` and tests may use this
-//! module.
+//! Enter through [`run`], or through [`Node`] in tests and simulations. Only `main` and tests may
+//! use this module.
 //!
-//! Start: keys, store, directory, log, relay, link, API. Stop (SIGTERM, SIGINT): readiness off and new work
-//! refused, transfers finish within the grace period, QUIC closes with a code, the store is flushed and closed.
+//! Start: keys, store, directory, log, relay, link, API. Stop (SIGTERM, SIGINT): readiness off and
+//! new work refused, transfers finish within the grace period, QUIC closes with a code, the store
+//! is flushed and closed.
 
 mod build;
 mod error;
@@ -41,7 +42,8 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
 }
 
 async fn serve(settings: Settings) -> Result<(), RunError> {
-    // Signals are caught before anything is opened, so that a stop during the start is a stop in order.
+    // Signals are caught before anything is opened, so that a stop during the start is a stop in
+    // order.
     let mut terminate = signals(SignalKind::terminate())?;
     let mut interrupt = signals(SignalKind::interrupt())?;
     let clock = Clock::new(&settings.clock);
@@ -109,8 +111,8 @@ pub fn create_store(
     Ok(store::create(&backend, node.unit(), *instance.as_bytes(), now)?)
 }
 
-/// The index panics in threads of its own when its disk fails. It is only a projection, but a process that lost a
-/// part of itself must not go on: it ends, starts again and rebuilds.
+/// The index panics in threads of its own when its disk fails. It is only a projection, but a
+/// process that lost a part of itself must not go on: it ends, starts again and rebuilds.
 fn abort_on_index_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

@@ -1,5 +1,5 @@
-//! A verified peer that breaks the rules: each breach has its reason, nothing of it is stored or signed as a verdict
-//! that it must not be, and an honest message is still taken afterwards.
+//! A verified peer that breaks the rules: each breach has its reason, nothing of it is stored or
+//! signed as a verdict that it must not be, and an honest message is still taken afterwards.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -40,8 +40,8 @@ impl Stage {
         Self { cluster, peer, to, now, number: 0 }
     }
 
-    /// An envelope with a good payload whose inner copy fits the header; `change` breaks the header before it is
-    /// signed.
+    /// An envelope with a good payload whose inner copy fits the header; `change` breaks the header
+    /// before it is signed.
     async fn envelope(&self, change: impl FnOnce(&mut v1::Header)) -> v1::Envelope {
         let id = relay_proto::ids::MessageId::new(self.now, rand::random());
         let payload = payload(&self.cluster, 0, &self.to, id.as_bytes());
@@ -75,8 +75,9 @@ impl Stage {
     }
 }
 
-/// `swapped_payload_is_a_transfer_fault_not_a_rejection`, `forged_from_yields_no_leaf` and their like: a copy that
-/// proves nothing about its sender gets an unsigned fault with its reason and leaves no leaf.
+/// `swapped_payload_is_a_transfer_fault_not_a_rejection`, `forged_from_yields_no_leaf` and their
+/// like: a copy that proves nothing about its sender gets an unsigned fault with its reason and
+/// leaves no leaf.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_of_a_copy_leave_no_leaf() {
     let mut stage = Stage::new().await;
@@ -198,8 +199,9 @@ async fn content_is_refused_with_its_reason() {
     stage.honest_message_passes().await;
 }
 
-/// The same id with other bytes is a conflict: both are kept, the first stands, and an alarm is raised. The same
-/// bytes again are a duplicate: nothing happens twice and the same leaf comes back.
+/// The same id with other bytes is a conflict: both are kept, the first stands, and an alarm is
+/// raised. The same bytes again are a duplicate: nothing happens twice and the same leaf comes
+/// back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replays_and_conflicts() {
     let mut stage = Stage::new().await;

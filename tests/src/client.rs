@@ -22,8 +22,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the node behind a Unix socket; it connects when it is first used, and again when the node
-    /// was away.
+    /// A client of the node behind a Unix socket; it connects when it is first used, and again when
+    /// the node was away.
     pub fn over(socket: &Path) -> Self {
         let socket = socket.to_owned();
         // The authority must be a name: a socket's path is none.

@@ -101,7 +101,8 @@ fn flip_signature(note: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Anybody can make keys, cards, receipts and a bundle: all of it verifies, under keys that nobody knows.
+/// Anybody can make keys, cards, receipts and a bundle: all of it verifies, under keys that nobody
+/// knows.
 fn with_other_keys(bundle: &v1::EvidenceBundle) -> v1::EvidenceBundle {
     let mut units = BTreeMap::new();
     let mut cards = Vec::new();

@@ -1,4 +1,5 @@
-//! What scenarios, benchmarks and campaigns share: clusters of nodes in this process and of real binaries.
+//! What scenarios, benchmarks and campaigns share: clusters of nodes in this process and of real
+//! binaries.
 
 pub mod bench;
 pub mod client;

@@ -1,7 +1,7 @@
 //! Nodes as processes: the real binaries, made and introduced as an operator would.
 //!
-//! The harness builds `relay-node` and `relay-cli` once per test run. Every process is ended by its id when its
-//! value goes.
+//! The harness builds `relay-node` and `relay-cli` once per test run. Every process is ended by its
+//! id when its value goes.
 
 use std::{
     path::{Path, PathBuf},
@@ -53,7 +53,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Makes a node with `relay-node init` below `base`; `extra` goes to the end of its configuration.
+    /// Makes a node with `relay-node init` below `base`; `extra` goes to the end of its
+    /// configuration.
     pub fn init(base: &Path, unit: &str, extra: &str) -> Self {
         let dir = base.join(unit);
         let address = format!("127.0.0.1:{}", free_udp_port());

@@ -1,12 +1,9 @@
 //! The seeded simulator: whole nodes (relay, store and journal, log, directory, QUIC) on one
-//! thread, in virtual time,
-//! over a net, disks and clocks that fail as the seed says.
+//! thread, in virtual time, over a net, disks and clocks that fail as the seed says.
 //!
 //! Enter through [`run`]. The same seed gives the same trace hash. Time is the runtime's, paused:
-//! it moves when
-//! nothing else can. A failure shows the seed, the schedule and the last lines; `RELAY_SIM_SEED=N
-//! cargo test -p
-//! relay-tests --test sim -- --nocapture` runs that seed alone.
+//! it moves when nothing else can. A failure shows the seed, the schedule and the last lines;
+//! `RELAY_SIM_SEED=N cargo test -p relay-tests --test sim -- --nocapture` runs that seed alone.
 
 mod check;
 mod fixture;

@@ -1,4 +1,5 @@
-//! Cursors of events: `sequence.n` means that `n` events of that fact, and all of earlier facts, were seen.
+//! Cursors of events: `sequence.n` means that `n` events of that fact, and all of earlier facts,
+//! were seen.
 
 use std::{fmt, str::FromStr};
 

@@ -1,6 +1,8 @@
-//! Events of the unit: durable facts, in order, from a cursor; nothing skipped, nothing before it is durable.
+//! Events of the unit: durable facts, in order, from a cursor; nothing skipped, nothing before it
+//! is durable.
 //!
-//! One fact may be several events: their cursors count within it, so that a watch resumes between them.
+//! One fact may be several events: their cursors count within it, so that a watch resumes between
+//! them.
 
 use relay_proto::{
     ids::{Digest, MessageId},
@@ -244,7 +246,8 @@ fn recovered(statement: &Statement) -> bool {
     statement.has(StatementFlag::Recovered)
 }
 
-/// Facts that are read at once, and how often for one page: most facts of a busy node are housekeeping.
+/// Facts that are read at once, and how often for one page: most facts of a busy node are
+/// housekeeping.
 const FACTS_MAX: usize = 256;
 const ROUNDS_MAX: usize = 16;
 

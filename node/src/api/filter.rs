@@ -1,7 +1,7 @@
 //! The filter of a list: `direction = OUT AND state = DEFERRED AND peer = "xb.ncu"`.
 //!
-//! Fields: direction, state, peer, kind, priority, acknowledged; each once, joined by AND. Invariant: what does not
-//! parse is refused with the place; nothing is ignored.
+//! Fields: direction, state, peer, kind, priority, acknowledged; each once, joined by AND.
+//! Invariant: what does not parse is refused with the place; nothing is ignored.
 
 use relay_proto::{ids::UnitId, reason::Reason, v1};
 
@@ -132,7 +132,8 @@ fn set(query: &mut Query, name: &str, value: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What the store's entries can say about a state; that something is in flight is tested afterwards.
+/// What the store's entries can say about a state; that something is in flight is tested
+/// afterwards.
 fn entry_test(state: v1::DeliveryState) -> Option<fn(&EntryRecord) -> bool> {
     Some(match state {
         v1::DeliveryState::Unspecified => return None,

@@ -37,7 +37,8 @@ impl Service {
         Ok(v1::ListMessagesResponse { messages, next_page_token: next.unwrap_or_default() })
     }
 
-    /// What the store's filter cannot say: the state of the delivery to one peer, and what is in flight.
+    /// What the store's filter cannot say: the state of the delivery to one peer, and what is in
+    /// flight.
     fn passes(&self, query: &Query, record: &MessageRecord) -> Result<bool, Problem> {
         let Some(state) = query.state else { return Ok(true) };
         let entries = self.relay().store().entries(&record.digest())?;

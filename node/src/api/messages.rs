@@ -180,9 +180,15 @@ impl Service {
         }
         let digest = record.digest();
         let ack = Acknowledge { principal, request_id, digest, capacity, by };
-        let already = match self.relay().acknowledge(ack).await? {
-            AckAnswer::First | AckAnswer::Repeated => false,
+        let already = match self.relay().acknowledge(ack.clone()).await? {
+            AckAnswer::First => false,
             AckAnswer::Later => true,
+            // The same answer as the first time: whether it was this caller who took it.
+            AckAnswer::Repeated => !store.acknowledgements(&digest)?.iter().any(|made| {
+                made.capacity == capacity.number()
+                    && made.principal == ack.principal
+                    && made.by == ack.by
+            }),
             AckAnswer::Conflict => return Err(Problem::new(Reason::RequestIdConflict)),
         };
         let event = match capacity {

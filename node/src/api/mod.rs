@@ -1,8 +1,9 @@
 //! The local API: case systems and operators send, read, acknowledge and manage peers over gRPC.
 //!
-//! Enter through [`start`]. It may use `relay`, `directory`, `store` and `clock` through the relay, `config`,
-//! `telemetry` and `tasks`; never `link`. Invariants: nothing is answered that is not durable; every error is made
-//! by [`status`], with a stable reason; a caller is known by the kernel's or the certificate's word, not by his own.
+//! Enter through [`start`]. It may use `relay`, `directory`, `store` and `clock` through the relay,
+//! `config`, `telemetry` and `tasks`; never `link`. Invariants: nothing is answered that is not
+//! durable; every error is made by [`status`], with a stable reason; a caller is known by the
+//! kernel's or the certificate's word, not by his own.
 
 mod args;
 mod convert;

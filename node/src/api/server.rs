@@ -1,7 +1,7 @@
 //! Listening and serving: limits, health, reflection, and the stop.
 //!
-//! Both listeners serve the same services. Invariant: on a stop health says so first, then nothing new is taken,
-//! then what runs is answered, for a bounded time.
+//! Both listeners serve the same services. Invariant: on a stop health says so first, then nothing
+//! new is taken, then what runs is answered, for a bounded time.
 
 use std::{
     fs, net::TcpListener as StdTcpListener, path::Path, sync::atomic::Ordering, time::Duration,
@@ -15,10 +15,10 @@ use relay_proto::{
     },
 };
 use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{
     service::Routes,
-    transport::{Certificate, Identity, Server, ServerTlsConfig},
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -48,7 +48,10 @@ pub(super) fn start(settings: &ApiSettings, service: Service) -> Result<Api, Api
     if let Some((listener, tls)) = tcp {
         let stop = stopping(service.clone(), health);
         let router = server().tls_config(tls).map_err(ApiError::Tls)?.add_routes(routes);
-        let serve = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop);
+        let serve = router.serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            stop,
+        );
         let shared = service.shared.clone();
         tasks.spawn("api-tcp", TaskKind::Process, async move {
             ended("tcp", bounded(&shared.stop, serve).await);
@@ -125,7 +128,8 @@ async fn set(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// A server's end, but no longer than the drain after a stop: a caller may hold a stream open for ever.
+/// A server's end, but no longer than the drain after a stop: a caller may hold a stream open for
+/// ever.
 async fn bounded<E>(
     stop: &tokio_util::sync::CancellationToken,
     serve: impl Future<Output = Result<(), E>>,

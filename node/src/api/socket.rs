@@ -1,4 +1,5 @@
-//! The Unix socket: nobody reaches it before it has its mode, and a socket that is in use is left alone.
+//! The Unix socket: nobody reaches it before it has its mode, and a socket that is in use is left
+//! alone.
 
 use std::{
     fs, io,
@@ -19,8 +20,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Binds in a private directory beside the path, sets the mode, and only then moves the socket there. A socket
-    /// on which nobody answers is replaced.
+    /// Binds in a private directory beside the path, sets the mode, and only then moves the socket
+    /// there. A socket on which nobody answers is replaced.
     pub fn bind(path: &Path, mode: u32) -> Result<(Self, UnixListener), ApiError> {
         let parent = match path.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -96,7 +97,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// The socket has its mode, is refused to a second one, replaced when nobody answers, and gone at the end.
+    /// The socket has its mode, is refused to a second one, replaced when nobody answers, and gone
+    /// at the end.
     #[test]
     fn sockets_are_taken_with_care() {
         let dir = tempfile::tempdir().unwrap();

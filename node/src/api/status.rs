@@ -1,7 +1,8 @@
 //! The one map from errors to gRPC: a reason decides the code, and whether and when to come back.
 //!
-//! Enter through [`Problem`]; every room's error becomes one, and a `Status` is made of nothing else. Invariants:
-//! each carries ErrorInfo with the reason's label; the text of an internal error stays in the log.
+//! Enter through [`Problem`]; every room's error becomes one, and a `Status` is made of nothing
+//! else. Invariants: each carries ErrorInfo with the reason's label; the text of an internal error
+//! stays in the log.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -156,7 +157,8 @@ impl From<TlogError> for Problem {
         match error {
             TlogError::Store(error) => error.into(),
             TlogError::Sign(_) => Self::new(Reason::SignerUnavailable),
-            // The log is behind what was signed, or a hash is missing: nothing that a caller could put right.
+            // The log is behind what was signed, or a hash is missing: nothing that a caller could
+            // put right.
             error => Self::internal(error),
         }
     }
@@ -281,7 +283,8 @@ mod tests {
 
     use super::*;
 
-    /// Each reason has a code that is not OK and its own label; only what passes by itself names a wait.
+    /// Each reason has a code that is not OK and its own label; only what passes by itself names a
+    /// wait.
     #[test]
     fn every_reason_is_told() {
         for reason in Reason::ALL {
@@ -318,7 +321,8 @@ mod tests {
         assert_eq!((status.code(), status.message()), (Code::Internal, Reason::Internal.meaning()));
     }
 
-    /// All faults are named by the path of the API while there is room, and counted when there is not.
+    /// All faults are named by the path of the API while there is room, and counted when there is
+    /// not.
     #[test]
     fn faults_become_field_violations() {
         let faults = Faults::one(Fault::new("request.items[0].relationship", "is missing"));

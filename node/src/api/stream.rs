@@ -1,6 +1,8 @@
-//! Taking messages in bulk: SendMessages. What is ready at once becomes one commit; many commits may wait.
+//! Taking messages in bulk: SendMessages. What is ready at once becomes one commit; many commits
+//! may wait.
 //!
-//! Invariant: each request gets one answer; a faulty one disturbs no other and does not end the stream.
+//! Invariant: each request gets one answer; a faulty one disturbs no other and does not end the
+//! stream.
 
 use std::{
     future::poll_fn,
@@ -39,7 +41,9 @@ impl Service {
         loop {
             let (batch, end) = tokio::select! {
                 biased;
-                () = self.shared.stop.cancelled() => (Vec::new(), Some(Some(Problem::new(Reason::Stopping).into()))),
+                () = self.shared.stop.cancelled() => {
+                    (Vec::new(), Some(Some(Problem::new(Reason::Stopping).into())))
+                }
                 () = answers.closed() => return,
                 read = ready(requests.as_mut()) => read,
             };

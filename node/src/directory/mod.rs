@@ -1,8 +1,9 @@
 //! The local directory: the cards that the operator added, and whom he trusts.
 //!
-//! Enter through [`Directory`]. It may use the store and nothing above it. Invariants: nothing is exchanged with a
-//! unit whose card was not compared by telephone; a newer card counts only under the identity key that was
-//! compared; a snapshot is swapped whole, so every decision rests on one state.
+//! Enter through [`Directory`]. It may use the store and nothing above it. Invariants: nothing is
+//! exchanged with a unit whose card was not compared by telephone; a newer card counts only under
+//! the identity key that was compared; a snapshot is swapped whole, so every decision rests on one
+//! state.
 
 mod snapshot;
 
@@ -50,8 +51,8 @@ impl Directory {
         self.snapshot.load_full()
     }
 
-    /// Imports a card, UNVERIFIED. A newer card under an identity key that is known keeps its trust; another
-    /// identity key has to be removed first and compared again.
+    /// Imports a card, UNVERIFIED. A newer card under an identity key that is known keeps its
+    /// trust; another identity key has to be removed first and compared again.
     pub async fn add(&self, file: &[u8], now: Timestamp) -> Result<Peer, DirectoryError> {
         let card = Card::from_file(file)?;
         let unit = card.unit().clone();
@@ -199,9 +200,7 @@ pub enum DirectoryError {
     #[error("a card with the same or a higher number is known")]
     OlderCard,
     /// The digits do not match.
-    #[error(
-        "the digits do not match: do not trust this card; call again on a number that you had before"
-    )]
+    #[error("the digits do not match: do not trust this card; call a number that you had before")]
     FingerprintMismatch,
     /// The store.
     #[error(transparent)]

@@ -67,7 +67,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// From the store's records. A record that does not verify any more is left out: it was damaged.
+    /// From the store's records. A record that does not verify any more is left out: it was
+    /// damaged.
     pub(super) fn build(own: &Card, records: &[PeerRecord]) -> Self {
         let mut snapshot = Self::default();
         snapshot.take_signing_keys(own);

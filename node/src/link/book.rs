@@ -1,4 +1,5 @@
-//! The directory as the link's peer book: pins and addresses of verified peers, nothing of anybody else.
+//! The directory as the link's peer book: pins and addresses of verified peers, nothing of anybody
+//! else.
 
 use relay_proto::ids::UnitId;
 

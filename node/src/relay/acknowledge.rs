@@ -1,4 +1,5 @@
-//! That a message was taken: by a case system (ContentHandover), or by a named officer (ConsignmentAcceptance).
+//! That a message was taken: by a case system (ContentHandover), or by a named officer
+//! (ConsignmentAcceptance).
 
 use bytes::Bytes;
 use relay_proto::{
@@ -57,7 +58,8 @@ pub struct Acknowledge {
 }
 
 impl Relay {
-    /// Records that a message was taken; the first in each capacity makes the receipt for its sender.
+    /// Records that a message was taken; the first in each capacity makes the receipt for its
+    /// sender.
     pub async fn acknowledge(&self, ack: Acknowledge) -> Result<AckAnswer, StoreError> {
         let ctx = &self.ctx;
         let by = ack.by.trim();
@@ -106,7 +108,8 @@ impl Relay {
 
     /// The header of a stored message.
     pub(super) fn header(&self, signed: &relay_proto::v1::Signed) -> Result<Header, StoreError> {
-        // It verified when it was stored. Its sender may be out of the directory by now, so it is read as it is.
+        // It verified when it was stored. Its sender may be out of the directory by now, so it is
+        // read as it is.
         Header::stored(signed).map_err(|_| StoreError::IndexDamaged("messages"))
     }
 }

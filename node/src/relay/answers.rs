@@ -1,7 +1,7 @@
 //! The control side of a session: receipts that come in, confirmations, faults, deferrals, proofs.
 //!
-//! Invariant: this reader never waits for anything that sending waits for; answers that find their queue full are
-//! given again later, all of them are cumulative or asked for again.
+//! Invariant: this reader never waits for anything that sending waits for; answers that find their
+//! queue full are given again later, all of them are cumulative or asked for again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,7 +71,8 @@ impl Answers {
         self.ctx.parts.store.record_have(unit, heads.receipts_have, now).await?;
         let made = self.ctx.parts.store.counter("receipts-made", &self.unit)?;
         if heads.receipts_have > made {
-            // It holds receipts that this store never made: our store was set back, or the peer lies.
+            // It holds receipts that this store never made: our store was set back, or the peer
+            // lies.
             let detail = format!("peer has {} of our receipts, {made} made", heads.receipts_have);
             alarm(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
         }
@@ -122,7 +123,8 @@ impl Answers {
         self.settler.tick().await;
     }
 
-    /// Says which receipts are durable here. A full queue is no reason to wait: the next one says as much.
+    /// Says which receipts are durable here. A full queue is no reason to wait: the next one says
+    /// as much.
     fn confirm(&mut self) {
         if let Some(receipts) = self.have_unsent {
             let have = v1::frame::Kind::Have(v1::Have { receipts });
@@ -139,7 +141,8 @@ impl Answers {
 
     fn fault(&self, fault: &v1::TransferFault) {
         let reason = fault.reason.parse().unwrap_or(Reason::Malformed);
-        info!(peer = %self.unit, number = fault.number, reason = reason.label(), "copy called faulty");
+        let (number, label) = (fault.number, reason.label());
+        info!(peer = %self.unit, number, reason = label, "copy called faulty");
         self.ctx.peers.input(&self.unit, Input::Fault { number: fault.number, reason });
     }
 

@@ -1,7 +1,7 @@
 //! Entries whose time passed: each gets a RelayFailure of our own, and an alarm.
 //!
-//! Only a trusted clock ends an entry. Timers run on the monotonic clock; a step of the wall clock is read anew,
-//! it never expires anything by itself.
+//! Only a trusted clock ends an entry. Timers run on the monotonic clock; a step of the wall clock
+//! is read anew, it never expires anything by itself.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +30,8 @@ pub(super) async fn run(ctx: Arc<Context>) {
                 return;
             }
         }
-        // A look every second is cheap, and needs no trust in how long a wait by the wall clock would be.
+        // A look every second is cheap, and needs no trust in how long a wait by the wall clock
+        // would be.
         tokio::select! {
             biased;
             () = stop.cancelled() => return,

@@ -1,7 +1,8 @@
-//! Messages that come in: verified before they are read, decided, stored with their receipts, many in one commit.
+//! Messages that come in: verified before they are read, decided, stored with their receipts, many
+//! in one commit.
 //!
-//! A fault of a copy is answered with a `TransferFault`: not signed, no verdict. A verdict is given only about a
-//! header whose signature verified and which came over its sender's own session.
+//! A fault of a copy is answered with a `TransferFault`: not signed, no verdict. A verdict is given
+//! only about a header whose signature verified and which came over its sender's own session.
 
 use std::sync::Arc;
 
@@ -74,7 +75,8 @@ async fn take(
             }
             Decision::Fault(reason, detail) => {
                 ctx.parts.counters.add(Counter::VerifyFailure);
-                info!(peer = %unit, number = transfer.number, reason = reason.label(), "copy dropped");
+                let (number, label) = (transfer.number, reason.label());
+                info!(peer = %unit, number, reason = label, "copy dropped");
                 let fault = fault(&transfer, reason, detail);
                 // The peer sends again what it hears nothing of.
                 let _ = sender.try_reply(lane, v1::frame::Kind::Fault(fault));
@@ -122,7 +124,8 @@ fn decide(ctx: &Context, unit: &UnitId, transfer: &v1::Transfer, full: bool) -> 
         Err(HeaderError::Signed(error)) => {
             return Decision::Fault(error.reason(), error.to_string());
         }
-        // Its sender did sign it, but without a checked header there is nothing to put on a receipt.
+        // Its sender did sign it, but without a checked header there is nothing to put on a
+        // receipt.
         Err(HeaderError::Rule(reason)) => return Decision::Fault(reason, reason.to_string()),
     };
     let key = match snapshot.signing_key(header.key_id) {

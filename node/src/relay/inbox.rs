@@ -1,6 +1,7 @@
 //! How many messages of each peer wait here for somebody to take them: the quota of the inbox.
 //!
-//! Kept in memory, counted anew at every start. It only ever defers; being off by a few does no harm.
+//! Kept in memory, counted anew at every start. It only ever defers; being off by a few does no
+//! harm.
 
 use std::{
     collections::BTreeMap,

@@ -1,11 +1,11 @@
 //! The use cases of the relay: submit, send, take, settle, expire, acknowledge, export.
 //!
-//! Enter through [`Relay`]. It may use every room but `api` and `daemon`. Decisions are made in `relay-core`; here
-//! they are performed on the store, the log and the link. Invariant: nothing is answered or signed that is not
-//! durable.
+//! Enter through [`Relay`]. It may use every room but `api` and `daemon`. Decisions are made in
+//! `relay-core`; here they are performed on the store, the log and the link. Invariant: nothing is
+//! answered or signed that is not durable.
 //!
-//! Where things are decided: a refusal in `relay_core::policy` (called from [`inbound`] and [`submit`]), a retry in
-//! `relay_core::outbox` and `retry` (performed by [`outbound`]).
+//! Where things are decided: a refusal in `relay_core::policy` (called from [`inbound`] and
+//! [`submit`]), a retry in `relay_core::outbox` and `retry` (performed by [`outbound`]).
 
 pub mod acknowledge;
 mod answers;

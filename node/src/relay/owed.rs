@@ -1,5 +1,5 @@
-//! Receipts on their way home: sent in groups under one checkpoint, again on every new session until the peer
-//! says that it has them.
+//! Receipts on their way home: sent in groups under one checkpoint, again on every new session
+//! until the peer says that it has them.
 
 use std::sync::Arc;
 
@@ -42,10 +42,14 @@ pub(super) async fn run(
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    // Messages are taken and receipts wait, visibly: their senders keep their copies.
+                    // Messages are taken and receipts wait, visibly: their senders keep their
+                    // copies.
                     warn!(%error, peer = %unit, "receipts wait");
-                    let again = tokio::time::sleep(SIGNER_WAIT);
-                    tokio::select! { biased; () = stop.cancelled() => return, () = again => continue }
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(SIGNER_WAIT) => continue,
+                    }
                 }
             }
         }

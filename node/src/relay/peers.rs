@@ -1,7 +1,8 @@
 //! The workers of every verified peer, and how each peer stands.
 //!
-//! One task a peer owns its outbox (`outbound`); one sends the receipts that it is owed (`owed`); each session has
-//! readers of its own (`inbound`, `answers`). Invariant: a peer's failure ends nothing but its own session.
+//! One task a peer owns its outbox (`outbound`); one sends the receipts that it is owed (`owed`);
+//! each session has readers of its own (`inbound`, `answers`). Invariant: a peer's failure ends
+//! nothing but its own session.
 
 use std::{
     collections::BTreeMap,
@@ -87,7 +88,8 @@ impl Peers {
         self.input(unit, Input::RetryNow);
     }
 
-    /// Starts workers of units that are verified now; ends sessions with those that are not any more.
+    /// Starts workers of units that are verified now; ends sessions with those that are not any
+    /// more.
     pub(super) fn directory_changed(&self, ctx: &Arc<Context>) {
         let snapshot = ctx.parts.directory.snapshot();
         let verified: Vec<UnitId> = snapshot
@@ -221,7 +223,8 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
                 ctx.peers.session_up(&ctx, *session);
             }
             LinkEvent::Down { peer, session, closed } => {
-                info!(peer = %peer, reason = closed.reason().label(), text = closed.text, "session down");
+                let reason = closed.reason().label();
+                info!(peer = %peer, reason, text = closed.text, "session down");
                 ctx.peers.session_down(&ctx, peer.unit(), session);
             }
             LinkEvent::DialFailed { unit, reason, text } => {

@@ -1,9 +1,10 @@
 //! Receipts that come in: checked, kept, and what they settle.
 //!
-//! A receiver makes nine checks: sizes and canonical form (the link's strict decoding and the statement's);
-//! the checkpoint's signature under a log of the issuer's card; inclusion; the issuer's node; its role; that it is
-//! about a header that we hold; consistency with the checkpoint that is held; legality after the receipts that are
-//! held; and one commit for leaf, proof and checkpoint. One bad receipt spoils itself, a bad checkpoint its group.
+//! A receiver makes nine checks: sizes and canonical form (the link's strict decoding and the
+//! statement's); the checkpoint's signature under a log of the issuer's card; inclusion; the
+//! issuer's node; its role; that it is about a header that we hold; consistency with the checkpoint
+//! that is held; legality after the receipts that are held; and one commit for leaf, proof and
+//! checkpoint. One bad receipt spoils itself, a bad checkpoint its group.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -58,8 +59,8 @@ impl Settler {
         Self { ctx, unit, live, waiting: VecDeque::new() }
     }
 
-    /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or forked is seen
-    /// at once.
+    /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or
+    /// forked is seen at once.
     pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
         let note = &self.live.hello.own_checkpoint;
         if note.is_empty() {
@@ -77,7 +78,8 @@ impl Settler {
         let held = self.ctx.parts.store.held_checkpoint(&shown.origin)?;
         let Some(held) = held else { return Ok(()) };
         let forked = held.size == shown.size && held.root != shown.root.as_bytes().as_slice();
-        // Within one run of the peer a Hello may be older than a group that another session brought.
+        // Within one run of the peer a Hello may be older than a group that another session
+        // brought.
         let same_run = self.ctx.peers.proven_by(&self.unit, &self.live.hello.boot_id);
         if forked || (shown.size < held.size && !same_run) {
             let detail = format!("log shows size {}, {} is held", shown.size, held.size);
@@ -142,7 +144,8 @@ impl Settler {
         };
         match self.advance(&signed, &group, proof.as_ref())? {
             CheckpointAdvance::Newer | CheckpointAdvance::Same | CheckpointAdvance::Older => {}
-            // A proof that was asked for may come when a newer checkpoint is held: it proves nothing then.
+            // A proof that was asked for may come when a newer checkpoint is held: it proves
+            // nothing then.
             CheckpointAdvance::NeedProof { from, to }
                 if proof.as_ref().is_none_or(|proof| (proof.from, proof.to) != (from, to)) =>
             {
@@ -178,7 +181,8 @@ impl Settler {
 
     fn ask(&mut self, group: v1::ReceiptGroup, from: u64, to: u64) {
         if self.waiting.len() >= WAITING_MAX {
-            // The peer sends again what it is owed an answer for, on the next session at the latest.
+            // The peer sends again what it is owed an answer for, on the next session at the
+            // latest.
             self.waiting.pop_front();
         }
         self.waiting.push_back(Waiting { group, from, to, since: Instant::now(), alarmed: false });
@@ -199,7 +203,8 @@ impl Settler {
         let mut receipts = Vec::with_capacity(group.receipts.len());
         let mut taken = Vec::with_capacity(group.receipts.len());
         for numbered in group.receipts {
-            // Numbers have no gaps: what follows a gap was sent before what it waits for, and is sent again.
+            // Numbers have no gaps: what follows a gap was sent before what it waits for, and is
+            // sent again.
             if numbered.number <= have.saturating_add(1) {
                 have = have.max(numbered.number);
             }
@@ -239,7 +244,8 @@ impl Settler {
         Ok(have)
     }
 
-    /// Checks one receipt; a reason says what is wrong with it. `taken` came before it in its group.
+    /// Checks one receipt; a reason says what is wrong with it. `taken` came before it in its
+    /// group.
     fn check(
         &self,
         numbered: &v1::NumberedReceipt,

@@ -1,4 +1,5 @@
-//! Taking messages from case systems: checked, completed, signed, stored; then the caller is answered.
+//! Taking messages from case systems: checked, completed, signed, stored; then the caller is
+//! answered.
 
 use std::collections::BTreeSet;
 
@@ -244,7 +245,8 @@ impl Context {
         Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed })
     }
 
-    /// A clock that is years off, or a key that is out of its time, would make a header that nobody takes.
+    /// A clock that is years off, or a key that is out of its time, would make a header that nobody
+    /// takes.
     fn may_sign(&self, now: Timestamp) -> Result<(), SubmitError> {
         let key_id = self.parts.signer.key_id(KeyUse::Envelope);
         let key = self.parts.directory.own().key(v1::KeyKind::Signing, key_id);

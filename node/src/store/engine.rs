@@ -1,7 +1,8 @@
 //! The writer: decides a group of commits, writes it once, syncs once, then lets everybody know.
 //!
-//! `Engine::commit` is synchronous and is driven by a thread (embedded) or by a task (simulation). Invariant: no
-//! answer, wake or index write happens before the journal's `append` returned; a failed append ends the store.
+//! `Engine::commit` is synchronous and is driven by a thread (embedded) or by a task (simulation).
+//! Invariant: no answer, wake or index write happens before the journal's `append` returned; a
+//! failed append ends the store.
 
 use std::{
     collections::VecDeque,
@@ -49,7 +50,8 @@ pub struct Shared {
     pub indexed_seq: AtomicU64,
     /// The last checkpoint that was signed and is not noted yet.
     signed: Mutex<Option<(u64, Digest)>>,
-    /// The index's mark stays at or below this, so that an erasure under way is found again after a crash.
+    /// The index's mark stays at or below this, so that an erasure under way is found again after a
+    /// crash.
     mark_bound: AtomicU64,
 }
 
@@ -163,8 +165,8 @@ impl Engine {
         &self.shared
     }
 
-    /// Decides and writes one group of commits, in one batch or, when they are large, in several. An error is
-    /// final: nothing may be answered any more.
+    /// Decides and writes one group of commits, in one batch or, when they are large, in several.
+    /// An error is final: nothing may be answered any more.
     pub fn commit(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
         let mut jobs = VecDeque::from(jobs);
         // Each round takes at least one job.
@@ -182,7 +184,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Erases the body of an event, durably. The event that orders it is durable already. Repeatable.
+    /// Erases the body of an event, durably. The event that orders it is durable already.
+    /// Repeatable.
     pub fn erase(&mut self, seq: u64) -> Result<(), StoreError> {
         let found = self.shared.reader.scan(seq, 1, 0)?;
         let Some((_, position, _)) = found.first() else {
@@ -192,7 +195,8 @@ impl Engine {
             Err(JournalError::EraseTooEarly { .. }) => {}
             done => return Ok(done?),
         }
-        // The order stands in the same batch as the body: only a later batch proves this one durable.
+        // The order stands in the same batch as the body: only a later batch proves this one
+        // durable.
         let seq = self.shared.indexed_seq.load(Ordering::Acquire);
         self.commit(vec![Box::new(move |txn| {
             txn.push(Timestamp::default(), Fact::IndexMark(IndexMark { seq }), Bytes::new());

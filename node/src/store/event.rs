@@ -1,7 +1,8 @@
 //! The facts of the journal: one event is one thing that happened here and will not be undone.
 //!
-//! An event carries all that its projection needs, so that the index can be rebuilt from events alone. The body
-//! of an event (the payload of a message) is kept beside it and can be erased in place.
+//! An event carries all that its projection needs, so that the index can be rebuilt from events
+//! alone. The body of an event (the payload of a message) is kept beside it and can be erased in
+//! place.
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
@@ -264,7 +265,8 @@ pub struct Acknowledged {
     /// Its content.
     #[prost(message, optional, tag = "5")]
     pub request: Option<RequestRecord>,
-    /// The key under which the message waited for somebody to take it; empty when it does not any more.
+    /// The key under which the message waited for somebody to take it; empty when it does not any
+    /// more.
     #[prost(bytes = "bytes", tag = "6")]
     pub unacknowledged_key: Bytes,
 }

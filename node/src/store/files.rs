@@ -1,7 +1,7 @@
 //! The store's own small files: whose store it is, the lock, the index's mark.
 //!
-//! Made by `relay-node init` alone, so that a wrong path cannot start an empty node. Invariant: one process at a
-//! time holds the lock, and nothing else is read before it is held.
+//! Made by `relay-node init` alone, so that a wrong path cannot start an empty node. Invariant: one
+//! process at a time holds the lock, and nothing else is read before it is held.
 
 use std::{
     fs::{File, OpenOptions},
@@ -97,7 +97,8 @@ impl Lock {
                 io::ErrorKind::NotFound => FilesError::NotThere(dir.to_owned()),
                 _ => io_error(error),
             })?;
-        // An open-file-description lock: it ends with this process, and closing another handle does not end it.
+        // An open-file-description lock: it ends with this process, and closing another handle does
+        // not end it.
         let whole = nix::libc::flock {
             l_type: nix::libc::F_WRLCK as i16,
             l_whence: nix::libc::SEEK_SET as i16,

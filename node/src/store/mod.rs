@@ -1,7 +1,8 @@
 //! The store: a journal is the truth, an index is its projection.
 //!
-//! Enter through [`Store`]: a dozen verbs, each one atomic commit, each repeatable. **`Ok` means that it survives
-//! a power cut.** Nothing outside `sled/` may name the crate of that name. README.md has a row per stored object.
+//! Enter through [`Store`]: a dozen verbs, each one atomic commit, each repeatable. **`Ok` means
+//! that it survives a power cut.** Nothing outside `sled/` may name the crate of that name.
+//! README.md has a row per stored object.
 
 pub mod engine;
 pub mod event;
@@ -58,7 +59,8 @@ pub struct Store {
 pub enum Ended {
     /// Everything is on disk and marked so.
     Clean,
-    /// A write or sync failed: the process must end, with the status that keeps it from being restarted blindly.
+    /// A write or sync failed: the process must end, with the status that keeps it from being
+    /// restarted blindly.
     Failed(String),
 }
 

@@ -1,7 +1,7 @@
 //! Making and opening a store: lock, journal, index, replay.
 //!
-//! The journal is opened first and decides; the index is believed only up to the mark that was proven durable,
-//! and set aside when it is damaged or ahead of the journal.
+//! The journal is opened first and decides; the index is believed only up to the mark that was
+//! proven durable, and set aside when it is damaged or ahead of the journal.
 
 use std::{
     path::{Path, PathBuf},
@@ -50,7 +50,8 @@ pub enum Backend {
         /// Bound of the index's cache.
         cache_bytes: u64,
     },
-    /// The same journal on a simulated disk, the index in memory, all on the caller's runtime and virtual time.
+    /// The same journal on a simulated disk, the index in memory, all on the caller's runtime and
+    /// virtual time.
     Memory {
         /// The disk; keep a clone to cut its power.
         disk: SimDisk,
@@ -162,9 +163,9 @@ impl OpenStore {
         Ok(engine)
     }
 
-    /// Opens the journal, and says whether it ends before the index's mark. A mark that reaches into bytes of a
-    /// bad batch proves damage. One beyond a sound end means that the journal was set back, and the index with
-    /// its mark is what does not belong to it.
+    /// Opens the journal, and says whether it ends before the index's mark. A mark that reaches
+    /// into bytes of a bad batch proves damage. One beyond a sound end means that the journal was
+    /// set back, and the index with its mark is what does not belong to it.
     fn open_journal(&self, mark: u64) -> Result<(Journal, Recovered, bool), StoreError> {
         let open = |marks: &[DurableMark]| {
             let (settings, io) = journal_of(&self.backend);
@@ -251,8 +252,8 @@ impl HashReader for Hashes<'_> {
     }
 }
 
-/// What opening found is kept as facts of their own, first in the next batch: the cut-off tail of an interrupted
-/// write, and that the journal was set back.
+/// What opening found is kept as facts of their own, first in the next batch: the cut-off tail of
+/// an interrupted write, and that the journal was set back.
 fn record_findings(
     engine: &mut Engine,
     recovered: &Recovered,
@@ -297,8 +298,8 @@ fn record_findings(
     engine.commit(vec![job])
 }
 
-/// Keeps the index beside itself and begins an empty one. The mark spoke of the old one: with it the new one would
-/// be believed before it was proven, so it goes first.
+/// Keeps the index beside itself and begins an empty one. The mark spoke of the old one: with it
+/// the new one would be believed before it was proven, so it goes first.
 fn aside(dir: &Path, cache_bytes: u64) -> Result<Index, StoreError> {
     files::write_index_mark(dir, 0)?;
     let index = dir.join("index");

@@ -1,6 +1,7 @@
 //! From an event to the index: puts and deletes of values computed from that event alone.
 //!
-//! No increments, no reading: replaying an event twice, or from any earlier mark, gives the same index.
+//! No increments, no reading: replaying an event twice, or from any earlier mark, gives the same
+//! index.
 
 use bytes::Bytes;
 use prost::Message;
@@ -219,7 +220,8 @@ impl Ops {
             ..Default::default()
         };
         self.put(Tree::Receipts, receipt_key.clone(), &receipt);
-        // The subtrees that a leaf completes are consecutive: level 0 at its index, then each parent.
+        // The subtrees that a leaf completes are consecutive: level 0 at its index, then each
+        // parent.
         for (level, hash) in (0u32..).zip(&leaf.hashes) {
             let index = leaf.index.checked_shr(level).unwrap_or(0);
             self.put_bytes(Tree::TreeHashes, key::tree_hash(level, index), hash.to_vec());

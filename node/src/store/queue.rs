@@ -1,6 +1,7 @@
 //! The writer's queue: commits wait here for their group, EMERGENCY first.
 //!
-//! Bounded: whoever wants to commit waits for room. Every class has a reserved share of a batch, so none starves.
+//! Bounded: whoever wants to commit waits for room. Every class has a reserved share of a batch, so
+//! none starves.
 
 use std::{
     collections::VecDeque,
@@ -65,7 +66,8 @@ impl Queue {
         Ok(())
     }
 
-    /// The next batch, for a writer on a thread. Empty after `wait` without work; `None` once closed and empty.
+    /// The next batch, for a writer on a thread. Empty after `wait` without work; `None` once
+    /// closed and empty.
     pub fn pop_batch(&self, wait: Duration) -> Option<Vec<Job>> {
         let lanes = self.lock();
         let waiting = |lanes: &mut Lanes| lanes.is_empty() && !lanes.closed;
@@ -96,8 +98,8 @@ impl Queue {
         self.notify.notify_one();
     }
 
-    /// Takes nothing more and drops what waits, so that whoever waits for an answer is told. Called when the
-    /// writer ended, for whatever reason.
+    /// Takes nothing more and drops what waits, so that whoever waits for an answer is told. Called
+    /// when the writer ended, for whatever reason.
     pub fn abandon(&self) {
         self.close();
         let closed = Lanes { closed: true, ..Lanes::default() };

@@ -1,7 +1,8 @@
 //! What the index holds, one type a tree, and how keys are made.
 //!
-//! Values are protobuf because they must survive upgrades; they are our own and never leave the node. Invariant:
-//! every value follows from one journal event alone, so replaying an event twice changes nothing.
+//! Values are protobuf because they must survive upgrades; they are our own and never leave the
+//! node. Invariant: every value follows from one journal event alone, so replaying an event twice
+//! changes nothing.
 
 use bytes::Bytes;
 use prost::Message;
@@ -353,8 +354,8 @@ pub struct NumbersRecord {
 }
 
 impl NumbersRecord {
-    /// With one more number. Ranges are bounded; beyond the bound the oldest gap is closed, which only hides a
-    /// gap from reconciliation and never stops a delivery.
+    /// With one more number. Ranges are bounded; beyond the bound the oldest gap is closed, which
+    /// only hides a gap from reconciliation and never stops a delivery.
     pub fn with(&self, number: u64) -> Self {
         let mut spans: Vec<(u64, u64)> = Vec::with_capacity(self.ranges.len() / 2 + 1);
         for pair in self.ranges.chunks_exact(2) {
@@ -414,7 +415,8 @@ pub fn priority_number(priority: Priority) -> u32 {
 pub mod key {
     use super::*;
 
-    /// Short id || sender || 0 || message id: one record per sender and message id, found by eight characters.
+    /// Short id || sender || 0 || message id: one record per sender and message id, found by eight
+    /// characters.
     pub fn by_id(from: &UnitId, id: &MessageId) -> Vec<u8> {
         [id.short().as_bytes(), from.as_str().as_bytes(), b"\0", id.as_bytes().as_slice()].concat()
     }
@@ -502,7 +504,9 @@ mod tests {
             }
             let has = |n: u64| {
                 n <= record.contiguous
-                    || record.ranges.chunks_exact(2).any(|p| p.first() <= Some(&n) && Some(&n) <= p.last())
+                    || record.ranges.chunks_exact(2).any(|pair| {
+                        pair.first() <= Some(&n) && Some(&n) <= pair.last()
+                    })
             };
             for n in 1..60 {
                 prop_assert_eq!(has(n), numbers.contains(&n), "{}", n);

@@ -1,7 +1,8 @@
-//! One group of commits while it is being decided: what is durable plus what this batch has appended so far.
+//! One group of commits while it is being decided: what is durable plus what this batch has
+//! appended so far.
 //!
-//! Verbs run here, one after the other, on the single writer; so a check and the insert that follows it cannot be
-//! separated, and two requests with one id cannot both be the first.
+//! Verbs run here, one after the other, on the single writer; so a check and the insert that
+//! follows it cannot be separated, and two requests with one id cannot both be the first.
 
 use std::collections::BTreeSet;
 
@@ -111,8 +112,9 @@ impl<'a> Txn<'a> {
         seq
     }
 
-    /// Runs one commit of the batch: all of its events, or none of them when it fails or when what it appended
-    /// can be stored nowhere. Without this a failed commit would leave half of itself, or a hole in the log.
+    /// Runs one commit of the batch: all of its events, or none of them when it fails or when what
+    /// it appended can be stored nowhere. Without this a failed commit would leave half of itself,
+    /// or a hole in the log.
     pub fn attempt<R>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<R, StoreError>,
@@ -137,7 +139,8 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// What journal and index would refuse is refused here, where it fails one commit and not the store.
+    /// What journal and index would refuse is refused here, where it fails one commit and not the
+    /// store.
     fn check_since(&self, kept: usize) -> Result<(), StoreError> {
         let too_large = |what| Err(StoreError::TooLarge(what));
         for (event, frame) in self.events.iter().skip(kept) {
@@ -233,6 +236,7 @@ fn frame_bytes(frame: &EventFrame) -> usize {
 const EVENT_FRAME: usize = 64;
 const BATCH_FRAME: u64 = 1024;
 
-/// A batch that has this much takes no further commit, so that a usual commit never finds it too full.
+/// A batch that has this much takes no further commit, so that a usual commit never finds it too
+/// full.
 const BATCH_BYTES_USUAL: usize = 16 << 20;
 const BATCH_EVENTS_USUAL: usize = 16_384;

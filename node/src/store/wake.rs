@@ -1,4 +1,5 @@
-//! Who is told that there is something new: workers of a peer by name, watchers by the durable sequence.
+//! Who is told that there is something new: workers of a peer by name, watchers by the durable
+//! sequence.
 //!
 //! A wake is remembered until it is taken, so it cannot be lost between a look and a wait.
 

@@ -1,7 +1,8 @@
 //! What drives the engine: a thread for the embedded store, a task for the simulated one.
 //!
-//! Beside the writer a second thread brings durable changes into the index, proves it durable now and then, and
-//! prepares the journal's next segments. Invariant: a failure of either ends the store; nothing is retried.
+//! Beside the writer a second thread brings durable changes into the index, proves it durable now
+//! and then, and prepares the journal's next segments. Invariant: a failure of either ends the
+//! store; nothing is retried.
 
 use std::{
     path::PathBuf,

@@ -1,8 +1,8 @@
 //! The unit's log of receipts: checkpoints and proofs over durable leaves.
 //!
-//! Enter through [`Tlog`]. It may use the keys and the store. Invariants: a checkpoint is signed only over leaves
-//! that a power cut leaves; one signature serves all receipts of a batch; no checkpoint contradicts one that was
-//! signed before, else the node does not sign at all.
+//! Enter through [`Tlog`]. It may use the keys and the store. Invariants: a checkpoint is signed
+//! only over leaves that a power cut leaves; one signature serves all receipts of a batch; no
+//! checkpoint contradicts one that was signed before, else the node does not sign at all.
 
 use std::sync::Arc;
 
@@ -39,7 +39,8 @@ pub struct Tlog {
 }
 
 impl Tlog {
-    /// The log of the open store. Refused when the store has fewer or other leaves than were signed.
+    /// The log of the open store. Refused when the store has fewer or other leaves than were
+    /// signed.
     pub fn open(store: Store, signer: Arc<Signer>) -> Result<Self, TlogError> {
         if let Some((size, root)) = store.anchor()? {
             let head = *store.head().borrow();

@@ -1,4 +1,5 @@
-//! Benchmarks: real processes, real disks, loopback. Figures are medians of several runs with their spread.
+//! Benchmarks: real processes, real disks, loopback. Figures are medians of several runs with their
+//! spread.
 
 pub mod pipeline;
 mod report;

@@ -1,14 +1,18 @@
 //! The whole way of a message: client, node A, node B and back, all as processes on one machine.
 //!
-//! Time runs from the client's send to the event that says that the verified receipt is durable in the sender's
-//! store. After each run every message must be in the recipient's inbox once.
+//! Time runs from the client's send to the event that says that the verified receipt is durable in
+//! the sender's store. After each run every message must be in the recipient's inbox once.
 
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
-use relay_proto::{file::MessageFile, timestamp::Timestamp, v1};
+use relay_proto::{
+    file::MessageFile,
+    timestamp::Timestamp,
+    v1::{self, send_messages_response::Outcome},
+};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
@@ -139,7 +143,7 @@ impl Bench {
                         sent_at.insert(id, at);
                     }
                     let at = sent_at.remove(&answer.request_id).expect("an answer to a request");
-                    let Some(v1::send_messages_response::Outcome::Sent(sent)) = answer.outcome else {
+                    let Some(Outcome::Sent(sent)) = answer.outcome else {
                         unreachable!("a message was refused: {answer:?}")
                     };
                     answered += 1;
@@ -190,7 +194,8 @@ impl Bench {
         settled.latencies
     }
 
-    /// Ids of messages whose ContentConsignment is durable at the sender, with the instant of hearing of it.
+    /// Ids of messages whose ContentConsignment is durable at the sender, with the instant of
+    /// hearing of it.
     fn receipts(&self, cursor: String) -> mpsc::Receiver<(String, Instant)> {
         let (heard, receipts) = mpsc::channel(4096);
         let mut client = self.sender.messages.clone();
@@ -329,6 +334,7 @@ fn draft(to: &str) -> v1::Draft {
     let mut draft = MessageFile::parse(&text, now).expect("a good message file");
     draft.to = vec![to.to_owned()];
     let payload = draft.payload.as_mut().expect("a payload");
+    payload.from.clear();
     if let Some(v1::payload::Body::Alert(alert)) = &mut payload.body {
         alert.summary = "Kit relays one-time codes in real time. ".repeat(10);
     }

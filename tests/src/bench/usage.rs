@@ -25,7 +25,8 @@ impl Usage {
             line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0)
         };
         let (status, io, stat) = (read("status"), read("io"), read("stat"));
-        // Fields 14 and 15, counted after the name in parentheses, in clock ticks (100 a second on Linux).
+        // Fields 14 and 15, counted after the name in parentheses, in clock ticks (100 a second on
+        // Linux).
         let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         let ticks: u64 = after_name
             .split_whitespace()

@@ -1,8 +1,8 @@
-//! A burst of messages while a node is killed: the client's record, the recipient's inbox and the verified
-//! receipts must be the same messages, each once.
+//! A burst of messages while a node is killed: the client's record, the recipient's inbox and the
+//! verified receipts must be the same messages, each once.
 //!
-//! The client repeats what got no answer under the same request id, as every case system should. Exit status 0
-//! only if everything held.
+//! The client repeats what got no answer under the same request id, as every case system should.
+//! Exit status 0 only if everything held.
 #![forbid(unsafe_code)]
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
@@ -245,7 +245,8 @@ async fn inbox(arguments: &Arguments, record: &BTreeSet<&String>) -> Result<usiz
     }
 }
 
-/// Whether a call failed because the node was away: then the answer is unknown and the call is repeated.
+/// Whether a call failed because the node was away: then the answer is unknown and the call is
+/// repeated.
 fn is_away(status: &tonic::Status) -> bool {
     matches!(
         status.code(),

@@ -1,11 +1,9 @@
 //! The invariants, on a second reading of each node's journal: what is durable is read event by
-//! event and kept in
-//! a model of its own, which has to agree with what was promised, with the node's index and with
-//! the other nodes.
+//! event and kept in a model of its own, which has to agree with what was promised, with the node's
+//! index and with the other nodes.
 //!
 //! Looked at after every step of the schedule, each virtual second, at every start of a node, and
-//! in full at the
-//! end.
+//! in full at the end.
 
 mod model;
 mod whole;

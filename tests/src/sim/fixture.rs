@@ -2,8 +2,7 @@
 //! to send.
 //!
 //! Making keys and comparing cards is slow and draws true random numbers, so it is done once; each
-//! seed begins on
-//! a copy of the disks.
+//! seed begins on a copy of the disks.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

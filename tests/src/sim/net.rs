@@ -2,8 +2,7 @@
 //! cuts.
 //!
 //! Enter through [`Net::socket`]: it gives what the link takes instead of the system's socket.
-//! Every choice comes
-//! from the seed; a datagram of a dead life of a machine goes nowhere.
+//! Every choice comes from the seed; a datagram of a dead life of a machine goes nowhere.
 
 use std::{
     collections::BTreeMap,
@@ -107,8 +106,8 @@ impl Net {
         self.lock().rules.clear();
     }
 
-    /// A new life of a machine: its socket, and the timers and tasks of the QUIC library, which
-    /// end with `dead`.
+    /// A new life of a machine: its socket, and the timers and tasks of the QUIC library, which end
+    /// with `dead`.
     pub fn socket(&self, machine: usize, dead: CancellationToken) -> Wire {
         let mut state = self.lock();
         let port = state.ports.entry(machine).or_default();

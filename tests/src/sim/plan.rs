@@ -1,6 +1,5 @@
 //! What a seed does: how many nodes, which work, which faults, when. Made whole before the run, so
-//! that a failure
-//! can show it, and so that the run itself draws nothing for it.
+//! that a failure can show it, and so that the run itself draws nothing for it.
 
 use std::fmt;
 

@@ -1,6 +1,5 @@
-//! One run: machines with their disks, clocks and lives, clients that repeat what was not
-//! answered, the plan's
-//! steps, and the checks between them.
+//! One run: machines with their disks, clocks and lives, clients that repeat what was not answered,
+//! the plan's steps, and the checks between them.
 
 mod clients;
 

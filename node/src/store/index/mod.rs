@@ -74,7 +74,8 @@ impl Index {
         }
     }
 
-    /// The highest sequence that any tree claims to hold: beyond the journal's end, if the journal was set back.
+    /// The highest sequence that any tree claims to hold: beyond the journal's end, if the journal
+    /// was set back.
     pub fn reach(&self) -> Result<u64, IndexError> {
         match self {
             Index::Memory(index) => Ok(index.applied()),

@@ -194,6 +194,8 @@ pub const PREPARED_MAX: usize = 2;
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// A header, a footer, and room for some batches between.
 const SEGMENT_BYTES_MIN: u64 = 8 << 10;
-const FILL_BYTES: u64 = 1 << 20;
+/// Small, because the kernel caches a file in pieces as large as it was written in, and every later
+/// sync of one batch would write such a piece whole.
+const FILL_BYTES: u64 = 8 << 10;
 const SEGMENT_PREFIX: &str = "segment-";
 const PREPARED_PREFIX: &str = "prepared-";

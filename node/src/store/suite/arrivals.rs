@@ -34,8 +34,8 @@ async fn an_arrival_is_stored_once(place: Place) {
     assert_sound(&store);
 }
 
-/// Copies of one message in one commit and in commits of one batch: the first is stored, the answer to the
-/// others rests on it and is true once it is given.
+/// Copies of one message in one commit and in commits of one batch: the first is stored, the answer
+/// to the others rests on it and is true once it is given.
 async fn duplicate_in_same_batch_waits_for_flush(place: Place) {
     let store = place.open();
     let both = vec![arrival(1, 0), arrival(1, 0)];
@@ -56,8 +56,8 @@ async fn duplicate_in_same_batch_waits_for_flush(place: Place) {
     assert_sound(&store);
 }
 
-/// Another header with the same sender and id is refused, kept and alarmed; the first stays what it was, and
-/// each digest has its own receipt.
+/// Another header with the same sender and id is refused, kept and alarmed; the first stays what it
+/// was, and each digest has its own receipt.
 async fn a_conflict_keeps_both_and_alarms(place: Place) {
     let store = place.open();
     arrive(&store, arrival(1, 0)).await;

@@ -1,4 +1,5 @@
-//! Every operation of the disk fails, or is the last before a crash, for every one of them; then the power goes.
+//! Every operation of the disk fails, or is the last before a crash, for every one of them; then
+//! the power goes.
 
 use super::*;
 use crate::store::records::EntryState;
@@ -41,7 +42,8 @@ async fn step(store: &Store, n: usize) -> Result<(), StoreError> {
     }
 }
 
-/// Opens and runs all, up to the first error; after one nothing succeeds and the end is told as a failure.
+/// Opens and runs all, up to the first error; after one nothing succeeds and the end is told as a
+/// failure.
 async fn run(place: &Place, told: &mut Told) {
     let Ok(store) = place.try_open() else { return };
     for n in 0..STEPS {
@@ -117,7 +119,8 @@ async fn total() -> u64 {
     place.disk().counters().total() - before
 }
 
-/// One run with one fault, then power cuts, then the whole script once more, which changes only what is missing.
+/// One run with one fault, then power cuts, then the whole script once more, which changes only
+/// what is missing.
 async fn one(n: u64, errno: Option<i32>, seeds: std::ops::Range<u64>) {
     let place = Place::memory(1);
     match errno {

@@ -1,4 +1,5 @@
-//! Erasure: the order first, then the bytes; nothing else goes, and zeros without an order are damage.
+//! Erasure: the order first, then the bytes; nothing else goes, and zeros without an order are
+//! damage.
 
 use super::*;
 use crate::store::journal::{Body, Position};
@@ -53,8 +54,8 @@ async fn an_order_in_the_batch_of_its_message(place: Place) {
     assert_sound(&store);
 }
 
-/// Whenever the machine stops: either nothing was ordered and the content is there, or after the next opening
-/// the bytes are gone. Evidence stays.
+/// Whenever the machine stops: either nothing was ordered and the content is there, or after the
+/// next opening the bytes are gone. Evidence stays.
 #[tokio::test(start_paused = true)]
 async fn erase_crash_at_every_step() {
     let (mut orders, mut untouched) = (0, 0);

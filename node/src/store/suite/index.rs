@@ -1,4 +1,5 @@
-//! The index is only a projection: lost, damaged, or ahead of the journal, it is set aside and rebuilt.
+//! The index is only a projection: lost, damaged, or ahead of the journal, it is set aside and
+//! rebuilt.
 
 use std::fs;
 
@@ -32,8 +33,9 @@ fn behind(store: &Store) -> usize {
     alarms.iter().filter(|alarm| alarm.reason == "JOURNAL_BEHIND").count()
 }
 
-/// Pages that were proven durable are gone (an older copy, an empty directory, rubbish): nothing is lost, nothing
-/// is alarmed, the rebuilt index is the old one tree by tree, and it is not believed before it is proven.
+/// Pages that were proven durable are gone (an older copy, an empty directory, rubbish): nothing is
+/// lost, nothing is alarmed, the rebuilt index is the old one tree by tree, and it is not believed
+/// before it is proven.
 #[tokio::test]
 async fn index_lost_pages_below_its_mark() {
     let place = Place::embedded();
@@ -59,7 +61,8 @@ async fn index_lost_pages_below_its_mark() {
     assert!(place.path().join("index.damaged-1").exists());
 }
 
-/// The journal was set back, the index was not, with and without its mark: the index goes, the alarm stays.
+/// The journal was set back, the index was not, with and without its mark: the index goes, the
+/// alarm stays.
 #[tokio::test]
 async fn index_ahead_of_journal() {
     for mark_too in [true, false] {

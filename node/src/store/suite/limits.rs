@@ -1,4 +1,5 @@
-//! Commits that fail, are too large, panic or come too late: nothing of them is kept, nobody waits for ever.
+//! Commits that fail, are too large, panic or come too late: nothing of them is kept, nobody waits
+//! for ever.
 
 use super::*;
 use crate::store::{event::Fact, journal::OpKind};
@@ -9,7 +10,8 @@ on_each![
     large_groups_are_split_over_batches,
 ];
 
-/// A commit that fails after it made leaves and events takes them back; its neighbours in the batch stay.
+/// A commit that fails after it made leaves and events takes them back; its neighbours in the batch
+/// stay.
 async fn a_failed_commit_leaves_nothing(place: Place) {
     let store = place.open();
     let failing = store.commit(Priority::Emergency, |txn| -> Result<(), StoreError> {
@@ -43,7 +45,8 @@ async fn a_failed_commit_leaves_nothing(place: Place) {
     assert_sound(&store);
 }
 
-/// What the index could never hold would end the store now and at each opening; it is refused instead.
+/// What the index could never hold would end the store now and at each opening; it is refused
+/// instead.
 async fn too_large_a_record_fails_its_commit_only(place: Place) {
     let store = place.open();
     let before = seq(&store);
@@ -74,7 +77,8 @@ async fn large_groups_are_split_over_batches(place: Place) {
     assert_eq!(store.close().await, Ended::Clean);
 }
 
-/// The sync fails: whoever is in the batch, waits in the queue or comes later is told, and the end says why.
+/// The sync fails: whoever is in the batch, waits in the queue or comes later is told, and the end
+/// says why.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_store_that_ended() {
     let place = Place::memory(1);

@@ -1,6 +1,6 @@
-//! One suite for every variant of the store. Enter through the modules below; here are the places to run in and
-//! the messages that they share. Invariant: a scenario judges by what verbs answered, and at its end the store
-//! is sound: see `sound`.
+//! One suite for every variant of the store. Enter through the modules below; here are the places
+//! to run in and the messages that they share. Invariant: a scenario judges by what verbs answered,
+//! and at its end the store is sound: see `sound`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod arrivals;
@@ -170,7 +170,8 @@ fn id(n: u64) -> MessageId {
     MessageId::new(at(n), random)
 }
 
-/// A header; the store believes its caller that it was verified. `version` makes other headers of the same id.
+/// A header; the store believes its caller that it was verified. `version` makes other headers of
+/// the same id.
 fn header(n: u64, version: u64, from: &UnitId, to: &[UnitId]) -> Header {
     let bytes = Bytes::from(format!("header {n} {version} of {from}"));
     Header {

@@ -1,5 +1,5 @@
-//! Random sequences of verbs: the store is sound after each, and its index follows from the journal, replayed
-//! from wherever.
+//! Random sequences of verbs: the store is sound after each, and its index follows from the
+//! journal, replayed from wherever.
 
 use proptest::prelude::*;
 

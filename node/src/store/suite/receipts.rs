@@ -34,8 +34,8 @@ async fn receipts_settle_by_digest_and_recipient(place: Place) {
     assert_sound(&store);
 }
 
-/// The peer refuses a second header with the id of ours, which it got from somebody else: that receipt has
-/// another digest, and ours goes on waiting.
+/// The peer refuses a second header with the id of ours, which it got from somebody else: that
+/// receipt has another digest, and ours goes on waiting.
 async fn conflict_refusal_does_not_settle_the_first(place: Place) {
     let store = place.open();
     submit(&store, submission(1)).await;
@@ -90,7 +90,8 @@ async fn an_entry_ends_once_in_a_group(place: Place) {
     assert_sound(&store);
 }
 
-/// Sent twice, and twice in one group: kept once. A repetition writes nothing, a newer checkpoint does.
+/// Sent twice, and twice in one group: kept once. A repetition writes nothing, a newer checkpoint
+/// does.
 async fn the_same_group_again_changes_nothing(place: Place) {
     let store = place.open();
     submit(&store, submission(1)).await;
@@ -114,7 +115,8 @@ async fn have_never_deletes_what_was_not_made(place: Place) {
     store.record_have(them(), u64::MAX, at(1)).await.unwrap();
     assert!(owed(&store).is_empty());
     assert_eq!(store.counter("receipts-confirmed", &them()).unwrap(), 2);
-    // What is made afterwards is owed, whatever was claimed before; an older claim takes nothing back.
+    // What is made afterwards is owed, whatever was claimed before; an older claim takes nothing
+    // back.
     arrive(&store, arrival(3, 0)).await;
     store.record_have(them(), 1, at(2)).await.unwrap();
     assert_eq!(owed(&store), [(3, statement("consignment", 30))]);
@@ -126,8 +128,8 @@ async fn have_never_deletes_what_was_not_made(place: Place) {
     assert_sound(&store);
 }
 
-/// All receipts of a message are owed again under new numbers, those that wait are not doubled, and a peer that
-/// never takes any cannot make the store grow by sending duplicates.
+/// All receipts of a message are owed again under new numbers, those that wait are not doubled, and
+/// a peer that never takes any cannot make the store grow by sending duplicates.
 async fn owed_again_but_never_doubled(place: Place) {
     let store = place.open();
     arrive(&store, arrival(1, 0)).await;

@@ -1,4 +1,5 @@
-//! What holds of every store at every time, found from its events alone. Enter through `assert_sound`.
+//! What holds of every store at every time, found from its events alone. Enter through
+//! `assert_sound`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::Unbounded;
@@ -101,7 +102,8 @@ pub fn assert_sound(store: &Store) {
     }
 }
 
-/// Leaf indexes have no gap, the root is that of the statements, the stored hashes make the same tree.
+/// Leaf indexes have no gap, the root is that of the statements, the stored hashes make the same
+/// tree.
 fn assert_log(events: &[(u64, Position, Event)], head: &LogHead) {
     let leaves: Vec<&Leaf> = events.iter().filter_map(|(_, _, event)| leaf_of(event)).collect();
     for (expected, leaf) in (0..).zip(&leaves) {
@@ -136,8 +138,8 @@ fn assert_numbers(events: &[(u64, Position, Event)]) {
     }
 }
 
-/// One message a sender and id, one acknowledgement receipt a capacity, and all content is there that no order
-/// erased.
+/// One message a sender and id, one acknowledgement receipt a capacity, and all content is there
+/// that no order erased.
 fn assert_messages(store: &Store, events: &[(u64, Position, Event)]) {
     let mut ids = BTreeSet::new();
     for (seq, _, event) in events {

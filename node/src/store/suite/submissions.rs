@@ -37,7 +37,8 @@ async fn a_request_has_one_effect(place: Place) {
     assert_eq!(store.close().await, Ended::Clean);
 }
 
-/// A caller that loses its patience and asks again and again, all at once: one message, equal answers.
+/// A caller that loses its patience and asks again and again, all at once: one message, equal
+/// answers.
 async fn one_request_id_64_times_in_parallel(place: Place) {
     let store = place.open();
     let mut callers = JoinSet::new();
@@ -76,8 +77,8 @@ async fn a_message_id_is_taken_once(place: Place) {
     assert_sound(&store);
 }
 
-/// Each lane by number, above a number, at most so many; the other peer's are not among them; what is settled
-/// is due no more.
+/// Each lane by number, above a number, at most so many; the other peer's are not among them; what
+/// is settled is due no more.
 async fn due_in_lanes_and_order(place: Place) {
     let store = place.open();
     let all = (1..=9).map(|n| submission_to(n, &[them(), unit("xc.ncu")])).collect();
@@ -107,8 +108,8 @@ async fn due_in_lanes_and_order(place: Place) {
     assert_sound(&store);
 }
 
-/// Two open entries fill a queue of two. One old entry that waits does not fill the queue of a peer that took
-/// all others: what counts is open, not how far the numbers reach.
+/// Two open entries fill a queue of two. One old entry that waits does not fill the queue of a peer
+/// that took all others: what counts is open, not how far the numbers reach.
 async fn a_full_queue_counts_what_is_open(place: Place) {
     let store = place.open();
     let limited = |n| NewSubmission { queue_messages_max: 2, ..submission(n) };

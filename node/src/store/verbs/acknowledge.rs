@@ -1,4 +1,5 @@
-//! That a message was taken: by a case system, or by a named officer. The first of each makes the receipt.
+//! That a message was taken: by a case system, or by a named officer. The first of each makes the
+//! receipt.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
-//! Erasing content: the order first, durably, then the bytes. Header, receipts and log stay as evidence.
+//! Erasing content: the order first, durably, then the bytes. Header, receipts and log stay as
+//! evidence.
 
 use bytes::Bytes;
 use relay_proto::{envelope::Priority, ids::Digest, reason::Reason, timestamp::Timestamp};
@@ -11,9 +12,9 @@ use crate::store::{
 };
 
 impl Store {
-    /// Erases the content of a message by a rule or an order. `Ok` means that the bytes are overwritten; a crash
-    /// in between is made good at the next opening. A message that still waits to be sent is refused. Returns
-    /// whether this was the first order.
+    /// Erases the content of a message by a rule or an order. `Ok` means that the bytes are
+    /// overwritten; a crash in between is made good at the next opening. A message that still waits
+    /// to be sent is refused. Returns whether this was the first order.
     pub async fn erase(
         &self,
         digest: Digest,

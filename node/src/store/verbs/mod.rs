@@ -1,6 +1,7 @@
 //! The verbs of the store: each one atomic commit, each repeatable.
 //!
-//! A verb's decision runs on the writer, so what it checks cannot change before its events are appended.
+//! A verb's decision runs on the writer, so what it checks cannot change before its events are
+//! appended.
 
 mod acknowledge;
 mod arrival;

@@ -48,8 +48,8 @@ pub struct NewExpiry {
 }
 
 impl Store {
-    /// Open entries of a peer's lane with numbers above `after`. The lease is the session: a single node owns its
-    /// store, and what is in flight is due again when the session ends.
+    /// Open entries of a peer's lane with numbers above `after`. The lease is the session: a single
+    /// node owns its store, and what is in flight is due again when the session ends.
     pub fn claim_due(
         &self,
         peer: &UnitId,
@@ -170,8 +170,8 @@ impl Store {
         })
     }
 
-    /// Ends entries whose time passed, each with its RelayFailure. An entry that was settled meanwhile keeps its
-    /// end. Returns how many expired.
+    /// Ends entries whose time passed, each with its RelayFailure. An entry that was settled
+    /// meanwhile keeps its end. Returns how many expired.
     pub async fn expire(&self, expired: Vec<NewExpiry>) -> Result<usize, StoreError> {
         self.commit(Priority::Urgent, move |txn| {
             let mut count = 0;
@@ -191,7 +191,8 @@ pub(super) fn is_queue_full(
     number: u64,
     max: u64,
 ) -> Result<bool, StoreError> {
-    // Numbers of open entries lie between the lowest open one and the newest: an upper bound without counting.
+    // Numbers of open entries lie between the lowest open one and the newest: an upper bound
+    // without counting.
     let lowest = view.lowest_open(peer)?.unwrap_or(number);
     if number.saturating_sub(lowest) < max {
         return Ok(false);

@@ -67,7 +67,8 @@ impl Store {
         let upper = end.as_deref().map_or(Unbounded, Excluded);
         let mut after = Included(prefix);
         let mut found = Vec::new();
-        // Whoever makes ids with the same eight characters must not hide another's: all are looked at, in pages.
+        // Whoever makes ids with the same eight characters must not hide another's: all are looked
+        // at, in pages.
         loop {
             let lower = after.as_ref().map(Vec::as_slice);
             let page =
@@ -127,8 +128,8 @@ impl Store {
         Ok(Content { header, payload })
     }
 
-    /// Messages that pass a filter, the newest first, below a sequence. Work is bounded: a page may be short and
-    /// still name where to go on.
+    /// Messages that pass a filter, the newest first, below a sequence. Work is bounded: a page may
+    /// be short and still name where to go on.
     pub fn list(&self, filter: &Filter, below: u64, max: usize) -> Result<Listed, StoreError> {
         self.read(|view| {
             let below = below.to_be_bytes();
@@ -161,7 +162,8 @@ impl Store {
 
     /// Durable events above a sequence, at most `max`.
     pub fn events_after(&self, seq: u64, max: usize) -> Result<Vec<(u64, Event)>, StoreError> {
-        // Not further than what the other reads show: an event is seen only together with its effects.
+        // Not further than what the other reads show: an event is seen only together with its
+        // effects.
         let shown = self.shared.head.borrow().seq;
         let stored = self.shared.reader.scan(seq.saturating_add(1), max, EVENTS_BYTES_MAX)?;
         let each =

@@ -72,8 +72,8 @@ pub struct ReceiptsToRecord {
 }
 
 impl Store {
-    /// Keeps receipts, their checkpoint and what they settle, as one event. Returns the numbers of the transfers
-    /// that are settled.
+    /// Keeps receipts, their checkpoint and what they settle, as one event. Returns the numbers of
+    /// the transfers that are settled.
     pub async fn record_receipts(&self, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreError> {
         self.commit(Priority::Urgent, move |txn| record(txn, new)).await
     }
@@ -265,8 +265,8 @@ fn owed(
     Ok(list)
 }
 
-/// Owes the sender all receipts so far once more: the same leaves, under new numbers. What still waits is not
-/// doubled.
+/// Owes the sender all receipts so far once more: the same leaves, under new numbers. What still
+/// waits is not doubled.
 pub(super) fn owe_again(
     txn: &mut Txn<'_>,
     header: &Header,
@@ -278,7 +278,8 @@ pub(super) fn owe_again(
     let pairs = view.prefix(Tree::Receipts, header.digest.as_bytes(), RECEIPTS_OF_MESSAGE_MAX)?;
     let waiting = view.prefix(Tree::Owed, &[to.as_bytes(), b"\0"].concat(), OWED_LOOK_MAX)?;
     if waiting.len() >= OWED_LOOK_MAX {
-        // So much waits that this may be among it: owing it again could double it, each time without end.
+        // So much waits that this may be among it: owing it again could double it, each time
+        // without end.
         return Ok(());
     }
     let mut waits = BTreeSet::new();
@@ -296,7 +297,8 @@ pub(super) fn owe_again(
     }
     let any_waits = !waits.is_empty();
     if missing.is_empty() && any_waits {
-        // All of them wait for the peer's word already: they may have been sent, so they go out again.
+        // All of them wait for the peer's word already: they may have been sent, so they go out
+        // again.
         txn.rewind(&to);
     } else if !missing.is_empty() {
         let fact = Fact::OwedAgain(OwedAgain {
@@ -312,5 +314,6 @@ pub(super) fn owe_again(
 
 /// 256 recipients with some receipts each.
 const RECEIPTS_OF_MESSAGE_MAX: usize = 2048;
-/// How many waiting receipts are looked through. Beyond it none is owed again until the peer has taken some.
+/// How many waiting receipts are looked through. Beyond it none is owed again until the peer has
+/// taken some.
 const OWED_LOOK_MAX: usize = 1024;

@@ -1,4 +1,5 @@
-//! Taking a message from a case system: envelope, outbox entries and SubmissionAcceptance as one event.
+//! Taking a message from a case system: envelope, outbox entries and SubmissionAcceptance as one
+//! event.
 
 use bytes::Bytes;
 use prost::Message;

@@ -1,0 +1,87 @@
+//! PeerService and NodeService.
+
+use relay_proto::{reason::Reason, v1};
+use tonic::Code;
+
+use super::{
+    fixture::{Node, id, request},
+    told,
+};
+
+/// A card is added, compared, suspended and removed; each step is shown and needs a request id.
+#[tokio::test]
+async fn peers_are_introduced() {
+    let (a, b) = (Node::start("xa.cyber-poc").await, Node::start("xb.ncu").await);
+    let mut client = a.peers();
+    let add =
+        |card: &[u8], request_id| v1::AddPeerRequest { request_id, card: card.to_vec().into() };
+    let error = client.add_peer(add(&b.card, String::new())).await.unwrap_err();
+    assert_eq!(told(&error).1, Reason::RequestIdMissing);
+    for card in [b"junk".as_slice(), a.card.as_slice()] {
+        let error = client.add_peer(add(card, id(1))).await.unwrap_err();
+        assert_eq!(told(&error).2, ["card"]);
+        assert_eq!(error.code(), Code::InvalidArgument);
+    }
+    let peer = client.add_peer(add(&b.card, id(1))).await.unwrap().into_inner();
+    assert_eq!((peer.trust(), peer.state()), (v1::PeerTrust::Unverified, v1::PeerState::Never));
+    assert_eq!((peer.name.as_str(), peer.fingerprint.len()), ("peers/xb.ncu", 71));
+
+    let verify = |digits: &str| v1::VerifyPeerRequest {
+        request_id: id(2),
+        unit: "xb.ncu".to_owned(),
+        fingerprint: digits.to_owned(),
+        heard: Vec::new(),
+        by: "Desk 1".to_owned(),
+    };
+    let error = client.verify_peer(verify(&"1".repeat(60))).await.unwrap_err();
+    let field = || vec!["fingerprint".to_owned()];
+    assert_eq!(told(&error), (Code::FailedPrecondition, Reason::FingerprintMismatch, field()));
+    let error = client.verify_peer(verify("")).await.unwrap_err();
+    assert_eq!(told(&error), (Code::InvalidArgument, Reason::InvalidContent, field()));
+    let verified = client.verify_peer(verify(&peer.fingerprint)).await.unwrap().into_inner();
+    assert_eq!(verified.trust(), v1::PeerTrust::Verified);
+    assert_eq!(verified.verified_by, "Desk 1");
+    a.messages().send_message(request(1, &["xb.ncu"])).await.unwrap();
+
+    let list = client.list_peers(v1::ListPeersRequest::default()).await.unwrap().into_inner();
+    assert_eq!((list.peers.len(), list.next_page_token.as_str()), (1, ""));
+    assert_eq!((list.peers[0].outbox_messages, list.peers[0].fingerprint.as_str()), (1, ""));
+    let ping = v1::PingPeerRequest { unit: "xb.ncu".to_owned() };
+    let error = client.ping_peer(ping).await.unwrap_err();
+    assert_eq!(told(&error), (Code::Unavailable, Reason::PeerUnreachable, Vec::new()));
+
+    let suspend = v1::SuspendPeerRequest {
+        request_id: id(3),
+        unit: "xb.ncu".to_owned(),
+        reason: "Key lost".to_owned(),
+    };
+    let suspended = client.suspend_peer(suspend).await.unwrap().into_inner();
+    assert_eq!(suspended.trust(), v1::PeerTrust::Suspended);
+    let remove = v1::RemovePeerRequest { request_id: id(4), unit: "xb.ncu".to_owned() };
+    client.remove_peer(remove).await.unwrap();
+    let get = v1::GetPeerRequest { unit: "xb.ncu".to_owned() };
+    assert_eq!(told(&client.get_peer(get).await.unwrap_err()).1, Reason::NotFound);
+    a.stop().await;
+    b.stop().await;
+}
+
+/// The status counts what waits on both sides; the card is the one that peers import.
+#[tokio::test]
+async fn the_status_says_what_waits() {
+    let (a, b) = (Node::start("xa.cyber-poc").await, Node::start("xb.ncu").await);
+    a.trust(&b).await;
+    b.trust(&a).await;
+    let sent = a.messages().send_message(request(1, &["xb.ncu"])).await.unwrap().into_inner();
+    b.receive(&a, &sent.message.unwrap().message_id).await;
+    let status = a.node().get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.node.as_str(), status.outbox_open), ("xa.cyber-poc/a", 1));
+    assert!(status.oldest_outbox_time.is_some() && status.working_keys_expire_time.is_some());
+    let (store, log) = (status.store.unwrap(), status.log.unwrap());
+    assert_eq!((store.state.as_str(), log.size), ("OPEN", 1));
+    let status = b.node().get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.inbox_unacknowledged, status.needs_acknowledgement.len()), (1, 1));
+    let card = a.node().get_card(v1::GetCardRequest {}).await.unwrap().into_inner();
+    assert_eq!((card.card.as_ref(), card.unit.as_str()), (a.card.as_slice(), "xa.cyber-poc"));
+    a.stop().await;
+    b.stop().await;
+}

@@ -1,0 +1,124 @@
+//! Health, reflection and the stop.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use relay_proto::{
+    reason::Reason,
+    v1::{self, node_service_client::NodeServiceClient},
+};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::{fixture::Node, told};
+use crate::config::ApiTcpSettings;
+
+/// Health and both versions of reflection answer without a description at hand.
+#[tokio::test]
+async fn tools_find_their_way() {
+    let a = Node::start("xa.cyber-poc").await;
+    for service in ["", "relay.v1.MessageService", "store"] {
+        let check = HealthCheckRequest { service: service.to_owned() };
+        let mut health = HealthClient::new(a.channel.clone());
+        // The task that says so runs beside the server: wait for it, not for a time.
+        let mut watch = health.watch(check).await.unwrap().into_inner();
+        while watch.message().await.unwrap().unwrap().status != 1 {}
+    }
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(a.channel.clone());
+    let answers = client.server_reflection_info(tokio_stream::iter([ask])).await.unwrap();
+    let answer = answers.into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("no list of services");
+    };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    for name in ["relay.v1.MessageService", "relay.v1.PeerService", "relay.v1.NodeService"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    a.stop().await;
+}
+
+/// A stop ends watches with its reason, and the socket is gone afterwards.
+#[tokio::test]
+async fn a_stop_is_told() {
+    let a = Node::start("xa.cyber-poc").await;
+    let watch = v1::WatchEventsRequest::default();
+    let mut events = a.messages().watch_events(watch).await.unwrap().into_inner();
+    a.tasks.stop_token().cancel();
+    let end = loop {
+        match events.message().await {
+            Ok(Some(_)) => {}
+            end => break end.unwrap_err(),
+        }
+    };
+    assert_eq!((end.code(), told(&end).1), (tonic::Code::Unavailable, Reason::Stopping));
+    let socket = a.socket.clone();
+    drop(events);
+    a.stop().await;
+    assert!(!socket.exists());
+}
+
+/// On TCP a client with a certificate of the authority is answered; one with none, or with another
+/// authority's, or without TLS, is not.
+#[tokio::test]
+async fn tcp_needs_a_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, stranger) = (new_authority(), new_authority());
+    let (certificate, key) = leaf(&authority, "localhost");
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let settings = ApiTcpSettings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        certificate: file("cert", &certificate),
+        key: file("key", &key),
+        client_ca: file("ca", &authority.pem()),
+    };
+    let a = Node::start_with("xa.cyber-poc", Some(settings)).await;
+    let port = a.tcp.unwrap().port();
+    let call = async |identity: Option<Identity>| {
+        let mut tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(authority.pem()))
+            .domain_name("localhost");
+        if let Some(identity) = identity {
+            tls = tls.identity(identity);
+        }
+        let address = format!("https://127.0.0.1:{port}");
+        let endpoint = Endpoint::from_shared(address).unwrap().tls_config(tls).unwrap();
+        let channel = endpoint.connect().await.ok()?;
+        NodeServiceClient::new(channel).get_status(v1::GetStatusRequest {}).await.ok()
+    };
+    let identity = |authority| {
+        let (certificate, key) = leaf(authority, "case-system");
+        Identity::from_pem(certificate, key)
+    };
+    let status = call(Some(identity(&authority))).await.unwrap().into_inner();
+    assert_eq!(status.unit, "xa.cyber-poc");
+    assert!(call(None).await.is_none());
+    assert!(call(Some(identity(&stranger))).await.is_none());
+    let plain = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await;
+    if let Ok(channel) = plain {
+        let asked = NodeServiceClient::new(channel).get_status(v1::GetStatusRequest {}).await;
+        assert!(asked.is_err());
+    }
+    a.stop().await;
+}
+
+fn new_authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn leaf(authority: &CertifiedIssuer<'static, KeyPair>, name: &str) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
+}
