@@ -71,8 +71,8 @@ struct Worker {
     steady: Steady,
 }
 
-/// The outbox's own time. A step of the clock, ahead or back, neither hurries nor stops what waits; only instants
-/// that are kept or shown are the clock's.
+/// The outbox's own time. A step of the clock, ahead or back, neither hurries nor stops what waits;
+/// only instants that are kept or shown are the clock's.
 struct Steady {
     start: Timestamp,
     since: Instant,
@@ -83,7 +83,8 @@ impl Steady {
         self.start.after(self.since.elapsed())
     }
 
-    /// An instant of the clock. No wait is longer than a deferral may be: the clock was stepped then.
+    /// An instant of the clock. No wait is longer than a deferral may be: the clock was stepped
+    /// then.
     fn of(&self, clock: Timestamp, at: Timestamp) -> Timestamp {
         self.now().after(at.since(clock).min(WAIT_MAX))
     }

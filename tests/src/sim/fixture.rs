@@ -171,7 +171,7 @@ impl SeededKeys {
     /// In place of those that `init` made.
     fn write(dir: &std::path::Path, place: u64) -> Self {
         let mut rng = Rng::new(place, 9);
-        let mut file = |name: &str, text: &str| {
+        let file = |name: &str, text: &str| {
             std::fs::write(dir.join(name), text).expect("a key's file");
         };
         let mut key = |name: &str| {

@@ -65,7 +65,8 @@ async fn a_flagged_receipt_is_kept_and_settles_nothing(place: Place) {
     assert_sound(&store);
 }
 
-/// A receipt was checked, the failure was stated, then the receipt came to its commit: kept, flagged, no second end.
+/// A receipt was checked, the failure was stated, then the receipt came to its commit: kept,
+/// flagged, no second end.
 async fn a_receipt_that_lost_to_the_failure_is_late(place: Place) {
     let store = place.open();
     submit(&store, submission(1)).await;
