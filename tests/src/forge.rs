@@ -44,7 +44,7 @@ impl Forgery {
                 let header = bundle.header.as_mut().expect("a bundle has a header");
                 let mut bytes = header.bytes.to_vec();
                 // Inside the message id: still a header that can be read.
-                bytes.iter_mut().nth(MESSAGE_ID_BYTE).into_iter().for_each(|byte| *byte ^= 1);
+                bytes.get_mut(MESSAGE_ID_BYTE).into_iter().for_each(|byte| *byte ^= 1);
                 header.bytes = bytes.into();
             }
             Self::Statement => {
