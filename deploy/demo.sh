@@ -53,7 +53,11 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] && [ -z "${NO_COLOR:-}" ] || say() { printf '\n== %s\n' "$*"; }
 # Shows a command as somebody would type it, then runs it.
 run() {
-  local shown="$*"
+  local shown= word
+  for word in "$@"; do
+    case $word in *" "*) shown+="\"$word\" " ;; *) shown+="$word " ;; esac
+  done
+  shown=${shown% }
   shown=${shown//$bin\//}; shown=${shown//$dir\//}; shown=${shown//$top\//}
   printf '$ %s\n' "$shown"
   "$@"

@@ -48,7 +48,7 @@ pub struct Global {
     /// Absolute UTC times only, without "2 h ago"
     #[arg(long, global = true)]
     pub utc: bool,
-    /// Unix socket or https URL of the node [env: RELAY_NODE] [default: /run/relay/relay.sock]
+    /// Unix socket or https URL of the node [env: RELAY_NODE] [default: /run/relay/api.sock]
     #[arg(long, global = true, value_name = "SOCKET-or-URL")]
     pub node: Option<String>,
     /// With a URL: certificates that the node's certificate must lead to (PEM)

@@ -192,7 +192,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Where the packaged service listens.
-const DEFAULT_NODE: &str = "/run/relay/relay.sock";
+const DEFAULT_NODE: &str = "/run/relay/api.sock";
 
 /// The node answers no call later than this.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -214,13 +214,13 @@ mod tests {
     /// One reading of `--node`: what would travel in the clear over a network is refused.
     #[test]
     fn a_node_is_a_socket_or_https() {
-        let socket = Target::Socket("/run/relay/relay.sock".into());
-        assert_eq!(Target::parse("/run/relay/relay.sock").unwrap(), socket);
+        let socket = Target::Socket("/run/relay/api.sock".into());
+        assert_eq!(Target::parse("/run/relay/api.sock").unwrap(), socket);
         assert_eq!(
-            Target::parse("unix:///run/relay/relay.sock").unwrap().to_string(),
-            "/run/relay/relay.sock"
+            Target::parse("unix:///run/relay/api.sock").unwrap().to_string(),
+            "/run/relay/api.sock"
         );
-        assert_eq!(Target::parse("unix:/run/relay/relay.sock").unwrap(), socket);
+        assert_eq!(Target::parse("unix:/run/relay/api.sock").unwrap(), socket);
         let url = Target::Url("https://relay.example:7444".into());
         assert_eq!(Target::parse("https://relay.example:7444").unwrap(), url);
         for bad in ["http://relay.example", "tcp://relay.example:1"] {
