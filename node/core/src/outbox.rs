@@ -119,6 +119,7 @@ impl Outbox {
             Input::Timer => {}
             Input::Drain => self.draining = true,
             Input::RetryNow => {
+                self.dialling = false;
                 self.hold_until = None;
                 self.next_try = None;
                 self.attempts = 0;
@@ -274,7 +275,7 @@ impl Outbox {
         actions: &mut Vec<Action>,
     ) {
         // A peer can delay its own mail, not for ever: the entry's expiry keeps running.
-        let not_before = not_before.clamp(now, now.after(DEFERRAL_MAX));
+        let not_before = not_before.clamp(now.after(DEFERRAL_MIN), now.after(DEFERRAL_MAX));
         for (priority, lane) in &mut self.lanes {
             let Some(flight) = lane.in_flight.remove(&number) else { continue };
             lane.in_flight_bytes = lane.in_flight_bytes.saturating_sub(flight.bytes);
@@ -380,6 +381,9 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
         (one, other) => one.or(other),
     }
 }
+
+/// Shortest wait after a deferral: a peer cannot make us send in a circle.
+const DEFERRAL_MIN: Duration = Duration::from_secs(1);
 
 /// Longest time that a peer's deferral is believed; it may defer again.
 const DEFERRAL_MAX: Duration = Duration::from_secs(15 * 60);

@@ -7,7 +7,7 @@
 
 mod snapshot;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -59,6 +59,7 @@ impl Directory {
         if unit == *self.own.unit() {
             return Err(DirectoryError::OwnCard);
         }
+        self.check_claims(&card)?;
         let bytes = Bytes::from(card.signed().encode_to_vec());
         let new = card.clone();
         let change = move |before: Option<PeerRecord>| replace(before, &new, bytes);
@@ -82,6 +83,7 @@ impl Directory {
         if !heard.matches(&self.fingerprint(&peer)) {
             return Err(DirectoryError::FingerprintMismatch);
         }
+        self.check_claims(&peer.card)?;
         let (by, identity) = (by.to_owned(), *peer.card.identity());
         let change = move |before: Option<PeerRecord>| {
             let mut record = before.ok_or(Reason::NotFound)?;
@@ -127,6 +129,20 @@ impl Directory {
         fingerprint(self.own.identity(), peer.card.identity())
     }
 
+    /// A card shows no possession of the keys on it: one that names a key of another unit would
+    /// cut that unit off.
+    fn check_claims(&self, card: &Card) -> Result<(), DirectoryError> {
+        let snapshot = self.snapshot();
+        let others = snapshot.peers().map(|peer| &*peer.card).filter(|c| c.unit() != card.unit());
+        for other in others.chain([self.own()]) {
+            let theirs: BTreeSet<[u8; 32]> = keys_of(other).collect();
+            if keys_of(card).any(|key| theirs.contains(&key)) {
+                return Err(DirectoryError::ForeignKey(other.unit().to_string()));
+            }
+        }
+        Ok(())
+    }
+
     async fn change(
         &self,
         unit: &UnitId,
@@ -170,7 +186,7 @@ impl Heard {
                 digits == groups.concat()
             }
             Self::Groups(heard) => {
-                let numbers: std::collections::BTreeSet<u32> = heard.iter().map(|h| h.0).collect();
+                let numbers: BTreeSet<u32> = heard.iter().map(|h| h.0).collect();
                 let right = |(number, digits): &(u32, String)| {
                     let place = number.checked_sub(1).and_then(|n| usize::try_from(n).ok());
                     place.and_then(|n| groups.get(n)).is_some_and(|group| group == digits.trim())
@@ -190,6 +206,9 @@ pub enum DirectoryError {
     /// It is this unit's own.
     #[error("this is our own card")]
     OwnCard,
+    /// A key that stands on another unit's card.
+    #[error("the card names a key of {0}: do not trust it, and tell both units")]
+    ForeignKey(String),
     /// No such peer.
     #[error("no such peer")]
     NotFound,
@@ -211,9 +230,11 @@ impl DirectoryError {
     /// The label that leaves the machine.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Card(_) | Self::OwnCard | Self::IdentityChanged | Self::OlderCard => {
-                Reason::BadCard
-            }
+            Self::Card(_)
+            | Self::OwnCard
+            | Self::ForeignKey(_)
+            | Self::IdentityChanged
+            | Self::OlderCard => Reason::BadCard,
             Self::NotFound => Reason::NotFound,
             Self::FingerprintMismatch => Reason::FingerprintMismatch,
             Self::Store(error) => error.reason(),
@@ -230,6 +251,13 @@ impl From<StoreError> for DirectoryError {
             error => Self::Store(error),
         }
     }
+}
+
+/// All keys that a card names.
+fn keys_of(card: &Card) -> impl Iterator<Item = [u8; 32]> {
+    let working = card.keys().iter().chain(card.logs().iter().map(|log| &log.key));
+    let working = working.chain(card.nodes().iter().flat_map(|node| &node.transport_keys));
+    working.map(|key| *key.key.as_bytes()).chain([*card.identity().as_bytes()])
 }
 
 /// The record with a new card.

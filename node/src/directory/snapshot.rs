@@ -82,7 +82,9 @@ impl Snapshot {
             if trust == Trust::Verified {
                 snapshot.take_signing_keys(&card);
                 for node in card.nodes() {
-                    for key in &node.transport_keys {
+                    // A key that was revoked or retired opens no session.
+                    let active = |key: &&WorkingKey| key.status == v1::KeyStatus::Active;
+                    for key in node.transport_keys.iter().filter(active) {
                         snapshot.transport.insert(key.key.spki(), node.id.clone());
                     }
                 }

@@ -1,7 +1,7 @@
 //! The directory as the link's peer book: pins and addresses of verified peers, nothing of anybody
 //! else.
 
-use relay_proto::ids::UnitId;
+use relay_proto::{ids::UnitId, v1::KeyStatus};
 
 use super::{DialTarget, KeyExchange, PeerBook, PeerNode};
 use crate::directory::Directory;
@@ -16,8 +16,8 @@ impl PeerBook for Directory {
         let snapshot = self.snapshot();
         let Some(peer) = snapshot.verified(unit) else { return Vec::new() };
         let targets = peer.card.nodes().iter().flat_map(|node| {
-            let pins: Vec<Vec<u8>> =
-                node.transport_keys.iter().map(|key| key.key.spki().to_vec()).collect();
+            let active = node.transport_keys.iter().filter(|k| k.status == KeyStatus::Active);
+            let pins: Vec<Vec<u8>> = active.map(|key| key.key.spki().to_vec()).collect();
             node.addresses.iter().map(move |address| DialTarget {
                 node: node.id.clone(),
                 address: address.clone(),

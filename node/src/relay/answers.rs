@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_core::outbox::Input;
-use relay_proto::{ids::UnitId, reason::Reason, signed, v1};
+use relay_proto::{ids::UnitId, reason::Reason, signed, timestamp::Timestamp, v1};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -143,7 +143,7 @@ impl Answers {
         let reason = fault.reason.parse().unwrap_or(Reason::Malformed);
         let (number, label) = (fault.number, reason.label());
         info!(peer = %self.unit, number, reason = label, "copy called faulty");
-        self.ctx.peers.input(&self.unit, Input::Fault { number: fault.number, reason });
+        self.ctx.peers.advise(&self.unit, Input::Fault { number: fault.number, reason });
     }
 
     /// A deferral counts only under a key of the peer's.
@@ -156,6 +156,12 @@ impl Answers {
             self.ctx.parts.counters.add(Counter::VerifyFailure);
             return;
         };
+        let key = snapshot.signing_key(opened.key_id()).map(|(_, key)| key);
+        let issued = Timestamp::from_millis(opened.value().issued_at_ms);
+        if !key.is_some_and(|key| key.check_at(issued).is_ok()) {
+            self.ctx.parts.counters.add(Counter::VerifyFailure);
+            return;
+        }
         let value = opened.value();
         if opened.unit() != &self.unit || value.peer != self.ctx.unit().as_str() {
             self.ctx.parts.counters.add(Counter::VerifyFailure);
@@ -174,7 +180,7 @@ impl Answers {
             }),
         };
         if let Some(input) = input {
-            self.ctx.peers.input(&self.unit, input);
+            self.ctx.peers.advise(&self.unit, input);
         }
     }
 

@@ -55,6 +55,11 @@ impl Relay {
         let mut units: BTreeMap<UnitId, ()> = BTreeMap::new();
         units.extend(record.from.parse::<UnitId>().ok().map(|unit| (unit, ())));
         for stored in parts.store.receipts(digest)? {
+            // A contradiction is kept and alarmed; in a bundle it would let a peer spoil what it
+            // had confirmed before.
+            if stored.flags.iter().any(|flag| flag == Reason::Contradiction.label()) {
+                continue;
+            }
             if let Ok(statement) = Statement::from_bytes(&stored.statement) {
                 units.insert(statement.issuer.clone(), ());
             }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use relay_core::outbox::{Action, Entry, Input, Outbox};
 use relay_proto::{envelope::Priority, ids::UnitId, timestamp::Timestamp, v1};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::Instant,
 };
 use tracing::{debug, warn};
@@ -15,7 +15,7 @@ use super::{
     peers::{Live, alarm},
 };
 use crate::{
-    link::Lane,
+    link::{CloseCode, Lane},
     store::{StoreError, records::BackoffRecord},
     telemetry::Counter,
 };
@@ -25,6 +25,7 @@ pub(super) async fn run(
     ctx: Arc<Context>,
     unit: UnitId,
     mut inputs: mpsc::UnboundedReceiver<Input>,
+    advice: Arc<Semaphore>,
     session: watch::Receiver<Option<Live>>,
 ) {
     let stop = ctx.parts.tasks.stop_token();
@@ -53,6 +54,9 @@ pub(super) async fn run(
             batch.push(more);
         }
         for input in batch {
+            if matches!(input, Input::Fault { .. } | Input::Deferred { .. }) {
+                advice.add_permits(1);
+            }
             if let Err(error) = worker.handle(input).await {
                 // The store stopped: the daemon ends the process.
                 warn!(%error, "outbox stopped");
@@ -223,7 +227,14 @@ impl Worker {
         };
         debug!(peer = %self.unit, number, message = %digest, "transfer sent");
         // A session that ended meanwhile makes the entry due again: SessionDown is on its way.
-        let _ = live.sender.send(lane, v1::frame::Kind::Transfer(transfer)).await;
+        let sent = live.sender.send(lane, v1::frame::Kind::Transfer(transfer));
+        if tokio::time::timeout(SEND_WAIT, sent).await.is_err()
+            && let Some(link) = self.ctx.peers.link()
+        {
+            // A peer that reads nothing must not hold its worker for ever.
+            warn!(peer = %self.unit, "lane stands still, session ended");
+            link.close_peer(&self.unit, CloseCode::Slow, "lane stands still");
+        }
         Ok(())
     }
 }
@@ -248,6 +259,9 @@ pub(super) async fn sleep(wait: Option<Duration>) {
 
 /// The longest wait that an instant of the clock can mean.
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// A lane that takes no frame for so long stands still.
+const SEND_WAIT: Duration = Duration::from_secs(60);
 
 /// Inputs that are taken together.
 const INPUTS_MAX: usize = 512;

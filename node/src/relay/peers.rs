@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use relay_core::outbox::Input;
 use relay_proto::{ids::UnitId, reason::Reason, timestamp::Timestamp, v1};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use super::{Context, answers, inbound, outbound, owed};
@@ -52,6 +52,8 @@ struct Worker {
     /// The run of the peer's node that brought the newest checkpoint since this node started.
     proven_by: Bytes,
     inputs: mpsc::UnboundedSender<Input>,
+    /// Advice of the peer that waits for the worker: faults and deferrals.
+    advice: Arc<Semaphore>,
     session: watch::Sender<Option<Live>>,
     status: Arc<Mutex<PeerStatus>>,
 }
@@ -122,6 +124,17 @@ impl Peers {
         self.lock().values().map(|worker| lock(&worker.status).in_flight).sum()
     }
 
+    /// Hands a peer's advice to its worker. It is only advice: what comes faster than the worker
+    /// takes it is dropped, and the entry is sent again later all the same.
+    pub(super) fn advise(&self, unit: &UnitId, input: Input) {
+        let workers = self.lock();
+        let Some(worker) = workers.get(unit) else { return };
+        if let Ok(permit) = worker.advice.try_acquire() {
+            permit.forget();
+            let _ = worker.inputs.send(input);
+        }
+    }
+
     /// Hands an input to a peer's worker.
     pub(super) fn input(&self, unit: &UnitId, input: Input) {
         if let Some(worker) = self.lock().get(unit) {
@@ -155,16 +168,24 @@ impl Peers {
         if workers.contains_key(unit) {
             return;
         }
-        // Bounded by what a session brings: receipts of one window, faults of one window, dials.
+        // Bounded: settled entries by the window, link events by the link, advice by its permits.
         let (inputs, received) = mpsc::unbounded_channel();
+        let advice = Arc::new(Semaphore::new(ADVICE_MAX));
         let session = watch::Sender::new(None);
         let tasks = &ctx.parts.tasks;
-        let worker = outbound::run(Arc::clone(ctx), unit.clone(), received, session.subscribe());
+        let worker = outbound::run(
+            Arc::clone(ctx),
+            unit.clone(),
+            received,
+            Arc::clone(&advice),
+            session.subscribe(),
+        );
         tasks.spawn("peer-outbound", TaskKind::Process, worker);
         let receipts = owed::run(Arc::clone(ctx), unit.clone(), session.subscribe());
         tasks.spawn("peer-receipts", TaskKind::Process, receipts);
         let status = Arc::default();
-        workers.insert(unit.clone(), Worker { proven_by: Bytes::new(), inputs, session, status });
+        let proven_by = Bytes::new();
+        workers.insert(unit.clone(), Worker { proven_by, inputs, advice, session, status });
     }
 
     fn session_up(&self, ctx: &Arc<Context>, session: Session) {
@@ -281,3 +302,6 @@ fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
 fn lock(status: &Mutex<PeerStatus>) -> MutexGuard<'_, PeerStatus> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Faults and deferrals of a peer that may wait for its worker: two windows of every lane.
+const ADVICE_MAX: usize = 1536;

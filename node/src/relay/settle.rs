@@ -93,6 +93,10 @@ impl Settler {
         &mut self,
         group: v1::ReceiptGroup,
     ) -> Result<Option<u64>, StoreError> {
+        if group.receipts.is_empty() {
+            // It says nothing, and a checkpoint alone is not worth a record.
+            return Ok(None);
+        }
         if group.receipts.len() > limits::RECEIPTS_PER_GROUP_MAX {
             self.bad_checkpoint(Reason::TooLarge).await;
             return Ok(None);
@@ -312,7 +316,8 @@ impl Settler {
 
     /// The header of one of our own messages: receipts of others are about nothing that we sent.
     fn header(&self, digest: &Digest) -> Result<Option<Header>, StoreError> {
-        let Some(record) = self.ctx.parts.store.message(digest)? else { return Ok(None) };
+        let record = self.ctx.parts.store.message(digest)?.filter(|record| record.is_out());
+        let Some(record) = record else { return Ok(None) };
         let content = self.ctx.parts.store.content(&record)?;
         Ok(Header::stored(&content.header).ok())
     }

@@ -189,7 +189,7 @@ pub fn request(n: u32, to: &[&str]) -> v1::SendMessageRequest {
         action_requested: vec![1],
         affected_countries: vec!["FR".to_owned()],
         valid_until_ms: now().as_millis() + 86_400_000,
-        dissemination: Some(v1::Dissemination { audience: 3, onward: 2 }),
+        dissemination: Some(v1::Dissemination { audience: 1, onward: 2 }),
         ..Default::default()
     };
     let payload = v1::Payload {
