@@ -158,7 +158,7 @@ impl Answers {
         };
         let key = snapshot.signing_key(opened.key_id()).map(|(_, key)| key);
         let issued = Timestamp::from_millis(opened.value().issued_at_ms);
-        if !key.is_some_and(|key| key.check_at(issued).is_ok()) {
+        if key.is_none_or(|key| key.check_at(issued).is_err()) {
             self.ctx.parts.counters.add(Counter::VerifyFailure);
             return;
         }
