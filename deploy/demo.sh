@@ -81,8 +81,7 @@ until_true() {
 json() { sed -n "s/.*\"$1\": *\"\\([^\"]*\\)\".*/\\1/p" | head -n 1; }
 
 say "Building (release)"
-cargo build --release --quiet --manifest-path "$top/Cargo.toml" \
-  -p relay-node -p relay-cli -p relay-tests --bin relay-node --bin relay-cli --bin burst --bin free-port
+cargo build --release --quiet --workspace --bins --manifest-path "$top/Cargo.toml"
 bin=${CARGO_TARGET_DIR:-$top/target}/release
 started=$(date +%s)
 

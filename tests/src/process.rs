@@ -31,7 +31,9 @@ impl Binaries {
             let target = target_dir();
             let release = target.file_name().is_some_and(|name| name == "release");
             let mut build = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()));
-            build.args(["build", "--quiet", "-p", "relay-node", "-p", "relay-cli", "--bins"]);
+            // The whole workspace, so that features are those of every other build and nothing is
+            // compiled twice.
+            build.args(["build", "--quiet", "--workspace", "--bins"]);
             if release {
                 build.arg("--release");
             }

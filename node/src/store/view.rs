@@ -75,22 +75,27 @@ impl Overlay {
         tree: Tree,
         lower: Bound<&[u8]>,
         upper: Bound<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = (&[u8], Option<&[u8]>)> {
+    ) -> impl DoubleEndedIterator<Item = Change<'_>> {
         let owned = |bound: Bound<&[u8]>| bound.map(|key| (tree, key.to_vec()));
-        let lower = match owned(lower) {
+        let lower = match lower {
             Bound::Unbounded => Bound::Included((tree, Vec::new())),
-            bound => bound,
+            bound => owned(bound),
         };
-        let open_end = matches!(upper, Bound::Unbounded);
-        let upper = owned(upper);
-        self.map
-            .range((lower, upper))
-            .take_while(move |((of, _), _)| !open_end || *of == tree)
-            .map(|((_, key), value)| (key.as_slice(), value.as_deref()))
-            .collect::<Vec<_>>()
-            .into_iter()
+        let upper = match upper {
+            // The tree ends where the next one begins.
+            Bound::Unbounded => match Tree::all().iter().find(|next| **next > tree) {
+                Some(next) => Bound::Excluded((*next, Vec::new())),
+                None => Bound::Unbounded,
+            },
+            bound => owned(bound),
+        };
+        let changes = self.map.range((lower, upper));
+        changes.map(|((_, key), value)| (key.as_slice(), value.as_deref()))
     }
 }
+
+/// A key and what became of it.
+type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The index seen through overlays, the newest first.
 #[derive(Clone, Copy)]
@@ -133,30 +138,33 @@ impl<'a> View<'a> {
             // Ordered maps panic on bounds in reverse.
             return Ok(Pairs::new());
         }
-        let mut changes: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
-        for layer in self.layers.iter().rev().flatten() {
-            changes.extend(layer.range(tree, lower, upper));
-        }
-        // Deleted ones hide some of the index: ask for as many more.
-        let hidden = changes.values().filter(|value| value.is_none()).count();
-        let stored = self.index.range(tree, lower, upper, limit.saturating_add(hidden), reverse)?;
-        // When the index was cut off at its limit, changes beyond its last key must wait for a
-        // later page.
-        let cut = (stored.len() >= limit.saturating_add(hidden))
-            .then(|| stored.last().cloned())
-            .flatten();
-        let mut merged: BTreeMap<Vec<u8>, Option<Vec<u8>>> =
-            stored.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        for (key, value) in changes {
-            let beyond = cut.as_ref().is_some_and(|(last, _)| {
-                if reverse { key < last.as_slice() } else { key > last.as_slice() }
-            });
-            if !beyond {
-                merged.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        let layers = self.layers.iter().flatten();
+        let mut layers: Vec<_> = layers
+            .map(|layer| direction(layer.range(tree, lower, upper), reverse).peekable())
+            .collect();
+        let mut stored = Stored::new(self.index, tree, lower, upper, limit, reverse);
+        let first = |one: &[u8], other: &[u8]| if reverse { one > other } else { one < other };
+        let mut pairs = Pairs::new();
+        while pairs.len() < limit {
+            let mut next: Option<Vec<u8>> = stored.peek()?.map(<[u8]>::to_vec);
+            for layer in &mut layers {
+                if let Some((key, _)) = layer.peek()
+                    && next.as_deref().is_none_or(|next| first(key, next))
+                {
+                    next = Some(key.to_vec());
+                }
             }
+            let Some(key) = next else { break };
+            // The newest layer that knows the key decides; all that hold it go on.
+            let mut value = stored.take(&key);
+            for layer in layers.iter_mut().rev() {
+                if let Some((_, changed)) = layer.next_if(|(of, _)| *of == key) {
+                    value = changed.map(<[u8]>::to_vec);
+                }
+            }
+            pairs.extend(value.map(|value| (key, value)));
         }
-        let pairs = merged.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
-        Ok(if reverse { pairs.rev().take(limit).collect() } else { pairs.take(limit).collect() })
+        Ok(pairs)
     }
 
     /// All pairs whose key begins with `prefix`, at most `limit`.
@@ -192,10 +200,93 @@ impl<'a> View<'a> {
     }
 }
 
+/// Pairs of the index, read a page at a time.
+struct Stored<'a> {
+    index: &'a Index,
+    tree: Tree,
+    lower: Bound<Vec<u8>>,
+    upper: Bound<Vec<u8>>,
+    reverse: bool,
+    page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    page_max: usize,
+    ended: bool,
+    head: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl<'a> Stored<'a> {
+    fn new(
+        index: &'a Index,
+        tree: Tree,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Self {
+        Self {
+            index,
+            tree,
+            lower: lower.map(<[u8]>::to_vec),
+            upper: upper.map(<[u8]>::to_vec),
+            reverse,
+            page: Vec::new().into_iter(),
+            page_max: limit.clamp(1, PAGE_MAX),
+            ended: false,
+            head: None,
+        }
+    }
+
+    /// The next key.
+    fn peek(&mut self) -> Result<Option<&[u8]>, StoreError> {
+        if self.head.is_none() {
+            if self.page.len() == 0 && !self.ended {
+                self.read()?;
+            }
+            self.head = self.page.next();
+        }
+        Ok(self.head.as_ref().map(|(key, _)| key.as_slice()))
+    }
+
+    /// The value of the next key, if that is this one.
+    fn take(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+        self.head.take_if(|(head, _)| head == key).map(|(_, value)| value)
+    }
+
+    fn read(&mut self) -> Result<(), StoreError> {
+        let (lower, upper) = (as_slices(&self.lower), as_slices(&self.upper));
+        let page = self.index.range(self.tree, lower, upper, self.page_max, self.reverse)?;
+        self.ended = page.len() < self.page_max;
+        if let Some((last, _)) = page.last() {
+            let rest = Bound::Excluded(last.clone());
+            if self.reverse { self.upper = rest } else { self.lower = rest }
+        }
+        self.page = page.into_iter();
+        Ok(())
+    }
+}
+
+fn as_slices(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    match bound {
+        Bound::Included(key) => Bound::Included(key),
+        Bound::Excluded(key) => Bound::Excluded(key),
+        Bound::Unbounded => Bound::Unbounded,
+    }
+}
+
+/// An iterator from either end.
+fn direction<'a, T>(
+    iterator: impl DoubleEndedIterator<Item = T> + 'a,
+    reverse: bool,
+) -> Box<dyn Iterator<Item = T> + 'a> {
+    if reverse { Box::new(iterator.rev()) } else { Box::new(iterator) }
+}
+
 /// A record out of its bytes; anything else in the index is damage.
 pub fn decode<T: Message + Default>(tree: Tree, value: &[u8]) -> Result<T, StoreError> {
     T::decode(value).map_err(|_| StoreError::IndexDamaged(tree.name()))
 }
+
+/// Pairs that are read of the index at once.
+const PAGE_MAX: usize = 1024;
 
 /// What a change costs besides its bytes.
 const ENTRY_COST: usize = 96;
