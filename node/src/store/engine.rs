@@ -25,9 +25,10 @@ use crate::store::{
     StoreError,
     event::{Event, Fact, IndexMark},
     index::Index,
-    journal::{Journal, JournalError, JournalReader},
-    project::project,
+    journal::{Appended, EventFrame, Journal, JournalError, JournalReader},
+    project,
     queue::{Done, Job},
+    recent::Recent,
     txn::{Batch, Txn},
     view::{Overlay, View},
     wake::Wakes,
@@ -42,6 +43,8 @@ pub struct Shared {
     pub reader: JournalReader,
     /// Size and root of our log as of the durable sequence.
     pub head: watch::Sender<LogHead>,
+    /// The newest events.
+    pub recent: RwLock<Recent>,
     /// Who waits for what.
     pub wakes: Wakes,
     /// Durations of syncs.
@@ -85,6 +88,7 @@ impl Shared {
             index,
             reader,
             head: watch::Sender::new(head),
+            recent: RwLock::default(),
             wakes: Wakes::default(),
             syncs: SyncTimes::default(),
             indexed_seq,
@@ -122,7 +126,7 @@ impl Shared {
             }
             overlays.applying.clone().unwrap_or_default()
         };
-        self.index.apply(&overlay.ops(), overlay.through_seq())?;
+        self.index.apply(overlay.changes(), overlay.through_seq())?;
         self.indexed_seq.store(overlay.through_seq(), Ordering::Release);
         let mut overlays = self.overlays.write().unwrap_or_else(PoisonError::into_inner);
         overlays.applying = None;
@@ -187,6 +191,7 @@ impl Engine {
     /// Erases the body of an event, durably. The event that orders it is durable already.
     /// Repeatable.
     pub fn erase(&mut self, seq: u64) -> Result<(), StoreError> {
+        self.shared.recent.write().unwrap_or_else(PoisonError::into_inner).erase(seq);
         let found = self.shared.reader.scan(seq, 1, 0)?;
         let Some((_, position, _)) = found.first() else {
             return Err(StoreError::Damaged { seq });
@@ -252,15 +257,7 @@ impl Engine {
         if !erased.is_empty() {
             self.shared.mark_bound.store(appended.first_seq - 1, Ordering::Release);
         }
-        {
-            let mut overlays = self.shared.overlays.write().unwrap_or_else(PoisonError::into_inner);
-            let placed = batch.events.iter().zip(&appended.positions);
-            for (seq, (event, position)) in (appended.first_seq..).zip(placed) {
-                for op in project(event, seq, *position) {
-                    overlays.front.insert(op, seq);
-                }
-            }
-        }
+        self.show(batch.changes, batch.events, batch.frames, &appended);
         self.frontier = batch.frontier;
         self.shared.head.send_replace(LogHead {
             size: self.frontier.size(),
@@ -275,6 +272,30 @@ impl Engine {
             self.shared.mark_bound.store(u64::MAX, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Makes a durable batch seen by readers.
+    fn show(
+        &self,
+        mut changes: Overlay,
+        events: Vec<Event>,
+        frames: Vec<EventFrame>,
+        appended: &Appended,
+    ) {
+        for (seq, (event, position)) in
+            (appended.first_seq..).zip(events.iter().zip(&appended.positions))
+        {
+            if let Some(op) = project::placed(event, seq, *position) {
+                changes.insert(op, seq);
+            }
+        }
+        let mut recent = self.shared.recent.write().unwrap_or_else(PoisonError::into_inner);
+        for (seq, (event, frame)) in (appended.first_seq..).zip(events.into_iter().zip(frames)) {
+            let size = frame.meta.len() + frame.body.len() + EVENT_COST;
+            recent.push(seq, Arc::new(event), frame.body, size);
+        }
+        drop(recent);
+        self.shared.overlays.write().unwrap_or_else(PoisonError::into_inner).front.absorb(changes);
     }
 }
 
@@ -313,3 +334,5 @@ impl SyncTimes {
 const OVERLAY_CHANGES_MAX: usize = 200_000;
 const OVERLAY_BYTES_MAX: usize = 64 << 20;
 const SYNCS_KEPT: usize = 1024;
+/// What a decoded event holds in memory besides its bytes.
+const EVENT_COST: usize = 512;

@@ -12,6 +12,7 @@ pub mod journal;
 mod open;
 mod project;
 mod queue;
+mod recent;
 pub mod records;
 pub mod sled;
 mod txn;

@@ -220,7 +220,7 @@ fn replay(journal: &Journal, index: &Index, from: u64, last: u64) -> Result<Vec<
             ops.extend(project(&event, *seq, *position));
             erased.extend(event.erases());
         }
-        index.apply(&ops, through)?;
+        index.apply_ops(&ops, through)?;
         next = through + 1;
     }
     Ok(erased)

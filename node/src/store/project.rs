@@ -64,6 +64,25 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
     ops.list
 }
 
+/// The change of one event that tells where it lies in the journal.
+pub fn placed(event: &Event, seq: u64, position: Position) -> Option<Op> {
+    let record = match &event.fact {
+        Some(Fact::Submitted(fact)) => fact.record.as_ref()?,
+        Some(Fact::Arrived(fact)) => fact.record.as_ref()?,
+        _ => return None,
+    };
+    Some(message(record, seq, position))
+}
+
+/// The record of a message with its place.
+fn message(record: &MessageRecord, seq: u64, position: Position) -> Op {
+    let mut record = record.clone();
+    record.seq = seq;
+    record.position = Bytes::copy_from_slice(&position.to_bytes());
+    let key = record.digest().as_bytes().to_vec();
+    Op { tree: Tree::Messages, key, value: Some(record.encode_to_vec()) }
+}
+
 struct Ops {
     list: Vec<Op>,
     seq: u64,
@@ -164,10 +183,7 @@ impl Ops {
 
     fn message(&mut self, record: &MessageRecord) {
         let digest = digest_of(&record.digest);
-        let mut record = record.clone();
-        record.seq = self.seq;
-        record.position = Bytes::copy_from_slice(&self.position.to_bytes());
-        self.put(Tree::Messages, digest.as_bytes().to_vec(), &record);
+        self.list.push(message(record, self.seq, self.position));
         if let (Ok(from), Some(id)) = (record.from.parse::<UnitId>(), record.message_id()) {
             let key = key::by_id(&from, &id);
             self.put_bytes(Tree::ById, key, digest.as_bytes().to_vec());

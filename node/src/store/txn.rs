@@ -37,6 +37,8 @@ pub struct Txn<'a> {
     origin: LogOrigin,
     first_seq: u64,
     events: Vec<(Event, EventFrame)>,
+    /// The first event that would leave a record which the index cannot keep.
+    unfit: Option<usize>,
     bytes: usize,
     woken: BTreeSet<String>,
     rewound: BTreeSet<String>,
@@ -63,6 +65,8 @@ pub struct Batch {
     pub frames: Vec<EventFrame>,
     /// The same as events.
     pub events: Vec<Event>,
+    /// What the index becomes by them, save where they lie in the journal.
+    pub changes: Overlay,
     /// The log after it.
     pub frontier: Frontier,
     /// Peers for whom there is something new.
@@ -90,6 +94,7 @@ impl<'a> Txn<'a> {
             origin,
             first_seq,
             events: Vec::new(),
+            unfit: None,
             bytes: 0,
             woken: BTreeSet::new(),
             rewound: BTreeSet::new(),
@@ -135,6 +140,10 @@ impl<'a> Txn<'a> {
     fn show(&mut self, event: &Event, seq: u64) {
         // The position is not known yet and no verb reads it.
         for op in project(event, seq, Position { segment: 0, offset: 0 }) {
+            if index::check(&op.change()).is_err() {
+                let place = usize::try_from(seq - self.first_seq).unwrap_or(usize::MAX);
+                self.unfit = self.unfit.or(Some(place));
+            }
             self.pending.insert(op, seq);
         }
     }
@@ -143,13 +152,13 @@ impl<'a> Txn<'a> {
     /// store.
     fn check_since(&self, kept: usize) -> Result<(), StoreError> {
         let too_large = |what| Err(StoreError::TooLarge(what));
-        for (event, frame) in self.events.iter().skip(kept) {
+        for (_, frame) in self.events.iter().skip(kept) {
             if frame.meta.len() > META_BYTES_MAX || frame.body.len() > BODY_BYTES_MAX {
                 return too_large("an event");
             }
-            for op in project(event, self.first_seq, Position { segment: 0, offset: 0 }) {
-                index::check(&op).map_err(|_| StoreError::TooLarge("a record"))?;
-            }
+        }
+        if self.unfit.is_some() {
+            return too_large("a record");
         }
         let frames = self.bytes as u64 + BATCH_FRAME;
         if frames > BATCH_BYTES_MAX || self.events.len() as u64 > u64::from(BATCH_EVENTS_MAX) {
@@ -161,6 +170,7 @@ impl<'a> Txn<'a> {
     fn take_back(&mut self, kept: usize, frontier: Frontier) {
         self.events.truncate(kept);
         self.frontier = frontier;
+        self.unfit = None;
         self.pending = Overlay::default();
         let events = std::mem::take(&mut self.events);
         self.bytes = events.iter().map(|(_, frame)| frame_bytes(frame)).sum();
@@ -223,8 +233,8 @@ impl<'a> Txn<'a> {
     /// Ends the batch.
     pub fn finish(self) -> Batch {
         let (events, frames) = self.events.into_iter().unzip();
-        let Self { frontier, woken, rewound, .. } = self;
-        Batch { frames, frontier, woken, rewound, events }
+        let Self { frontier, woken, rewound, pending: changes, .. } = self;
+        Batch { frames, frontier, woken, rewound, events, changes }
     }
 }
 

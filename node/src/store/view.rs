@@ -11,7 +11,7 @@ use relay_proto::ids::Digest;
 
 use crate::store::{
     StoreError,
-    index::{Index, Op, Tree},
+    index::{Change, Index, Op, Tree},
     records::{EntryRecord, MessageRecord, key},
 };
 
@@ -19,30 +19,50 @@ use crate::store::{
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Changes that are not in the index yet: put (`Some`) or deleted (`None`).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Overlay {
-    map: BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>,
+    /// One map a tree, in the order of `Tree::all`.
+    trees: Vec<Changes>,
+    len: usize,
     bytes: usize,
     through_seq: u64,
+}
+
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+impl Default for Overlay {
+    fn default() -> Self {
+        let trees = Tree::all().iter().map(|_| Changes::new()).collect();
+        Self { trees, len: 0, bytes: 0, through_seq: 0 }
+    }
 }
 
 impl Overlay {
     /// Takes in one change of the event with this sequence; later ones replace earlier ones.
     pub fn insert(&mut self, op: Op, seq: u64) {
         self.through_seq = self.through_seq.max(seq);
-        let key_len = op.key.len();
-        self.bytes += key_len + op.value.as_ref().map_or(0, Vec::len) + ENTRY_COST;
-        if let Some(old) = self.map.insert((op.tree, op.key), op.value) {
-            self.bytes -= key_len + old.map_or(0, |old| old.len()) + ENTRY_COST;
+        self.put(op.tree as usize, op.key, op.value);
+    }
+
+    /// Takes in all of a later one.
+    pub fn absorb(&mut self, later: Self) {
+        self.through_seq = self.through_seq.max(later.through_seq);
+        if self.is_empty() {
+            (self.trees, self.len, self.bytes) = (later.trees, later.len, later.bytes);
+            return;
+        }
+        for (place, changes) in later.trees.into_iter().enumerate() {
+            for (key, value) in changes {
+                self.put(place, key, value);
+            }
         }
     }
 
     /// All changes, for the index.
-    pub fn ops(&self) -> Vec<Op> {
-        let pairs = self.map.iter();
-        pairs
-            .map(|((tree, key), value)| Op { tree: *tree, key: key.clone(), value: value.clone() })
-            .collect()
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> + Clone {
+        Tree::all().iter().zip(&self.trees).flat_map(|(tree, changes)| {
+            changes.iter().map(|(key, value)| Change { tree: *tree, key, value: value.as_deref() })
+        })
     }
 
     /// The last sequence whose changes are in here.
@@ -57,17 +77,27 @@ impl Overlay {
 
     /// Changes held.
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.len
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len == 0
+    }
+
+    fn put(&mut self, place: usize, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let Some(changes) = self.trees.get_mut(place) else { return };
+        let key_len = key.len();
+        self.len += 1;
+        self.bytes += key_len + value.as_ref().map_or(0, Vec::len) + ENTRY_COST;
+        if let Some(old) = changes.insert(key, value) {
+            self.len -= 1;
+            self.bytes -= key_len + old.map_or(0, |old| old.len()) + ENTRY_COST;
+        }
     }
 
     fn get(&self, tree: Tree, key: &[u8]) -> Option<&Option<Vec<u8>>> {
-        // A borrowed pair cannot be looked up in a map of owned pairs; keys are short.
-        self.map.get(&(tree, key.to_vec()))
+        self.trees.get(tree as usize)?.get(key)
     }
 
     fn range(
@@ -75,27 +105,15 @@ impl Overlay {
         tree: Tree,
         lower: Bound<&[u8]>,
         upper: Bound<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = Change<'_>> {
-        let owned = |bound: Bound<&[u8]>| bound.map(|key| (tree, key.to_vec()));
-        let lower = match lower {
-            Bound::Unbounded => Bound::Included((tree, Vec::new())),
-            bound => owned(bound),
-        };
-        let upper = match upper {
-            // The tree ends where the next one begins.
-            Bound::Unbounded => match Tree::all().iter().find(|next| **next > tree) {
-                Some(next) => Bound::Excluded((*next, Vec::new())),
-                None => Bound::Unbounded,
-            },
-            bound => owned(bound),
-        };
-        let changes = self.map.range((lower, upper));
-        changes.map(|((_, key), value)| (key.as_slice(), value.as_deref()))
+    ) -> impl DoubleEndedIterator<Item = Changed<'_>> {
+        let changes = self.trees.get(tree as usize);
+        let changes = changes.map(|changes| changes.range::<[u8], _>((lower, upper)));
+        changes.into_iter().flatten().map(|(key, value)| (key.as_slice(), value.as_deref()))
     }
 }
 
 /// A key and what became of it.
-type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+type Changed<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The index seen through overlays, the newest first.
 #[derive(Clone, Copy)]
@@ -180,7 +198,12 @@ impl<'a> View<'a> {
         tree: Tree,
         key: &[u8],
     ) -> Result<Option<T>, StoreError> {
-        self.get(tree, key)?.map(|value| decode(tree, &value)).transpose()
+        for layer in self.layers.iter().flatten() {
+            if let Some(value) = layer.get(tree, key) {
+                return value.as_deref().map(|value| decode(tree, value)).transpose();
+            }
+        }
+        self.index.get(tree, key)?.map(|value| decode(tree, &value)).transpose()
     }
 
     /// A number of [`Tree::Counters`]; 0 when there is none.
@@ -318,7 +341,7 @@ mod tests {
                     Op { tree: Tree::Due, key: vec![*key], value: value.map(|v| vec![v]) }
                 });
                 match depth.checked_sub(1) {
-                    None => index.apply(&ops.collect::<Vec<_>>(), 1).unwrap(),
+                    None => index.apply_ops(&ops.collect::<Vec<_>>(), 1).unwrap(),
                     Some(nth) => ops.for_each(|op| overlays.get_mut(nth).unwrap().insert(op, 1)),
                 }
                 for (key, value) in layer {

@@ -67,7 +67,11 @@ impl Tlog {
         }
         let checkpoint = Checkpoint { origin: self.origin().clone(), size, root };
         let signature = self.signer.sign(KeyUse::Checkpoint, checkpoint.text().as_bytes()).await?;
-        let signed = checkpoint.finish(self.signer.public(KeyUse::Checkpoint), signature)?;
+        let key = self.signer.public(KeyUse::Checkpoint);
+        let signed = match self.signer.is_own_memory() && !cfg!(debug_assertions) {
+            true => checkpoint.finish_unchecked(key, signature)?,
+            false => checkpoint.finish(key, signature)?,
+        };
         let note: Arc<str> = signed.note().to_string().into();
         self.store.note_signed(size, root);
         let own = OwnCheckpoint { size, root, note };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use super::{Op, Pair, Tree};
+use super::{Change, Pair, Tree};
 
 #[derive(Debug, Default)]
 pub struct MemoryIndex {
@@ -47,13 +47,13 @@ impl MemoryIndex {
         }
     }
 
-    pub(super) fn apply(&self, ops: &[Op], through_seq: u64) {
+    pub(super) fn apply<'a>(&self, changes: impl Iterator<Item = Change<'a>>, through_seq: u64) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for op in ops {
-            let pairs = state.trees.entry(op.tree).or_default();
-            match &op.value {
-                Some(value) => pairs.insert(op.key.clone(), value.clone()),
-                None => pairs.remove(&op.key),
+        for Change { tree, key, value } in changes {
+            let pairs = state.trees.entry(tree).or_default();
+            match value {
+                Some(value) => pairs.insert(key.to_vec(), value.to_vec()),
+                None => pairs.remove(key),
             };
         }
         state.applied = through_seq;

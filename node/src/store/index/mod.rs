@@ -52,17 +52,25 @@ impl Index {
     /// Puts and deletes, one atomic batch per tree, each carrying `through_seq`, the last journal
     /// sequence that these operations come from. Calls come in journal order. Nothing is applied
     /// if any operation breaks a limit. After any other error the content is unknown: replay.
-    pub fn apply(&self, ops: &[Op], through_seq: u64) -> Result<(), IndexError> {
-        for op in ops {
-            check(op)?;
+    pub fn apply<'a, C>(&self, changes: C, through_seq: u64) -> Result<(), IndexError>
+    where
+        C: Iterator<Item = Change<'a>> + Clone,
+    {
+        for change in changes.clone() {
+            check(&change)?;
         }
         match self {
             Index::Memory(index) => {
-                index.apply(ops, through_seq);
+                index.apply(changes, through_seq);
                 Ok(())
             }
-            Index::Sled(index) => index.apply(ops, through_seq),
+            Index::Sled(index) => index.apply(changes, through_seq),
         }
+    }
+
+    /// The same for changes that are held one by one.
+    pub fn apply_ops(&self, ops: &[Op], through_seq: u64) -> Result<(), IndexError> {
+        self.apply(ops.iter().map(Op::change), through_seq)
     }
 
     /// Everything up to here is applied: the last `through_seq`, and after opening the least
@@ -107,6 +115,21 @@ pub struct Op {
     pub tree: Tree,
     pub key: Vec<u8>,
     pub value: Option<Vec<u8>>,
+}
+
+impl Op {
+    /// The same, borrowed.
+    pub fn change(&self) -> Change<'_> {
+        Change { tree: self.tree, key: &self.key, value: self.value.as_deref() }
+    }
+}
+
+/// An [`Op`] that somebody else holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    pub tree: Tree,
+    pub key: &'a [u8],
+    pub value: Option<&'a [u8]>,
 }
 
 /// Why the index refused or failed.
@@ -181,15 +204,16 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub(in crate::store) const APPLIED_KEY: &[u8] = b"\0applied-sequence";
 
 /// Whether an operation keeps within the limits.
-pub(in crate::store) fn check(op: &Op) -> Result<(), IndexError> {
-    let tree = op.tree.name();
-    if op.key == APPLIED_KEY {
+pub(in crate::store) fn check(change: &Change<'_>) -> Result<(), IndexError> {
+    let Change { key, value, .. } = *change;
+    let tree = change.tree.name();
+    if key == APPLIED_KEY {
         return Err(IndexError::ReservedKey { tree });
     }
-    if op.key.len() > KEY_BYTES_MAX {
-        return Err(IndexError::KeyTooLarge { tree, found: op.key.len() });
+    if key.len() > KEY_BYTES_MAX {
+        return Err(IndexError::KeyTooLarge { tree, found: key.len() });
     }
-    match &op.value {
+    match value {
         Some(value) if value.len() > VALUE_BYTES_MAX => {
             Err(IndexError::ValueTooLarge { tree, found: value.len() })
         }
@@ -242,16 +266,16 @@ mod tests {
                 put(Tree::Meta, b"a", b"3"),
                 put(Tree::Due, b"b", b"4"),
             ];
-            index.apply(&ops, 7).unwrap();
+            index.apply_ops(&ops, 7).unwrap();
             assert_eq!(index.get(Tree::Due, b"a").unwrap(), None);
             assert_eq!(index.get(Tree::Due, b"b").unwrap(), Some(b"4".to_vec()));
             assert_eq!(index.get(Tree::Meta, b"a").unwrap(), Some(b"3".to_vec()));
             assert_eq!((index.len(Tree::Due).unwrap(), index.len(Tree::Acks).unwrap()), (1, 0));
             assert_eq!(index.applied(), 7);
             // Replay of the same events changes nothing.
-            index.apply(&ops, 7).unwrap();
+            index.apply_ops(&ops, 7).unwrap();
             assert_eq!(index.get(Tree::Due, b"b").unwrap(), Some(b"4".to_vec()));
-            index.apply(&[], 9).unwrap();
+            index.apply_ops(&[], 9).unwrap();
             assert_eq!((index.applied(), index.make_durable().unwrap()), (9, 9));
         });
     }
@@ -264,7 +288,7 @@ mod tests {
         with_each(|index| {
             let keys: [&[u8]; 5] = [b"\0", b"\0b", b"a", b"ab", b"b"];
             let ops: Vec<Op> = keys.iter().map(|key| put(Tree::Outbox, key, key)).collect();
-            index.apply(&ops, 1).unwrap();
+            index.apply_ops(&ops, 1).unwrap();
             let find = |lower, upper, limit, reverse| -> Vec<Vec<u8>> {
                 let found = index.range(Tree::Outbox, lower, upper, limit, reverse).unwrap();
                 found.into_iter().map(|pair| pair.0).collect()
@@ -290,7 +314,7 @@ mod tests {
     fn limits_refuse_the_whole_batch() {
         with_each(|index| {
             let good = put(Tree::Peers, b"a", &[1; VALUE_BYTES_MAX]);
-            let refuse = |bad| index.apply(&[good.clone(), bad], 5).unwrap_err();
+            let refuse = |bad| index.apply_ops(&[good.clone(), bad], 5).unwrap_err();
             let large = refuse(put(Tree::Peers, b"b", &[1; VALUE_BYTES_MAX + 1]));
             assert!(matches!(large, IndexError::ValueTooLarge { tree: "peers", .. }));
             let long = refuse(put(Tree::Peers, &[1; KEY_BYTES_MAX + 1], b""));
@@ -299,7 +323,9 @@ mod tests {
             assert!(matches!(reserved, IndexError::ReservedKey { .. }));
             assert_eq!((index.applied(), index.len(Tree::Peers).unwrap()), (0, 0));
             assert_eq!(index.get(Tree::Peers, APPLIED_KEY).unwrap(), None);
-            index.apply(&[good.clone(), put(Tree::Peers, &[1; KEY_BYTES_MAX], b"")], 5).unwrap();
+            index
+                .apply_ops(&[good.clone(), put(Tree::Peers, &[1; KEY_BYTES_MAX], b"")], 5)
+                .unwrap();
             assert_eq!(index.len(Tree::Peers).unwrap(), 2);
         });
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::sled::{Batch, Config, Db, Mode};
 
-use crate::store::index::{APPLIED_KEY, IndexError, Op, Pair, Tree};
+use crate::store::index::{APPLIED_KEY, Change, IndexError, Pair, Tree};
 
 /// A sled database with one tree per `Tree`.
 #[derive(Debug)]
@@ -74,13 +74,17 @@ impl SledIndex {
         }
     }
 
-    pub(in crate::store) fn apply(&self, ops: &[Op], through_seq: u64) -> Result<(), IndexError> {
+    pub(in crate::store) fn apply<'a>(
+        &self,
+        changes: impl Iterator<Item = Change<'a>>,
+        through_seq: u64,
+    ) -> Result<(), IndexError> {
         let mut batches: BTreeMap<Tree, Batch> = BTreeMap::new();
-        for op in ops {
-            let batch = batches.entry(op.tree).or_default();
-            match &op.value {
-                Some(value) => batch.insert(op.key.as_slice(), value.as_slice()),
-                None => batch.remove(op.key.as_slice()),
+        for Change { tree, key, value } in changes {
+            let batch = batches.entry(tree).or_default();
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
             }
         }
         for (tree, mut batch) in batches {
@@ -219,7 +223,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
     use super::*;
-    use crate::store::index::Index;
+    use crate::store::index::{Index, Op};
 
     fn put(tree: Tree, key: &[u8]) -> Op {
         Op { tree, key: key.to_vec(), value: Some(key.to_vec()) }
@@ -237,8 +241,10 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("index");
         let index = open(&dir).unwrap();
-        index.apply(&[put(Tree::Due, b"a"), put(Tree::Acks, b"b")], 4).unwrap();
-        index.apply(&[put(Tree::Due, b"c")], 6).unwrap();
+        index
+            .apply([put(Tree::Due, b"a"), put(Tree::Acks, b"b")].iter().map(Op::change), 4)
+            .unwrap();
+        index.apply([put(Tree::Due, b"c")].iter().map(Op::change), 6).unwrap();
         assert_eq!(index.applied(), 6);
         drop(index);
 
@@ -247,9 +253,9 @@ mod tests {
         assert_eq!(index.applied_of(Tree::Due).unwrap(), 6);
         assert_eq!(index.applied_of(Tree::Acks).unwrap(), 4);
         assert_eq!(index.get(Tree::Due, b"c").unwrap(), Some(b"c".to_vec()));
-        index.apply(&[put(Tree::Due, b"d")], 9).unwrap();
+        index.apply([put(Tree::Due, b"d")].iter().map(Op::change), 9).unwrap();
         assert_eq!(index.make_durable().unwrap(), 9);
-        index.apply(&[put(Tree::Due, b"e")], 11).unwrap();
+        index.apply([put(Tree::Due, b"e")].iter().map(Op::change), 11).unwrap();
         drop(index);
 
         let index = open(&dir).unwrap();
@@ -274,7 +280,7 @@ mod tests {
         let dir = parent.path().join("index");
         for n in 1..=3 {
             let index = open(&dir).unwrap();
-            index.apply(&[put(Tree::Due, b"a")], n).unwrap();
+            index.apply([put(Tree::Due, b"a")].iter().map(Op::change), n).unwrap();
             index.make_durable().unwrap();
             drop(index);
             fs::write(dir.join("conf"), b"not a configuration").unwrap();
@@ -295,7 +301,7 @@ mod tests {
         let dir = parent.path().join("index");
         let index = open(&dir).unwrap();
         for n in 1..=200u64 {
-            index.apply(&[put(Tree::Timeline, &n.to_be_bytes())], n).unwrap();
+            index.apply([put(Tree::Timeline, &n.to_be_bytes())].iter().map(Op::change), n).unwrap();
         }
         index.make_durable().unwrap();
         drop(index);
@@ -313,7 +319,7 @@ mod tests {
     fn works_through_the_enum() {
         let parent = tempfile::tempdir().unwrap();
         let index = Index::Sled(open(&parent.path().join("index")).unwrap());
-        index.apply(&[put(Tree::Meta, b"k")], 1).unwrap();
+        index.apply_ops(&[put(Tree::Meta, b"k")], 1).unwrap();
         assert_eq!(index.get(Tree::Meta, b"k").unwrap(), Some(b"k".to_vec()));
     }
 }

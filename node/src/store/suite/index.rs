@@ -94,7 +94,7 @@ async fn one_tree_ahead_is_enough() {
     work(&place, 1).await;
     let index = Index::Sled(SledIndex::open(&place.path().join("index"), 1 << 20).unwrap());
     let phantom = Op { tree: Tree::Peers, key: b"xz.ncu".to_vec(), value: Some(vec![]) };
-    index.apply(&[phantom], 1000).unwrap();
+    index.apply_ops(&[phantom], 1000).unwrap();
     drop(index);
     let store = place.open();
     assert_eq!((store.peers().unwrap().len(), behind(&store)), (0, 1));

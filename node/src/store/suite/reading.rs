@@ -94,9 +94,9 @@ async fn events_are_seen_with_their_effects(place: Place) {
         for (seq, event) in store.events_after(seen, 3).unwrap() {
             assert_eq!(seq, seen + 1);
             seen = seq;
-            if let Some(event::Fact::Submitted(fact)) = event.fact {
+            if let Some(event::Fact::Submitted(fact)) = &event.fact {
                 messages += 1;
-                let record = fact.record.unwrap();
+                let record = fact.record.as_ref().unwrap();
                 assert!(store.message(&record.digest()).unwrap().is_some());
             }
         }

@@ -69,7 +69,7 @@ pub fn rebuilt(events: &[(u64, Position, Event)]) -> Index {
 
 pub fn replay(index: &Index, events: &[(u64, Position, Event)]) {
     for (seq, position, event) in events {
-        index.apply(&project(event, *seq, *position), *seq).unwrap();
+        index.apply_ops(&project(event, *seq, *position), *seq).unwrap();
     }
 }
 

@@ -1,6 +1,9 @@
 //! Reading messages, content and events.
 
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::{
+    ops::Bound::{Excluded, Included, Unbounded},
+    sync::{Arc, PoisonError},
+};
 
 use bytes::Bytes;
 use prost::Message;
@@ -14,6 +17,7 @@ use crate::store::{
     event::{Event, Fact},
     index::Tree,
     journal::{Body, Position},
+    recent::Recent,
     records::{EntryRecord, MessageRecord, RefusedRecord, digest_of, key},
     view::decode,
 };
@@ -103,19 +107,18 @@ impl Store {
 
     /// Header and payload of a message.
     pub fn content(&self, record: &MessageRecord) -> Result<Content, StoreError> {
+        if let Some((event, payload)) = self.recent(|recent| recent.get(record.seq)) {
+            let header = header_of(&event).ok_or(StoreError::Damaged { seq: record.seq })?;
+            // The order counts, not whether the body left memory yet.
+            let erased = self.read(|view| view.get(Tree::Erased, &record.digest))?.is_some();
+            return Ok(Content { header, payload: (!erased).then_some(payload) });
+        }
         let position = <[u8; 16]>::try_from(record.position.as_ref())
             .map_err(|_| StoreError::IndexDamaged("messages"))?;
         let stored = self.shared.reader.read(Position::from_bytes(position))?;
-        let damaged = StoreError::Damaged { seq: stored.seq };
-        let event =
-            Event::decode(stored.meta).map_err(|_| StoreError::Damaged { seq: stored.seq })?;
-        let header = match event.fact {
-            Some(Fact::Submitted(fact)) => fact.header,
-            Some(Fact::Arrived(fact)) => fact.header,
-            _ => return Err(damaged),
-        };
-        let header =
-            v1::Signed::decode(header).map_err(|_| StoreError::Damaged { seq: stored.seq })?;
+        let damaged = || StoreError::Damaged { seq: stored.seq };
+        let event = Event::decode(stored.meta).map_err(|_| damaged())?;
+        let header = header_of(&event).ok_or_else(damaged)?;
         let erased =
             || self.read(|view| view.get(Tree::Erased, &record.digest)).map(|e| e.is_some());
         // The order counts, not what is left of the bytes; without an order, zeros are damage.
@@ -123,7 +126,7 @@ impl Store {
             _ if erased()? => None,
             Body::Present(payload) => Some(payload),
             Body::Empty => Some(Bytes::new()),
-            Body::Erased | Body::Damaged => return Err(damaged),
+            Body::Erased | Body::Damaged => return Err(damaged()),
         };
         Ok(Content { header, payload })
     }
@@ -161,15 +164,19 @@ impl Store {
     }
 
     /// Durable events above a sequence, at most `max`.
-    pub fn events_after(&self, seq: u64, max: usize) -> Result<Vec<(u64, Event)>, StoreError> {
+    pub fn events_after(&self, seq: u64, max: usize) -> Result<Vec<(u64, Arc<Event>)>, StoreError> {
         // Not further than what the other reads show: an event is seen only together with its
         // effects.
         let shown = self.shared.head.borrow().seq;
+        if let Some(mut recent) = self.recent(|recent| recent.from(seq.saturating_add(1), max)) {
+            recent.retain(|(seq, _)| *seq <= shown);
+            return Ok(recent);
+        }
         let stored = self.shared.reader.scan(seq.saturating_add(1), max, EVENTS_BYTES_MAX)?;
         let each =
             stored.into_iter().filter(|(seq, _, _)| *seq <= shown).map(|(seq, _, stored)| {
                 let event = Event::decode(stored.meta).map_err(|_| StoreError::Damaged { seq })?;
-                Ok((seq, event))
+                Ok((seq, Arc::new(event)))
             });
         each.collect()
     }
@@ -188,10 +195,24 @@ impl Store {
         Ok(self.read(|view| view.record(Tree::Counters, &key))?.unwrap_or_default())
     }
 
+    fn recent<R>(&self, read: impl FnOnce(&Recent) -> R) -> R {
+        read(&self.shared.recent.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn by_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Digest)>, StoreError> {
         let pairs = self.read(|view| view.prefix(Tree::ById, prefix, SAME_SHORT_MAX))?;
         Ok(pairs.into_iter().map(|(key, digest)| (key, digest_of(&digest))).collect())
     }
+}
+
+/// The signed header that an event stored.
+fn header_of(event: &Event) -> Option<v1::Signed> {
+    let header = match &event.fact {
+        Some(Fact::Submitted(fact)) => &fact.header,
+        Some(Fact::Arrived(fact)) => &fact.header,
+        _ => return None,
+    };
+    v1::Signed::decode(header.clone()).ok()
 }
 
 fn passes(

@@ -59,7 +59,7 @@ impl Model {
                 return Err(Violation::new("I1", place, text));
             }
             self.hashes.push(hash_of(&event));
-            let Some(fact) = event.fact else { continue };
+            let Some(fact) = event.fact.clone() else { continue };
             let doubled = double && matches!(fact, Fact::Arrived(_));
             let fail = |(invariant, text)| Violation::new(invariant, place, text);
             if doubled {
