@@ -119,10 +119,11 @@ impl Store {
         self.shared.indexed_seq.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// The last checkpoint that is known to have been signed: its size and root.
+    /// The last checkpoint of the open log that is known to have been signed: its size and root.
     pub fn anchor(&self) -> Result<Option<(u64, Digest)>, StoreError> {
+        let key = records::key::anchor(&self.origin.to_string());
         let anchor: Option<event::Anchor> =
-            self.read(|view| view.record(index::Tree::Meta, b"anchor"))?;
+            self.read(|view| view.record(index::Tree::Meta, &key))?;
         Ok(anchor.map(|anchor| (anchor.size, records::digest_of(&anchor.root))))
     }
 

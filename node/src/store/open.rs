@@ -229,11 +229,21 @@ fn replay(journal: &Journal, index: &Index, from: u64, last: u64) -> Result<Vec<
 fn frontier(index: &Index, origin: &LogOrigin) -> Result<Frontier, StoreError> {
     let view = View::new([None, None, None], index);
     let size = view.counter("log-size", &origin.to_string())?;
-    Frontier::load(size, &Hashes(view)).map_err(|_| StoreError::IndexDamaged("tree-hashes"))
+    Frontier::load(size, &Hashes::of(view, origin)).map_err(|_| StoreError::IndexDamaged("tree-hashes"))
 }
 
-/// Reads interior hashes of our log.
-pub struct Hashes<'a>(pub View<'a>);
+/// Reads interior hashes of one of our logs.
+pub struct Hashes<'a> {
+    view: View<'a>,
+    generation: u32,
+}
+
+impl<'a> Hashes<'a> {
+    /// Of this log.
+    pub fn of(view: View<'a>, origin: &LogOrigin) -> Self {
+        Self { view, generation: origin.generation }
+    }
+}
 
 impl HashReader for Hashes<'_> {
     type Error = StoreError;
@@ -244,8 +254,9 @@ impl HashReader for Hashes<'_> {
     ) -> Result<Vec<relay_proto::ids::Digest>, StoreError> {
         let damaged = || StoreError::IndexDamaged("tree-hashes");
         let one = |position: &TreePosition| {
-            let key = key::tree_hash(u32::from(position.level), position.index);
-            let bytes = self.0.get(Tree::TreeHashes, &key)?.ok_or_else(damaged)?;
+            let (level, index) = (u32::from(position.level), position.index);
+            let key = key::tree_hash(self.generation, level, index);
+            let bytes = self.view.get(Tree::TreeHashes, &key)?.ok_or_else(damaged)?;
             relay_proto::ids::Digest::from_bytes(&bytes).map_err(|_| damaged())
         };
         positions.iter().map(one).collect()

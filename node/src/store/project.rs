@@ -5,7 +5,10 @@
 
 use bytes::Bytes;
 use prost::Message;
-use relay_proto::{ids::UnitId, timestamp::Timestamp};
+use relay_proto::{
+    ids::{LogOrigin, UnitId},
+    timestamp::Timestamp,
+};
 
 use crate::store::{
     event::{
@@ -46,7 +49,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::PeerChanged(peer)) => ops.put(Tree::Peers, peer.unit.clone().into_bytes(), peer),
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm),
-        Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, b"anchor".to_vec(), anchor),
+        Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, key::anchor(&anchor.origin), anchor),
         Some(Fact::Erased(erased)) => {
             ops.put(Tree::Erased, digest_of(&erased.digest).as_bytes().to_vec(), erased);
         }
@@ -238,9 +241,11 @@ impl Ops {
         self.put(Tree::Receipts, receipt_key.clone(), &receipt);
         // The subtrees that a leaf completes are consecutive: level 0 at its index, then each
         // parent.
+        let generation = leaf.origin.parse::<LogOrigin>().map_or(0, |origin| origin.generation);
         for (level, hash) in (0u32..).zip(&leaf.hashes) {
             let index = leaf.index.checked_shr(level).unwrap_or(0);
-            self.put_bytes(Tree::TreeHashes, key::tree_hash(level, index), hash.to_vec());
+            let key = key::tree_hash(generation, level, index);
+            self.put_bytes(Tree::TreeHashes, key, hash.to_vec());
         }
         self.number("log-size", &leaf.origin, leaf.index + 1);
         if !leaf.owed_to.is_empty() {

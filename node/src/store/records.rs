@@ -457,9 +457,14 @@ pub mod key {
         [name.as_bytes(), b"\0", peer.as_bytes()].concat()
     }
 
-    /// Level || index of a complete subtree.
-    pub fn tree_hash(level: u32, index: u64) -> Vec<u8> {
-        [&level.to_be_bytes()[..], &index.to_be_bytes()].concat()
+    /// Generation of our log || level || index of a complete subtree.
+    pub fn tree_hash(generation: u32, level: u32, index: u64) -> Vec<u8> {
+        [&generation.to_be_bytes()[..], &level.to_be_bytes(), &index.to_be_bytes()].concat()
+    }
+
+    /// The last signed checkpoint of one of our logs.
+    pub fn anchor(origin: &str) -> Vec<u8> {
+        [b"anchor\0", origin.as_bytes()].concat()
     }
 
     /// Origin || 0 || size.

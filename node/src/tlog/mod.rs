@@ -45,7 +45,7 @@ impl Tlog {
         if let Some((size, root)) = store.anchor()? {
             let head = *store.head().borrow();
             let intact = size <= head.size
-                && store.read(|view| root_at(size, &Hashes(view))).ok() == Some(root);
+                && store.read(|view| root_at(size, &Hashes::of(view, store.origin()))).ok() == Some(root);
             if !intact {
                 return Err(TlogError::Behind { signed: size, held: head.size });
             }
@@ -89,13 +89,13 @@ impl Tlog {
     /// The path of a leaf under the tree of that size.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, TlogError> {
         self.check_size(size)?;
-        Ok(self.store.read(|view| inclusion_proof(index, size, &Hashes(view)))?)
+        Ok(self.store.read(|view| inclusion_proof(index, size, &Hashes::of(view, self.origin())))?)
     }
 
     /// That the tree of size `from` is a prefix of the one of size `to`.
     pub fn consistency(&self, from: u64, to: u64) -> Result<Vec<Digest>, TlogError> {
         self.check_size(to)?;
-        Ok(self.store.read(|view| consistency_proof(from, to, &Hashes(view)))?)
+        Ok(self.store.read(|view| consistency_proof(from, to, &Hashes::of(view, self.origin())))?)
     }
 
     fn check_size(&self, size: u64) -> Result<(), TlogError> {

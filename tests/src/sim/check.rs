@@ -186,7 +186,9 @@ impl Checker {
                 let held = node.store().held_checkpoint(other.store().origin());
                 let held = held.map_err(|error| broken("I11", place, &error))?;
                 let Some(held) = held else { continue };
-                let root = other.store().read(|view| root_at(held.size, &Hashes(view)));
+                let root = other
+                    .store()
+                    .read(|view| root_at(held.size, &Hashes::of(view, other.store().origin())));
                 let same = root.is_ok_and(|root| root.as_bytes().as_slice() == held.root.as_ref());
                 if !same || held.size > other.store().head().borrow().size {
                     let text = format!("its log is no continuation of size {} held", held.size);
