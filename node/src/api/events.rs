@@ -71,7 +71,10 @@ impl Service {
         let end = loop {
             // Marked as seen before reading: what becomes durable meanwhile wakes the next round.
             head.borrow_and_update();
-            let page = self.blocking(move |service| service.events(cursor, WATCH_PAGE)).await;
+            let page = match self.relay().store().is_recent(cursor.seq) {
+                true => self.events(cursor, WATCH_PAGE),
+                false => self.blocking(move |service| service.events(cursor, WATCH_PAGE)).await,
+            };
             let (events, next) = match page {
                 Ok(page) => page,
                 Err(problem) => break problem,

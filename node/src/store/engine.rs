@@ -5,7 +5,7 @@
 //! failed append ends the store.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
@@ -53,6 +53,8 @@ pub struct Shared {
     pub indexed_seq: AtomicU64,
     /// The last checkpoint that was signed and is not noted yet.
     signed: Mutex<Option<(u64, Digest)>>,
+    /// What was last seen as the lowest number of an open entry towards a peer.
+    lowest_open: Mutex<BTreeMap<String, u64>>,
     /// The index's mark stays at or below this, so that an erasure under way is found again after a
     /// crash.
     mark_bound: AtomicU64,
@@ -93,6 +95,7 @@ impl Shared {
             syncs: SyncTimes::default(),
             indexed_seq,
             signed: Mutex::default(),
+            lowest_open: Mutex::default(),
             mark_bound: AtomicU64::new(u64::MAX),
         }
     }
@@ -112,6 +115,11 @@ impl Shared {
     pub fn is_behind(&self) -> bool {
         let overlays = self.overlays();
         overlays.front.len() > OVERLAY_CHANGES_MAX || overlays.front.bytes() > OVERLAY_BYTES_MAX
+    }
+
+    /// Whether so much waits for the index that it should not wait longer.
+    pub fn is_worth_applying(&self) -> bool {
+        self.overlays().front.bytes() > OVERLAY_BYTES_USUAL
     }
 
     /// Brings what waits into the index. Returns whether there was anything.
@@ -234,6 +242,7 @@ impl Engine {
             self.frontier.clone(),
             self.origin.clone(),
             self.journal.durable_seq() + 1,
+            &self.shared.lowest_open,
         );
         let mut dones = Vec::with_capacity(jobs.len());
         while !txn.is_full()
@@ -333,6 +342,8 @@ impl SyncTimes {
 /// The overlay is bounded: beyond this the writer waits for the index.
 const OVERLAY_CHANGES_MAX: usize = 200_000;
 const OVERLAY_BYTES_MAX: usize = 64 << 20;
+/// Beyond this it is brought into the index without waiting for more.
+const OVERLAY_BYTES_USUAL: usize = 8 << 20;
 const SYNCS_KEPT: usize = 1024;
 /// What a decoded event holds in memory besides its bytes.
 const EVENT_COST: usize = 512;

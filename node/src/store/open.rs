@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
-    ids::{LogOrigin, UnitId},
+    ids::{Digest, LogOrigin, UnitId},
     reason::Reason,
     timestamp::Timestamp,
     tlog::{Frontier, HashReader, Position as TreePosition},
@@ -229,7 +229,8 @@ fn replay(journal: &Journal, index: &Index, from: u64, last: u64) -> Result<Vec<
 fn frontier(index: &Index, origin: &LogOrigin) -> Result<Frontier, StoreError> {
     let view = View::new([None, None, None], index);
     let size = view.counter("log-size", &origin.to_string())?;
-    Frontier::load(size, &Hashes::of(view, origin)).map_err(|_| StoreError::IndexDamaged("tree-hashes"))
+    Frontier::load(size, &Hashes::of(view, origin))
+        .map_err(|_| StoreError::IndexDamaged("tree-hashes"))
 }
 
 /// Reads interior hashes of one of our logs.
@@ -248,16 +249,16 @@ impl<'a> Hashes<'a> {
 impl HashReader for Hashes<'_> {
     type Error = StoreError;
 
-    fn read(
-        &self,
-        positions: &[TreePosition],
-    ) -> Result<Vec<relay_proto::ids::Digest>, StoreError> {
+    fn read(&self, positions: &[TreePosition]) -> Result<Vec<Digest>, StoreError> {
         let damaged = || StoreError::IndexDamaged("tree-hashes");
         let one = |position: &TreePosition| {
-            let (level, index) = (u32::from(position.level), position.index);
-            let key = key::tree_hash(self.generation, level, index);
-            let bytes = self.view.get(Tree::TreeHashes, &key)?.ok_or_else(damaged)?;
-            relay_proto::ids::Digest::from_bytes(&bytes).map_err(|_| damaged())
+            // The leaf that completes a subtree is its last one.
+            let end = (position.index + 1).checked_shl(u32::from(position.level));
+            let leaf = end.and_then(|end| end.checked_sub(1)).ok_or_else(damaged)?;
+            let key = key::leaf_hashes(self.generation, leaf);
+            let hashes = self.view.get(Tree::TreeHashes, &key)?.ok_or_else(damaged)?;
+            let hash = hashes.chunks_exact(HASH_BYTES).nth(usize::from(position.level));
+            Digest::from_bytes(hash.ok_or_else(damaged)?).map_err(|_| damaged())
         };
         positions.iter().map(one).collect()
     }
@@ -334,6 +335,9 @@ fn journal_of(backend: &Backend) -> (JournalSettings, Arc<dyn Io>) {
         }
     }
 }
+
+/// A SHA-256 hash.
+const HASH_BYTES: usize = 32;
 
 const REPLAY_EVENTS: usize = 4096;
 const REPLAY_BYTES: usize = 8 << 20;

@@ -57,7 +57,8 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
             for (number, receipt_key) in (fact.first_number..).zip(&fact.receipt_keys) {
                 let (receipt_key, priority) = (receipt_key.clone(), fact.priority);
                 let owed = OwedRecord { receipt_key, priority };
-                ops.put(Tree::Owed, key::numbered(&fact.peer, number), &owed);
+                let key = key::numbered(&fact.peer, number);
+                ops.put_fresh(Tree::Owed, key, owed.encode_to_vec());
                 ops.number("receipts-made", &fact.peer, number);
             }
         }
@@ -83,7 +84,7 @@ fn message(record: &MessageRecord, seq: u64, position: Position) -> Op {
     record.seq = seq;
     record.position = Bytes::copy_from_slice(&position.to_bytes());
     let key = record.digest().as_bytes().to_vec();
-    Op { tree: Tree::Messages, key, value: Some(record.encode_to_vec()) }
+    Op { tree: Tree::Messages, key, value: Some(record.encode_to_vec()), fresh: false }
 }
 
 struct Ops {
@@ -95,15 +96,19 @@ struct Ops {
 
 impl Ops {
     fn put(&mut self, tree: Tree, key: Vec<u8>, value: &impl Message) {
-        self.list.push(Op { tree, key, value: Some(value.encode_to_vec()) });
+        self.put_bytes(tree, key, value.encode_to_vec());
     }
 
     fn put_bytes(&mut self, tree: Tree, key: Vec<u8>, value: Vec<u8>) {
-        self.list.push(Op { tree, key, value: Some(value) });
+        self.list.push(Op { tree, key, value: Some(value), fresh: false });
+    }
+
+    fn put_fresh(&mut self, tree: Tree, key: Vec<u8>, value: Vec<u8>) {
+        self.list.push(Op { tree, key, value: Some(value), fresh: true });
     }
 
     fn delete(&mut self, tree: Tree, key: Vec<u8>) {
-        self.list.push(Op { tree, key, value: None });
+        self.list.push(Op { tree, key, value: None, fresh: false });
     }
 
     fn number(&mut self, name: &str, peer: &str, value: u64) {
@@ -115,7 +120,7 @@ impl Ops {
             self.message(record);
         }
         for entry in &fact.entries {
-            self.entry(entry);
+            self.entry(entry, true);
             self.number("transfers-made", &entry.next_hop, entry.number);
         }
         self.request(&fact.request_key, fact.request.as_ref());
@@ -128,7 +133,7 @@ impl Ops {
             if record.direction == MessageRecord::IN {
                 // Nobody took it yet; an acknowledgement deletes this.
                 let value = [&record.digest[..], record.from.as_bytes()].concat();
-                self.put_bytes(Tree::Unacknowledged, unacknowledged_key(record), value);
+                self.put_fresh(Tree::Unacknowledged, unacknowledged_key(record), value);
             }
             self.transfer(&fact.peer, fact.number, &record.digest);
         }
@@ -159,7 +164,7 @@ impl Ops {
                 self.put(Tree::Receipts, key::receipt(&digest, self.seq, nth), receipt);
             }
             if let Some(entry) = &recorded.entry {
-                self.entry(entry);
+                self.entry(entry, false);
             }
         }
         self.number("receipts-have", &fact.peer, fact.have);
@@ -179,7 +184,7 @@ impl Ops {
 
     fn entry_changed(&mut self, fact: &EntryChanged) {
         if let Some(entry) = &fact.entry {
-            self.entry(entry);
+            self.entry(entry, false);
         }
         self.leaf(fact.leaf.as_ref(), 0);
     }
@@ -194,15 +199,16 @@ impl Ops {
         self.put_bytes(Tree::Timeline, self.seq.to_be_bytes().to_vec(), digest.as_bytes().to_vec());
     }
 
-    fn entry(&mut self, entry: &EntryRecord) {
+    fn entry(&mut self, entry: &EntryRecord, fresh: bool) {
         let digest = entry.digest();
         let at = Timestamp::from_millis(entry.expires_at_ms);
         let due = key::due(&entry.next_hop, entry.lane(), entry.number);
         let expiry = key::expiry(at, &digest, &entry.recipient);
         let entry_key = key::entry(&digest, &entry.recipient);
         if entry.is_open() {
-            self.put_bytes(Tree::Due, due, entry_key.clone());
-            self.put_bytes(Tree::Expiry, expiry, entry_key.clone());
+            for (tree, key) in [(Tree::Due, due), (Tree::Expiry, expiry)] {
+                self.list.push(Op { tree, key, value: Some(entry_key.clone()), fresh });
+            }
         } else {
             self.delete(Tree::Due, due);
             self.delete(Tree::Expiry, expiry);
@@ -214,10 +220,8 @@ impl Ops {
         if number == 0 {
             return;
         }
-        self.put_bytes(Tree::Transfers, key::numbered(peer, number), digest.to_vec());
-        if let Some(old) = number.checked_sub(TRANSFERS_KEPT) {
-            self.delete(Tree::Transfers, key::numbered(peer, old));
-        }
+        let value = [&number.to_be_bytes()[..], digest].concat();
+        self.put_bytes(Tree::Transfers, key::transfer(peer, number), value);
     }
 
     fn request(&mut self, request_key: &Bytes, request: Option<&RequestRecord>) {
@@ -239,18 +243,14 @@ impl Ops {
             ..Default::default()
         };
         self.put(Tree::Receipts, receipt_key.clone(), &receipt);
-        // The subtrees that a leaf completes are consecutive: level 0 at its index, then each
-        // parent.
         let generation = leaf.origin.parse::<LogOrigin>().map_or(0, |origin| origin.generation);
-        for (level, hash) in (0u32..).zip(&leaf.hashes) {
-            let index = leaf.index.checked_shr(level).unwrap_or(0);
-            let key = key::tree_hash(generation, level, index);
-            self.put_bytes(Tree::TreeHashes, key, hash.to_vec());
-        }
+        let key = key::leaf_hashes(generation, leaf.index);
+        self.put_bytes(Tree::TreeHashes, key, leaf.hashes.concat());
         self.number("log-size", &leaf.origin, leaf.index + 1);
         if !leaf.owed_to.is_empty() {
             let owed = OwedRecord { receipt_key: receipt_key.into(), priority: leaf.priority };
-            self.put(Tree::Owed, key::numbered(&leaf.owed_to, leaf.owed_number), &owed);
+            let key = key::numbered(&leaf.owed_to, leaf.owed_number);
+            self.put_fresh(Tree::Owed, key, owed.encode_to_vec());
             self.number("receipts-made", &leaf.owed_to, leaf.owed_number);
         }
     }
@@ -261,9 +261,6 @@ pub fn unacknowledged_key(record: &MessageRecord) -> Vec<u8> {
     let urgency = u8::MAX - u8::try_from(record.priority).unwrap_or(0);
     [&[urgency][..], &record.stored_at_ms.to_be_bytes(), &record.digest].concat()
 }
-
-/// Digests of a peer's last transfers that are kept, to notice one number used twice.
-pub const TRANSFERS_KEPT: u64 = 10_000;
 
 /// Most receipts that one `Have` confirms; the rest is confirmed by the next.
 pub const HAVE_MAX: u64 = 100_000;

@@ -457,9 +457,15 @@ pub mod key {
         [name.as_bytes(), b"\0", peer.as_bytes()].concat()
     }
 
-    /// Generation of our log || level || index of a complete subtree.
-    pub fn tree_hash(generation: u32, level: u32, index: u64) -> Vec<u8> {
-        [&generation.to_be_bytes()[..], &level.to_be_bytes(), &index.to_be_bytes()].concat()
+    /// Generation of our log || index of a leaf. The value: the hashes of the subtrees that the
+    /// leaf completes, itself first, each level above the last.
+    pub fn leaf_hashes(generation: u32, leaf: u64) -> Vec<u8> {
+        [&generation.to_be_bytes()[..], &leaf.to_be_bytes()].concat()
+    }
+
+    /// Peer || 0 || place among its last transfers; a number takes the place of one long past.
+    pub fn transfer(peer: &str, number: u64) -> Vec<u8> {
+        numbered(peer, number % TRANSFERS_KEPT)
     }
 
     /// The last signed checkpoint of one of our logs.
@@ -489,6 +495,9 @@ pub mod key {
         None
     }
 }
+
+/// Transfers of a peer whose digests are kept, to notice one number used twice.
+pub const TRANSFERS_KEPT: u64 = 10_000;
 
 /// Most gaps of a peer's numbers that are remembered.
 const GAPS_MAX: usize = 1_000;

@@ -4,7 +4,10 @@
 //! Verbs run here, one after the other, on the single writer; so a check and the insert that
 //! follows it cannot be separated, and two requests with one id cannot both be the first.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use prost::Message;
@@ -36,6 +39,7 @@ pub struct Txn<'a> {
     frontier: Frontier,
     origin: LogOrigin,
     first_seq: u64,
+    lowest_open: &'a Mutex<BTreeMap<String, u64>>,
     events: Vec<(Event, EventFrame)>,
     /// The first event that would leave a record which the index cannot keep.
     unfit: Option<usize>,
@@ -84,6 +88,7 @@ impl<'a> Txn<'a> {
         frontier: Frontier,
         origin: LogOrigin,
         first_seq: u64,
+        lowest_open: &'a Mutex<BTreeMap<String, u64>>,
     ) -> Self {
         Self {
             pending: Overlay::default(),
@@ -93,6 +98,7 @@ impl<'a> Txn<'a> {
             frontier,
             origin,
             first_seq,
+            lowest_open,
             events: Vec::new(),
             unfit: None,
             bytes: 0,
@@ -214,6 +220,19 @@ impl<'a> Txn<'a> {
     /// Makes receipts that a peer was sent and did not confirm go out once more.
     pub fn rewind(&mut self, peer: &str) {
         self.rewound.insert(peer.to_owned());
+    }
+
+    /// No entry towards this peer with a lower number is open: numbers grow and an entry that ended
+    /// never opens again, so what was seen once stays a bound.
+    pub fn lowest_open(&self, peer: &str) -> u64 {
+        let bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
+        bounds.get(peer).copied().unwrap_or(0)
+    }
+
+    /// Keeps what was seen as the lowest number of an open entry.
+    pub fn saw_lowest_open(&self, peer: &str, number: u64) {
+        let mut bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
+        bounds.insert(peer.to_owned(), number);
     }
 
     /// Whether nothing was appended.

@@ -28,7 +28,15 @@ pub struct Overlay {
     through_seq: u64,
 }
 
-type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+type Changes = BTreeMap<Vec<u8>, Held>;
+
+/// What a key became.
+#[derive(Debug)]
+struct Held {
+    value: Option<Vec<u8>>,
+    /// As in [`Op`]: neither the index nor an older overlay knows the key.
+    fresh: bool,
+}
 
 impl Default for Overlay {
     fn default() -> Self {
@@ -41,7 +49,7 @@ impl Overlay {
     /// Takes in one change of the event with this sequence; later ones replace earlier ones.
     pub fn insert(&mut self, op: Op, seq: u64) {
         self.through_seq = self.through_seq.max(seq);
-        self.put(op.tree as usize, op.key, op.value);
+        self.put(op.tree as usize, op.key, Held { value: op.value, fresh: op.fresh });
     }
 
     /// Takes in all of a later one.
@@ -52,8 +60,8 @@ impl Overlay {
             return;
         }
         for (place, changes) in later.trees.into_iter().enumerate() {
-            for (key, value) in changes {
-                self.put(place, key, value);
+            for (key, held) in changes {
+                self.put(place, key, held);
             }
         }
     }
@@ -61,7 +69,12 @@ impl Overlay {
     /// All changes, for the index.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> + Clone {
         Tree::all().iter().zip(&self.trees).flat_map(|(tree, changes)| {
-            changes.iter().map(|(key, value)| Change { tree: *tree, key, value: value.as_deref() })
+            let tree = *tree;
+            changes.iter().map(move |(key, held)| Change {
+                tree,
+                key,
+                value: held.value.as_deref(),
+            })
         })
     }
 
@@ -85,19 +98,30 @@ impl Overlay {
         self.len == 0
     }
 
-    fn put(&mut self, place: usize, key: Vec<u8>, value: Option<Vec<u8>>) {
+    fn put(&mut self, place: usize, key: Vec<u8>, mut held: Held) {
         let Some(changes) = self.trees.get_mut(place) else { return };
         let key_len = key.len();
-        self.len += 1;
-        self.bytes += key_len + value.as_ref().map_or(0, Vec::len) + ENTRY_COST;
-        if let Some(old) = changes.insert(key, value) {
-            self.len -= 1;
-            self.bytes -= key_len + old.map_or(0, |old| old.len()) + ENTRY_COST;
+        let cost = |held: &Held| key_len + held.value.as_ref().map_or(0, Vec::len) + ENTRY_COST;
+        if let Some(old) = changes.get_mut(&key) {
+            self.bytes -= cost(old);
+            held.fresh = old.fresh;
+            if held.fresh && held.value.is_none() {
+                // Came and went within this overlay.
+                self.len -= 1;
+                changes.remove(&key);
+                return;
+            }
+            self.bytes += cost(&held);
+            *old = held;
+            return;
         }
+        self.len += 1;
+        self.bytes += cost(&held);
+        changes.insert(key, held);
     }
 
     fn get(&self, tree: Tree, key: &[u8]) -> Option<&Option<Vec<u8>>> {
-        self.trees.get(tree as usize)?.get(key)
+        self.trees.get(tree as usize)?.get(key).map(|held| &held.value)
     }
 
     fn range(
@@ -108,7 +132,7 @@ impl Overlay {
     ) -> impl DoubleEndedIterator<Item = Changed<'_>> {
         let changes = self.trees.get(tree as usize);
         let changes = changes.map(|changes| changes.range::<[u8], _>((lower, upper)));
-        changes.into_iter().flatten().map(|(key, value)| (key.as_slice(), value.as_deref()))
+        changes.into_iter().flatten().map(|(key, held)| (key.as_slice(), held.value.as_deref()))
     }
 }
 
@@ -326,6 +350,34 @@ mod tests {
         proptest::collection::btree_map(0u8..24, proptest::option::of(any::<u8>()), 0..16)
     }
 
+    /// A key that comes and goes before the index saw it never reaches the index, also when it goes
+    /// in a later batch; one that may be in the index is deleted there.
+    #[test]
+    fn fresh_keys_that_go_leave_nothing() {
+        let op = |key: u8, value: Option<u8>, fresh| Op {
+            tree: Tree::Due,
+            key: vec![key],
+            value: value.map(|v| vec![v]),
+            fresh,
+        };
+        let mut front = Overlay::default();
+        front.insert(op(1, Some(1), true), 1);
+        front.insert(op(2, Some(1), true), 1);
+        front.insert(op(3, Some(1), false), 1);
+        let mut batch = Overlay::default();
+        batch.insert(op(1, Some(2), false), 2);
+        batch.insert(op(2, None, false), 2);
+        batch.insert(op(3, None, false), 2);
+        batch.insert(op(4, None, false), 2);
+        front.absorb(batch);
+        front.insert(op(1, None, false), 3);
+        let left: Vec<_> =
+            front.changes().map(|change| (change.key.to_vec(), change.value)).collect();
+        assert_eq!(left, [(vec![3], None), (vec![4], None)]);
+        assert_eq!((front.len(), front.through_seq()), (2, 3));
+        assert_eq!(front.bytes(), 2 * (1 + ENTRY_COST));
+    }
+
     proptest! {
         /// Whatever is split over index and overlays, a range reads like one map.
         #[test]
@@ -338,7 +390,8 @@ mod tests {
             let mut model = BTreeMap::new();
             for (depth, layer) in layers.iter().enumerate() {
                 let ops = layer.iter().map(|(key, value)| {
-                    Op { tree: Tree::Due, key: vec![*key], value: value.map(|v| vec![v]) }
+                    let value = value.map(|v| vec![v]);
+                    Op { tree: Tree::Due, key: vec![*key], value, fresh: false }
                 });
                 match depth.checked_sub(1) {
                     None => index.apply_ops(&ops.collect::<Vec<_>>(), 1).unwrap(),

@@ -104,10 +104,16 @@ fn apply_loop(
     stop: &AtomicBool,
     dir: &std::path::Path,
 ) -> Result<(), StoreError> {
-    let mut proven = Instant::now();
+    let (mut proven, mut due) = (Instant::now(), Instant::now());
     loop {
         let stopping = stop.load(Ordering::Acquire);
-        let worked = shared.apply()?;
+        // Changes gather: what comes and goes within the pause never reaches the index's pages,
+        // and what changes often reaches them once.
+        let gathered = stopping || due.elapsed() >= APPLY_EVERY || shared.is_worth_applying();
+        let worked = gathered && shared.apply()?;
+        if gathered {
+            due = Instant::now();
+        }
         if proven.elapsed() >= PROVE_EVERY {
             files::write_index_mark(dir, shared.prove()?)?;
             proven = Instant::now();
@@ -115,7 +121,6 @@ fn apply_loop(
         if !worked && stopping {
             return Ok(());
         }
-        // Changes gather: what is put and deleted within the pause never reaches the index's pages.
         if !stopping {
             thread::park_timeout(APPLY_PAUSE);
         }
@@ -192,7 +197,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// How often the journal's lazy mark is written.
 const MARK_EVERY: Duration = Duration::from_secs(1);
-/// How long changes gather before they go into the index.
+/// How long changes gather before they go into the index, when they are few.
+const APPLY_EVERY: Duration = Duration::from_secs(1);
+/// How often that is looked at.
 const APPLY_PAUSE: Duration = Duration::from_millis(50);
 /// How often the index is proven durable: bounds the replay after an unclean stop.
 const PROVE_EVERY: Duration = Duration::from_secs(30);

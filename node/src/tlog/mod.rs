@@ -45,7 +45,8 @@ impl Tlog {
         if let Some((size, root)) = store.anchor()? {
             let head = *store.head().borrow();
             let intact = size <= head.size
-                && store.read(|view| root_at(size, &Hashes::of(view, store.origin()))).ok() == Some(root);
+                && store.read(|view| root_at(size, &Hashes::of(view, store.origin()))).ok()
+                    == Some(root);
             if !intact {
                 return Err(TlogError::Behind { signed: size, held: head.size });
             }
@@ -89,7 +90,9 @@ impl Tlog {
     /// The path of a leaf under the tree of that size.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, TlogError> {
         self.check_size(size)?;
-        Ok(self.store.read(|view| inclusion_proof(index, size, &Hashes::of(view, self.origin())))?)
+        Ok(self
+            .store
+            .read(|view| inclusion_proof(index, size, &Hashes::of(view, self.origin())))?)
     }
 
     /// That the tree of size `from` is a prefix of the one of size `to`.

@@ -115,6 +115,9 @@ pub struct Op {
     pub tree: Tree,
     pub key: Vec<u8>,
     pub value: Option<Vec<u8>>,
+    /// Nothing ever had this key before: a put that is deleted again before it reached the index
+    /// need not reach it at all.
+    pub fresh: bool,
 }
 
 impl Op {
@@ -250,7 +253,7 @@ mod tests {
     }
 
     fn put(tree: Tree, key: &[u8], value: &[u8]) -> Op {
-        Op { tree, key: key.to_vec(), value: Some(value.to_vec()) }
+        Op { tree, key: key.to_vec(), value: Some(value.to_vec()), fresh: false }
     }
 
     /// Puts and deletes apply in order, trees are apart, the applied sequence moves.
@@ -258,7 +261,7 @@ mod tests {
     fn puts_and_deletes() {
         with_each(|index| {
             assert_eq!(index.applied(), 0);
-            let delete = Op { tree: Tree::Due, key: b"a".to_vec(), value: None };
+            let delete = Op { value: None, ..put(Tree::Due, b"a", b"") };
             let ops = [
                 put(Tree::Due, b"a", b"1"),
                 put(Tree::Due, b"b", b"2"),

@@ -226,7 +226,7 @@ mod tests {
     use crate::store::index::{Index, Op};
 
     fn put(tree: Tree, key: &[u8]) -> Op {
-        Op { tree, key: key.to_vec(), value: Some(key.to_vec()) }
+        Op { tree, key: key.to_vec(), value: Some(key.to_vec()), fresh: false }
     }
 
     fn open(dir: &Path) -> Result<SledIndex, IndexError> {

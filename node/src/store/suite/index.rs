@@ -93,7 +93,8 @@ async fn one_tree_ahead_is_enough() {
     let place = Place::embedded();
     work(&place, 1).await;
     let index = Index::Sled(SledIndex::open(&place.path().join("index"), 1 << 20).unwrap());
-    let phantom = Op { tree: Tree::Peers, key: b"xz.ncu".to_vec(), value: Some(vec![]) };
+    let (key, value) = (b"xz.ncu".to_vec(), Some(vec![]));
+    let phantom = Op { tree: Tree::Peers, key, value, fresh: false };
     index.apply_ops(&[phantom], 1000).unwrap();
     drop(index);
     let store = place.open();

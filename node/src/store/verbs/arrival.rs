@@ -198,8 +198,9 @@ fn numbers(
     if number == 0 {
         return Ok(known);
     }
-    let before = txn.view().get(Tree::Transfers, &key::numbered(peer.as_str(), number))?;
-    if before.is_some_and(|before| digest_of(&before) != *digest) {
+    let before = txn.view().get(Tree::Transfers, &key::transfer(peer.as_str(), number))?;
+    let used = before.as_deref().and_then(|before| before.split_first_chunk::<8>());
+    if used.is_some_and(|(n, of)| u64::from_be_bytes(*n) == number && digest_of(of) != *digest) {
         let detail = format!("transfer {number} came with another message before: {digest}");
         alarm(txn, Reason::PeerRolledBack, peer.as_str(), detail, now);
     }

@@ -186,14 +186,20 @@ impl Store {
 
 /// Whether as many entries are open towards a peer as may be, before the one with this number.
 pub(super) fn is_queue_full(
-    view: &View<'_>,
+    txn: &Txn<'_>,
     peer: &str,
     number: u64,
     max: u64,
 ) -> Result<bool, StoreError> {
     // Numbers of open entries lie between the lowest open one and the newest: an upper bound
-    // without counting.
+    // without counting, and mostly without looking.
+    let seen = txn.lowest_open(peer);
+    if seen > 0 && number.saturating_sub(seen) < max {
+        return Ok(false);
+    }
+    let view = txn.view();
     let lowest = view.lowest_open(peer)?.unwrap_or(number);
+    txn.saw_lowest_open(peer, lowest);
     if number.saturating_sub(lowest) < max {
         return Ok(false);
     }

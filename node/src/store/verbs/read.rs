@@ -181,6 +181,11 @@ impl Store {
         each.collect()
     }
 
+    /// Whether events from this sequence on are in memory.
+    pub fn is_recent(&self, seq: u64) -> bool {
+        self.recent(|recent| recent.from(seq, 0)).is_some()
+    }
+
     /// A counter: `transfers-made`, `receipts-made`, `receipts-confirmed`, `receipts-have`.
     pub fn counter(&self, name: &str, peer: &UnitId) -> Result<u64, StoreError> {
         self.read(|view| view.counter(name, peer.as_str()))

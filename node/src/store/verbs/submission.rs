@@ -97,7 +97,7 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         // Several recipients behind one hop each have a number of their own.
         let same_hop = entries.iter().filter(|entry| entry.next_hop == hop.unit().as_str()).count();
         let number = made + 1 + same_hop as u64;
-        if is_queue_full(&txn.view(), hop.unit().as_str(), number, new.queue_messages_max)? {
+        if is_queue_full(txn, hop.unit().as_str(), number, new.queue_messages_max)? {
             return Ok(SubmissionAnswer::QueueFull(recipient.clone()));
         }
         entries.push(entry(&new, recipient, hop.unit(), number, wire_bytes));
