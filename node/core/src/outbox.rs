@@ -101,7 +101,11 @@ impl Outbox {
             Input::Claimed { lane, entries, asked } => {
                 self.claimed(now, lane, entries, asked, &mut actions);
             }
-            Input::Settled(number) => self.lanes.values_mut().for_each(|lane| lane.settle(number)),
+            Input::Settled(numbers) => {
+                for lane in self.lanes.values_mut() {
+                    numbers.iter().for_each(|number| lane.settle(*number));
+                }
+            }
             Input::Fault { number, reason } => {
                 self.fault(now, number, reason, random, &mut actions);
             }
@@ -441,7 +445,7 @@ mod tests {
         let actions = claimed(&mut outbox, &[1, 2, 3, 4]);
         assert_eq!(sent(&actions), [1, 2, 3, 4]);
         assert_eq!(claim(&actions, Priority::Routine), None, "the window is full");
-        let actions = outbox.handle(NOW, Input::Settled(2), None, 0);
+        let actions = outbox.handle(NOW, Input::Settled(vec![2]), None, 0);
         assert_eq!(claim(&actions, Priority::Routine), Some((4, 1)), "one place is free");
     }
 
@@ -544,8 +548,7 @@ mod tests {
         claimed(&mut outbox, &[1, 2]);
         assert_eq!(outbox.handle(NOW, Input::Drain, None, 0), []);
         assert_eq!(outbox.handle(NOW, Input::Woken, Some(Priority::Routine), 0), []);
-        outbox.handle(NOW, Input::Settled(1), None, 0);
-        outbox.handle(NOW, Input::Settled(2), None, 0);
+        outbox.handle(NOW, Input::Settled(vec![1, 2]), None, 0);
         assert_eq!(outbox.in_flight(), 0);
     }
 

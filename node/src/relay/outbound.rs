@@ -46,12 +46,16 @@ pub(super) async fn run(
             () = sleep(wake) => Some(Input::Timer),
         };
         let Some(input) = input else { return };
-        // Inputs that are there already are taken together: one look at the store serves all.
+        // Inputs that are there already are taken together: one look at the store serves all that
+        // settle something.
         let mut batch = vec![input];
         while batch.len() < INPUTS_MAX
             && let Ok(more) = inputs.try_recv()
         {
-            batch.push(more);
+            match (batch.last_mut(), more) {
+                (Some(Input::Settled(numbers)), Input::Settled(more)) => numbers.extend(more),
+                (_, more) => batch.push(more),
+            }
         }
         for input in batch {
             if matches!(input, Input::Fault { .. } | Input::Deferred { .. }) {

@@ -242,8 +242,8 @@ impl Settler {
             .await?;
         self.ctx.peers.proven(&self.unit, &self.live.hello.boot_id);
         self.ctx.parts.counters.add_many(Counter::Delivered, settled.len() as u64);
-        for number in settled {
-            self.ctx.peers.input(&self.unit, Input::Settled(number));
+        if !settled.is_empty() {
+            self.ctx.peers.input(&self.unit, Input::Settled(settled));
         }
         Ok(have)
     }

@@ -218,6 +218,11 @@ impl Engine {
         Ok(self.journal.erase_body(*position)?)
     }
 
+    /// The last sequence that is durable.
+    pub fn durable_seq(&self) -> u64 {
+        self.journal.durable_seq()
+    }
+
     /// Writes the lazy mark; called now and then, and on stop.
     pub fn mark(&mut self) -> Result<(), StoreError> {
         Ok(self.journal.mark()?)
@@ -343,7 +348,7 @@ impl SyncTimes {
 const OVERLAY_CHANGES_MAX: usize = 200_000;
 const OVERLAY_BYTES_MAX: usize = 64 << 20;
 /// Beyond this it is brought into the index without waiting for more.
-const OVERLAY_BYTES_USUAL: usize = 8 << 20;
+const OVERLAY_BYTES_USUAL: usize = 6 << 20;
 const SYNCS_KEPT: usize = 1024;
 /// What a decoded event holds in memory besides its bytes.
 const EVENT_COST: usize = 512;

@@ -75,7 +75,7 @@ impl Recent {
 
 /// Some seconds of a busy node.
 const EVENTS_MAX: usize = 8192;
-const BYTES_MAX: usize = 12 << 20;
+const BYTES_MAX: usize = 6 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -126,7 +126,7 @@ mod tests {
         assert!(many.get(20_000 - EVENTS_MAX as u64).is_some());
         assert!(many.get(20_000 - EVENTS_MAX as u64 - 1).is_none());
         let large = recent(1..100, 1 << 20);
-        assert_eq!(large.entries.len(), 12);
+        assert_eq!(large.entries.len(), 6);
         assert!(large.bytes <= BYTES_MAX);
     }
 

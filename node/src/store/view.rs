@@ -216,6 +216,29 @@ impl<'a> View<'a> {
         self.range(tree, Bound::Included(prefix), upper, limit, false)
     }
 
+    /// What is kept about one message in a tree whose keys begin with header digests, at most
+    /// `limit`. The index is not asked about a message that it does not know yet: what is about it
+    /// came after it.
+    pub fn about(&self, tree: Tree, digest: &[u8], limit: usize) -> Result<Pairs, StoreError> {
+        let layers = self.layers.iter().flatten();
+        let is_new = layers.clone().any(|layer| layer.get(Tree::Messages, digest).is_some());
+        if !is_new {
+            return self.prefix(tree, digest, limit);
+        }
+        let end = key::after_prefix(digest);
+        let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut found = BTreeMap::new();
+        for layer in layers.rev() {
+            for (key, value) in layer.range(tree, Bound::Included(digest), upper) {
+                match value {
+                    Some(value) => found.insert(key.to_vec(), value.to_vec()),
+                    None => found.remove(key),
+                };
+            }
+        }
+        Ok(found.into_iter().take(limit).collect())
+    }
+
     /// One record.
     pub fn record<T: Message + Default>(
         &self,

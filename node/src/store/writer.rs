@@ -73,10 +73,16 @@ fn write_loop(
 ) -> Result<(), StoreError> {
     let mut marked = Instant::now();
     let (prepared_in, prepared_out) = std::sync::mpsc::channel();
-    while let Some(jobs) = queue.pop_batch(MARK_EVERY) {
+    let mut busy = 0u32;
+    while let Some(jobs) = queue.pop_batch(MARK_EVERY, busy > 0) {
+        let before = engine.durable_seq();
         if !jobs.is_empty() {
             engine.commit(jobs)?;
         }
+        busy = match engine.durable_seq() - before {
+            BUSY_EVENTS.. => BUSY_BATCHES,
+            _ => busy.saturating_sub(1),
+        };
         if is_index_gone() {
             return Ok(());
         }
@@ -195,6 +201,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A batch of so many events means that more are on their way: one message at a time makes three
+/// at most.
+const BUSY_EVENTS: u64 = 4;
+/// For so many batches.
+const BUSY_BATCHES: u32 = 32;
 /// How often the journal's lazy mark is written.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// How long changes gather before they go into the index, when they are few.

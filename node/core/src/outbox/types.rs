@@ -76,8 +76,8 @@ pub enum Input {
         /// How many were asked for.
         asked: usize,
     },
-    /// A receipt settled this entry, or it expired.
-    Settled(u64),
+    /// Receipts settled these entries, or they expired.
+    Settled(Vec<u64>),
     /// The peer dropped this copy.
     Fault {
         /// Which transfer.

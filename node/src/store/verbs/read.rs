@@ -100,7 +100,7 @@ impl Store {
     /// The outbox entries of a message, one per recipient.
     pub fn entries(&self, digest: &Digest) -> Result<Vec<EntryRecord>, StoreError> {
         self.read(|view| {
-            let pairs = view.prefix(Tree::Outbox, digest.as_bytes(), RECIPIENTS)?;
+            let pairs = view.about(Tree::Outbox, digest.as_bytes(), RECIPIENTS)?;
             pairs.iter().map(|(_, value)| decode(Tree::Outbox, value)).collect()
         })
     }

@@ -112,7 +112,7 @@ impl Store {
     /// All receipts of a message, in the order in which they were stored.
     pub fn receipts(&self, digest: &Digest) -> Result<Vec<ReceiptRecord>, StoreError> {
         self.read(|view| {
-            let pairs = view.prefix(Tree::Receipts, digest.as_bytes(), RECEIPTS_OF_MESSAGE_MAX)?;
+            let pairs = view.about(Tree::Receipts, digest.as_bytes(), RECEIPTS_OF_MESSAGE_MAX)?;
             pairs.iter().map(|(_, value)| decode(Tree::Receipts, value)).collect()
         })
     }
