@@ -571,7 +571,7 @@ mod tests {
             Just(Input::DialFailed(Reason::PeerUnreachable)),
             Just(Input::Timer),
             Just(Input::RetryNow),
-            (1u64..9).prop_map(Input::Settled),
+            (1u64..9).prop_map(|number| Input::Settled(vec![number])),
             (1u64..9).prop_map(move |number| Input::Fault { number, reason }),
             (1u64..9, 0u64..99).prop_map(move |(number, s)| Input::Deferred {
                 number: (number < 8).then_some(number),
