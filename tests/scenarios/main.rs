@@ -4,3 +4,5 @@
 
 mod delivery;
 mod hostile;
+mod quotas;
+mod twins;
