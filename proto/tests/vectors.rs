@@ -138,7 +138,7 @@ fn all() -> BTreeMap<String, Vec<u8>> {
     };
     let bundle = v1::EvidenceBundle {
         header: Some(header.signed.clone()),
-        payload: payload(),
+        payload: self::payload(),
         receipts: vec![receipt.clone()],
         cards: vec![self::card(XA).signed().clone(), card.signed().clone()],
         directory: Bytes::new(),

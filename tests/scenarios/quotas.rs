@@ -31,7 +31,8 @@ async fn a_hundredfold_quota_stops_all_growth() {
     assert_eq!(stage.cluster.node(1).store().head().borrow().seq, seq, "the journal grew");
 
     let other = stage.cluster.node(2);
-    let draft = draft("alert.json", &["xb.ncu"], stage.now);
+    let mut draft = draft("alert.json", &["xb.ncu"], stage.now);
+    draft.payload.as_mut().unwrap().from.clear();
     let sent = submit(other, draft, 1).await.unwrap();
     let entries = entries_until(other, &sent.digest, |entry| !entry.is_open()).await;
     assert!(entries.iter().all(|entry| entry.state() == EntryState::Delivered));

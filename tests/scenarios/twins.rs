@@ -1,13 +1,17 @@
 //! A unit with two nodes, each with a session of its own: mail, receipts and forks.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use relay_node::{
     link::Lane,
     relay::acknowledge::{Acknowledge, Capacity},
-    store::records::EntryState,
+    store::records::{AlarmRecord, EntryState},
 };
 use relay_proto::{
-    ids::{MessageId, Uuid},
-    payload::clear_bytes,
+    envelope::Priority,
+    ids::{Digest, MessageId, Uuid},
+    payload::{bucket, clear_bytes},
     reason::Reason,
     receipt::Event,
     v1::{self, frame::Kind},
@@ -25,7 +29,7 @@ struct Stage {
 impl Stage {
     /// One real node, and the twin that it knows.
     async fn new() -> Self {
-        let cluster = Cluster::start(&["xb.ncu"]).await;
+        let cluster = Cluster::start(&["xa.cyber-poc"]).await;
         let twin = Twin::new("xt.ncu", cluster.node(0).relay().clock().now());
         twin.introduce(cluster.node(0)).await;
         Self { cluster, twin }
@@ -36,18 +40,54 @@ impl Stage {
     }
 
     /// The node submits a message to the twin; its header digest.
-    async fn submit(&self, n: u128) -> relay_proto::ids::Digest {
+    async fn submit(&self, n: u128) -> Digest {
         let node = self.cluster.node(0);
         let now = node.relay().clock().now();
         let draft = draft("alert.json", &[self.twin.unit.as_str()], now);
         submit(node, draft, n).await.unwrap().digest
     }
 
-    fn alarms(&self, reason: Reason) -> Vec<relay_node::store::records::AlarmRecord> {
+    /// The twin sends a message on the lane of its priority.
+    async fn send(&self, side: &Side, priority: Priority, number: u64) -> MessageId {
+        let to = &self.cluster.members[0].unit;
+        let now = self.cluster.node(0).relay().clock().now();
+        let id = MessageId::new(now, rand::random());
+        let mut payload = submit_draft_payload(&self.cluster, 0, to);
+        payload.from = self.twin.unit.to_string();
+        payload.message_id = Bytes::copy_from_slice(id.as_bytes());
+        payload.urgency_reason = "a life is at stake".to_owned();
+        let clear = clear_bytes(rand::random(), &payload);
+        let header = v1::Header {
+            version: 1,
+            message_id: Bytes::copy_from_slice(id.as_bytes()),
+            to: vec![to.to_string()],
+            profile: "budapest-247".to_owned(),
+            priority: priority.to_wire().into(),
+            created_at_ms: now.as_millis(),
+            expires_at_ms: now.as_millis() + 3_600_000,
+            payload_digest: Bytes::copy_from_slice(Digest::of(&clear).as_bytes()),
+            payload_bucket: bucket(clear.len()).unwrap(),
+            max_hops: 1,
+            ..Default::default()
+        };
+        let envelope = Some(self.twin.envelope(header, clear));
+        let transfer = v1::Transfer { number, passed: vec![], envelope, recovered: false };
+        let lane = match priority {
+            Priority::Emergency => Lane::Emergency,
+            Priority::Urgent => Lane::Urgent,
+            Priority::Routine => Lane::Routine,
+        };
+        side.session.sender().send(lane, Kind::Transfer(transfer)).await.unwrap();
+        id
+    }
+
+    fn alarms(&self, reason: Reason) -> Vec<AlarmRecord> {
         let alarms = self.cluster.node(0).store().alarms(99).unwrap();
         alarms.into_iter().filter(|alarm| alarm.reason == reason.label()).collect()
     }
 }
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Mail goes through the newer session; when that one falls, what is in flight and what is new goes
 /// through the one that remains, without a dial.
@@ -112,7 +152,7 @@ async fn two_sessions_racing_two_checkpoints_of_one_size() {
             head.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), alarmed).await.unwrap();
+    tokio::time::timeout(PATIENCE, alarmed).await.unwrap();
     let alarms = stage.alarms(Reason::PeerRolledBack);
     assert_eq!(alarms.len(), 1);
     let evidence = String::from_utf8(alarms[0].evidence.to_vec()).unwrap();
@@ -132,18 +172,8 @@ async fn two_sessions_racing_two_checkpoints_of_one_size() {
 async fn handover_receipt_lost_with_the_connection_arrives() {
     let stage = Stage::new().await;
     let node = stage.cluster.node(0);
-    let now = node.relay().clock().now();
-    let to = &stage.cluster.members[0].unit;
     let mut side = stage.dial("a").await;
-    let id = MessageId::new(now, rand::random());
-    let mut payload = submit_draft_payload(&stage.cluster, 0, to);
-    payload.from = stage.twin.unit.to_string();
-    payload.message_id = bytes::Bytes::copy_from_slice(id.as_bytes());
-    let clear = clear_bytes(rand::random(), &payload);
-    let envelope = stage.twin.envelope(raw_header(&id, to.as_str(), now, &clear), clear);
-    let transfer =
-        v1::Transfer { number: 1, passed: vec![], envelope: Some(envelope), recovered: false };
-    side.session.sender().send(Lane::Routine, Kind::Transfer(transfer)).await.unwrap();
+    let id = stage.send(&side, Priority::Routine, 1).await;
     let consigned = side.next_receipts().await;
     assert_eq!(events(&consigned), [v1::Event::ContentConsignment]);
     let have = |receipts| Kind::Have(v1::Have { receipts });
@@ -174,7 +204,7 @@ async fn handover_receipt_lost_with_the_connection_arrives() {
             head.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), confirmed).await.unwrap();
+    tokio::time::timeout(PATIENCE, confirmed).await.unwrap();
     assert!(node.store().owed_receipts(&stage.twin.unit, 0, 9).unwrap().is_empty());
 }
 
@@ -183,25 +213,35 @@ fn events(group: &v1::ReceiptGroup) -> Vec<v1::Event> {
     statements.map(|one| <v1::Statement as prost::Message>::decode(one).unwrap().event()).collect()
 }
 
-fn raw_header(
-    id: &MessageId,
-    to: &str,
-    now: relay_proto::timestamp::Timestamp,
-    clear: &[u8],
-) -> v1::Header {
-    v1::Header {
-        version: 1,
-        message_id: bytes::Bytes::copy_from_slice(id.as_bytes()),
-        to: vec![to.to_owned()],
-        profile: "budapest-247".to_owned(),
-        priority: v1::Priority::Routine.into(),
-        created_at_ms: now.as_millis(),
-        expires_at_ms: now.as_millis() + 3_600_000,
-        payload_digest: bytes::Bytes::copy_from_slice(
-            relay_proto::ids::Digest::of(clear).as_bytes(),
-        ),
-        payload_bucket: relay_proto::payload::bucket(clear.len()).unwrap(),
-        max_hops: 1,
-        ..Default::default()
+/// Three hundred receipts wait when a session comes up, the last one about an EMERGENCY: it goes
+/// first, alone, then all go in their turn, so that `Have` counts up to the last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receipts_about_emergency_go_ahead_of_a_backlog() {
+    let stage = Stage::new().await;
+    let mut side = stage.dial("a").await;
+    let mut came = 0;
+    for number in 1..=300 {
+        stage.send(&side, Priority::Routine, number).await;
+        while came + 8 < number {
+            came += side.next_receipts().await.receipts.len() as u64;
+        }
     }
+    while came < 300 {
+        came += side.next_receipts().await.receipts.len() as u64;
+    }
+    stage.send(&side, Priority::Emergency, 301).await;
+    let last = side.next_receipts().await.receipts.remove(0);
+    assert_eq!(last.number, 301);
+    side.close().await;
+
+    let mut side = stage.dial("a").await;
+    let ahead = side.next_receipts().await;
+    assert_eq!((ahead.receipts.len(), ahead.receipts[0].number), (1, 301));
+    assert_eq!(ahead.receipts[0].statement, last.statement);
+    let mut numbers = Vec::new();
+    while numbers.len() < 301 {
+        let group = side.next_receipts().await;
+        numbers.extend(group.receipts.iter().map(|receipt| receipt.number));
+    }
+    assert_eq!(numbers, (1..=301).collect::<Vec<u64>>());
 }
