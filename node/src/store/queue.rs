@@ -1,7 +1,8 @@
 //! The writer's queue: commits wait here for their group, EMERGENCY first.
 //!
 //! Bounded: whoever wants to commit waits for room. Every class has room of its own, so that no
-//! flood of one keeps another waiting at the door, and a reserved share of a batch, so none starves.
+//! flood of one keeps another waiting at the door, and a reserved share of a batch, so that none
+//! starves.
 
 use std::{
     collections::VecDeque,

@@ -80,8 +80,8 @@ impl Store {
     /// the transfers that are settled.
     ///
     /// Refused with PEER_ROLLED_BACK when another root is held at this size: of two that come at
-    /// once one wins, the other is the proof of a fork. Refused with QUOTA when nothing of it is new
-    /// and its peer caused too much of that; then its numbers are not had either.
+    /// once one wins, the other is the proof of a fork. Refused with QUOTA when nothing of it is
+    /// new and its peer caused too much of that; then its numbers are not had either.
     pub async fn record_receipts(&self, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreError> {
         self.commit(Priority::Urgent, move |txn| record(txn, new)).await
     }
