@@ -209,11 +209,11 @@ impl Settler {
         }
         self.waiting.push_back(Waiting { group, from, to, since: Instant::now(), alarmed: false });
         let asked = v1::frame::Kind::GetConsistency(v1::GetConsistency { from, to });
-        if self.live.sender.try_send(Lane::Control, asked).is_err() {
-            if let Some(left_out) = self.meter().line() {
-                let text = "question for a proof waits for the next session";
-                info!(peer = %self.unit, from, to, left_out, text);
-            }
+        if self.live.sender.try_send(Lane::Control, asked).is_err()
+            && let Some(left_out) = self.meter().line()
+        {
+            let text = "question for a proof waits for the next session";
+            info!(peer = %self.unit, from, to, left_out, text);
         }
     }
 
