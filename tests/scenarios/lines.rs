@@ -60,7 +60,9 @@ struct Lines;
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO && metadata.is_event()
+        // The link bounds its own lines.
+        let is_relay = metadata.target().starts_with("relay_node::relay");
+        *metadata.level() <= Level::INFO && metadata.is_event() && is_relay
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -45,7 +45,10 @@ fn a_payload_with_another_inner_copy_is_invalid() {
     type Make = fn(&World) -> Bytes;
     let table: [(Reason, Make); 4] = [
         (Reason::InnerMismatch, |w| payload(&w.xb.id, &w.header.to, &w.header.message_id)),
-        (Reason::InnerMismatch, |w| payload(&w.xa.id, &[w.xa.id.clone()], &w.header.message_id)),
+        (Reason::InnerMismatch, |w| {
+            let to = std::slice::from_ref(&w.xa.id);
+            payload(&w.xa.id, to, &w.header.message_id)
+        }),
         (Reason::InnerMismatch, |w| {
             let other = w.xa.header_with(&[&w.xb], 9, 2);
             payload(&w.xa.id, &w.header.to, &other.message_id)
