@@ -4,3 +4,6 @@
 
 mod delivery;
 mod hostile;
+mod lines;
+mod quotas;
+mod twins;

@@ -40,10 +40,17 @@ pub struct Member {
 impl Cluster {
     /// Starts a node for each unit and introduces all of them to each other.
     pub async fn start(units: &[&str]) -> Self {
+        Self::start_with(units, "").await
+    }
+
+    /// As [`Cluster::start`], with further sections in every node's configuration.
+    pub async fn start_with(units: &[&str], sections: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the cluster");
         let mut members = Vec::new();
         for unit in units {
-            members.push(Member::init(dir.path(), unit));
+            let member = Member::init(dir.path(), unit);
+            member.configure(sections);
+            members.push(member);
         }
         for member in &mut members {
             member.start().await;
@@ -98,6 +105,12 @@ impl Member {
         let now = Clock::new(&settings).now();
         init(&options, now, &create_store).expect("a new node");
         Self { unit: unit.parse().expect("a unit id"), dir, node: None }
+    }
+
+    fn configure(&self, sections: &str) {
+        let path = self.dir.join("relay.toml");
+        let text = std::fs::read_to_string(&path).expect("a configuration");
+        std::fs::write(&path, format!("{text}\n{sections}\n")).expect("a configuration");
     }
 
     /// Starts the node.

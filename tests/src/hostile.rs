@@ -51,19 +51,12 @@ impl Hostile {
             LinkSettings { listen: None, ..LinkSettings::default() },
             identity.expect("a transport identity"),
             book,
-            Arc::new(Hello),
+            Arc::new(Hello(0)),
             Tasks::new(),
         )
         .expect("a link");
         link.dial(&target.unit);
-        let session = loop {
-            match tokio::time::timeout(Duration::from_secs(10), events.recv()).await {
-                Ok(Some(LinkEvent::Up(session))) => break *session,
-                Ok(Some(LinkEvent::DialFailed { text, .. })) => unreachable!("dial failed: {text}"),
-                Ok(Some(_)) => {}
-                other => unreachable!("no session: {other:?}"),
-            }
-        };
+        let session = first_session(&mut events).await;
         Self { keys, unit: member.unit.clone(), session, link, _events: events }
     }
 
@@ -102,13 +95,14 @@ impl Hostile {
 
     /// Sends an envelope on the ROUTINE lane.
     pub async fn transfer(&self, number: u64, envelope: v1::Envelope) {
+        self.transfer_on(Lane::Routine, number, envelope).await;
+    }
+
+    /// Sends an envelope on a lane.
+    pub async fn transfer_on(&self, lane: Lane, number: u64, envelope: v1::Envelope) {
         let transfer =
             v1::Transfer { number, passed: vec![], envelope: Some(envelope), recovered: false };
-        self.session
-            .sender()
-            .send(Lane::Routine, Kind::Transfer(transfer))
-            .await
-            .expect("a live session");
+        self.session.sender().send(lane, Kind::Transfer(transfer)).await.expect("a live session");
     }
 
     /// The next frame from the node.
@@ -122,6 +116,15 @@ impl Hostile {
         loop {
             if let Kind::Fault(fault) = self.next().await.kind {
                 return fault;
+            }
+        }
+    }
+
+    /// The next Deferral, believed as it is; other frames are passed over.
+    pub async fn next_deferral(&mut self) -> v1::Deferral {
+        loop {
+            if let Kind::Deferral(signed) = self.next().await.kind {
+                return prost::Message::decode(signed.bytes).expect("a deferral");
             }
         }
     }
@@ -142,8 +145,20 @@ impl Hostile {
     }
 }
 
+/// The session that a dial brings.
+pub(crate) async fn first_session(events: &mut mpsc::Receiver<LinkEvent>) -> Session {
+    loop {
+        match tokio::time::timeout(Duration::from_secs(10), events.recv()).await {
+            Ok(Some(LinkEvent::Up(session))) => return *session,
+            Ok(Some(LinkEvent::DialFailed { text, .. })) => unreachable!("dial failed: {text}"),
+            Ok(Some(_)) => {}
+            other => unreachable!("no session: {other:?}"),
+        }
+    }
+}
+
 /// Knows one card.
-struct Book(Card);
+pub(crate) struct Book(pub Card);
 
 impl PeerBook for Book {
     fn by_spki(&self, spki: &[u8]) -> Option<PeerNode> {
@@ -168,8 +183,8 @@ impl PeerBook for Book {
     }
 }
 
-/// Says the least that a Hello may say.
-struct Hello;
+/// Says the least that a Hello may say, and how many receipts it has.
+pub(crate) struct Hello(pub u64);
 
 impl HelloSource for Hello {
     fn hello_for(&self, _peer: &UnitId) -> v1::Hello {
@@ -181,7 +196,7 @@ impl HelloSource for Hello {
                 source: v1::ClockSource::Assumed.into(),
                 uncertainty_ms: 0,
             }),
-            heads: Some(v1::Heads::default()),
+            heads: Some(v1::Heads { receipts_have: self.0, ..Default::default() }),
             limits: Some(v1::Limits::default()),
             card_number: 1,
             ..Default::default()

@@ -5,6 +5,7 @@
 //! durable; every error is made by [`status`], with a stable reason; a caller is known by the
 //! kernel's or the certificate's word, not by his own.
 
+mod admission;
 mod args;
 mod convert;
 mod cursor;
@@ -126,8 +127,8 @@ struct Shared {
     tasks: Tasks,
     stop: CancellationToken,
     started: Timestamp,
-    /// One permit a message that is being taken.
-    submissions: Arc<Semaphore>,
+    /// Places of messages that are being taken.
+    submissions: admission::Admission,
     /// One permit a stream that stays open.
     streams: Arc<Semaphore>,
     /// Fingerprints cost 100,000 hashes: kept by the peer's identity key.
@@ -139,7 +140,7 @@ struct Shared {
 impl Service {
     fn new(relay: Relay, tasks: Tasks) -> Self {
         let (stop, started) = (tasks.drain_token(), relay.clock().now());
-        let submissions = Arc::new(Semaphore::new(SUBMISSIONS_MAX));
+        let submissions = admission::Admission::new();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
         Self {
             shared: Arc::new(Shared {
@@ -179,9 +180,6 @@ impl Service {
         self.shared.fingerprints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Messages that are being taken at once, over all callers.
-const SUBMISSIONS_MAX: usize = 4096;
 
 /// Watches and bulk streams that are open at once.
 const STREAMS_MAX: usize = 256;

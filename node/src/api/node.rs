@@ -63,7 +63,11 @@ impl Service {
             outbox_open: peers.iter().map(|peer| peer.outbox_messages).sum(),
             oldest_outbox_time: oldest,
             peers,
-            inbox_unacknowledged: store.unacknowledged_counts()?.values().sum(),
+            inbox_unacknowledged: store
+                .unacknowledged_counts()?
+                .values()
+                .map(|count| count.0)
+                .sum(),
             needs_acknowledgement: waiting,
             verify_failures: relay.counters().read(Counter::VerifyFailure),
             replays_answered: relay.counters().read(Counter::Duplicate),

@@ -19,7 +19,7 @@ use super::{
     settings::{
         ApiSettings, ApiTcpSettings, ClockSettings, ClockSource, InboxSettings, KeyExchange,
         KeySettings, LinkSettings, LogFormat, LogLevel, LogSettings, NodeSettings, OutboxSettings,
-        RetrySettings, Settings, StopSettings, StoreSettings,
+        QuotaSettings, RetrySettings, Settings, StopSettings, StoreSettings,
     },
 };
 
@@ -33,6 +33,7 @@ pub(super) struct Parts {
     pub(super) store: StoreSettings,
     pub(super) outbox: OutboxSettings,
     pub(super) inbox: InboxSettings,
+    pub(super) quota: QuotaSettings,
     pub(super) retry: RetrySettings,
     pub(super) log: LogSettings,
     pub(super) stop: StopSettings,
@@ -42,9 +43,8 @@ pub(super) struct Parts {
 impl Parts {
     /// The settings, once the profiles are read.
     pub(super) fn with(self, profiles: Vec<Arc<Profile>>) -> Option<Settings> {
-        let Self { node, keys, link, api, clock, store, outbox, inbox, retry, log, stop, .. } =
-            self;
-        let node = node?;
+        let Self { keys, link, api, clock, store, outbox, inbox, quota, retry, log, .. } = self;
+        let (node, stop) = (self.node?, self.stop);
         Some(Settings {
             node,
             keys,
@@ -54,6 +54,7 @@ impl Parts {
             store,
             outbox,
             inbox,
+            quota,
             retry,
             profiles,
             log,
@@ -81,6 +82,7 @@ pub(super) fn settings(mut root: Section<'_, '_>, base: &Path) -> Parts {
         store: store(root.section("store")),
         outbox: outbox(root.section("outbox")),
         inbox: inbox(root.section("inbox")),
+        quota: quota(root.section("quota")),
         retry: retry(root.section("retry")),
         log: log(root.section("log")),
         stop: stop(root.section("stop")),
@@ -280,6 +282,20 @@ fn inbox(mut section: Section<'_, '_>) -> InboxSettings {
     };
     section.finish();
     inbox
+}
+
+fn quota(mut section: Section<'_, '_>) -> QuotaSettings {
+    let default = QuotaSettings::default();
+    let mut per_hour = |key, default, max| section.number(key, default, 1..=max);
+    let quota = QuotaSettings {
+        emergency_per_hour: per_hour("emergency_per_hour", default.emergency_per_hour, 100_000),
+        urgent_per_hour: per_hour("urgent_per_hour", default.urgent_per_hour, 100_000),
+        refusals_per_hour: per_hour("refusals_per_hour", default.refusals_per_hour, 100_000),
+        alarms_per_hour: per_hour("alarms_per_hour", default.alarms_per_hour, 10_000),
+        notes_per_hour: per_hour("notes_per_hour", default.notes_per_hour, 1_000_000),
+    };
+    section.finish();
+    quota
 }
 
 fn retry(mut section: Section<'_, '_>) -> RetrySettings {

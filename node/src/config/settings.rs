@@ -28,6 +28,8 @@ pub struct Settings {
     pub outbox: OutboxSettings,
     /// What waits for our own case systems.
     pub inbox: InboxSettings,
+    /// What each peer may cause in an hour.
+    pub quota: QuotaSettings,
     /// When a failed transfer is tried again.
     pub retry: RetrySettings,
     /// The networks that this node takes part in, at least one.
@@ -174,6 +176,21 @@ pub struct InboxSettings {
     pub queue_bytes_max: u64,
 }
 
+/// `[quota]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuotaSettings {
+    /// Messages of one peer that are carried as EMERGENCY in an hour.
+    pub emergency_per_hour: u32,
+    /// Messages of one peer that are carried as URGENT in an hour.
+    pub urgent_per_hour: u32,
+    /// Messages of one peer that are refused for good in an hour.
+    pub refusals_per_hour: u32,
+    /// Alarms about one peer that are kept in an hour.
+    pub alarms_per_hour: u32,
+    /// Notes about one peer that are written in an hour and belong to no new message.
+    pub notes_per_hour: u32,
+}
+
 /// `[retry]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetrySettings {
@@ -292,6 +309,18 @@ impl Default for OutboxSettings {
 impl Default for InboxSettings {
     fn default() -> Self {
         Self { queue_messages_max: 10_000, queue_bytes_max: 256 << 20 }
+    }
+}
+
+impl Default for QuotaSettings {
+    fn default() -> Self {
+        Self {
+            emergency_per_hour: 60,
+            urgent_per_hour: 600,
+            refusals_per_hour: 600,
+            alarms_per_hour: 60,
+            notes_per_hour: 10_000,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use relay_core::{outbox, profile::Profile, retry::Schedule};
+use relay_core::{outbox, profile::Profile, quota, retry::Schedule};
 use relay_proto::{
     card::Card,
     ids::{LogOrigin, NodeId},
@@ -226,6 +226,14 @@ fn limits(settings: &Settings) -> Limits {
         },
         queue_messages_max: u64::from(settings.outbox.queue_messages_max),
         inbox_messages_max: u64::from(settings.inbox.queue_messages_max),
+        inbox_bytes_max: settings.inbox.queue_bytes_max,
+        quotas: quota::Settings {
+            emergency_per_hour: settings.quota.emergency_per_hour,
+            urgent_per_hour: settings.quota.urgent_per_hour,
+            refusals_per_hour: settings.quota.refusals_per_hour,
+            alarms_per_hour: settings.quota.alarms_per_hour,
+            notes_per_hour: settings.quota.notes_per_hour,
+        },
     }
 }
 

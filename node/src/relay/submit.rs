@@ -144,7 +144,12 @@ impl Context {
             };
         }
         let now = self.now();
-        let ready = self.check(draft, now)?;
+        let priority = Priority::from_wire(draft.priority()).unwrap_or(Priority::Routine);
+        // Not held while the signer works: that may be slow, and is no work of this processor.
+        let pass = self.gate.enter(priority).await;
+        let checked = self.check(draft, now);
+        drop(pass);
+        let ready = checked?;
         let message_id = ready.message_id;
         if submission.validate_only {
             let digest = Digest::from_array([0; 32]);

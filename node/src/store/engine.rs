@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use relay_proto::{
+    envelope::Priority,
     ids::{Digest, LogOrigin},
     timestamp::Timestamp,
     tlog::Frontier,
@@ -54,7 +55,7 @@ pub struct Shared {
     /// The last checkpoint that was signed and is not noted yet.
     signed: Mutex<Option<(u64, Digest)>>,
     /// What was last seen as the lowest number of an open entry towards a peer.
-    lowest_open: Mutex<BTreeMap<String, u64>>,
+    lowest_open: Mutex<BTreeMap<(String, Priority), u64>>,
     /// The index's mark stays at or below this, so that an erasure under way is found again after a
     /// crash.
     mark_bound: AtomicU64,

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
+    envelope::Priority,
     ids::{Digest, LogOrigin},
     receipt,
     timestamp::Timestamp,
@@ -39,7 +40,7 @@ pub struct Txn<'a> {
     frontier: Frontier,
     origin: LogOrigin,
     first_seq: u64,
-    lowest_open: &'a Mutex<BTreeMap<String, u64>>,
+    lowest_open: &'a Mutex<BTreeMap<(String, Priority), u64>>,
     events: Vec<(Event, EventFrame)>,
     /// The first event that would leave a record which the index cannot keep.
     unfit: Option<usize>,
@@ -58,7 +59,7 @@ pub struct NewLeaf {
     /// The unit that must have it; nothing: only our own case system.
     pub owed_to: Option<String>,
     /// Lane of the message.
-    pub priority: relay_proto::envelope::Priority,
+    pub priority: Priority,
     /// The name that the statement commits to.
     pub actor: String,
 }
@@ -88,7 +89,7 @@ impl<'a> Txn<'a> {
         frontier: Frontier,
         origin: LogOrigin,
         first_seq: u64,
-        lowest_open: &'a Mutex<BTreeMap<String, u64>>,
+        lowest_open: &'a Mutex<BTreeMap<(String, Priority), u64>>,
     ) -> Self {
         Self {
             pending: Overlay::default(),
@@ -222,17 +223,17 @@ impl<'a> Txn<'a> {
         self.rewound.insert(peer.to_owned());
     }
 
-    /// No entry towards this peer with a lower number is open: numbers grow and an entry that ended
-    /// never opens again, so what was seen once stays a bound.
-    pub fn lowest_open(&self, peer: &str) -> u64 {
+    /// No entry of this lane towards this peer with a lower number is open: numbers grow and an
+    /// entry that ended never opens again, so what was seen once stays a bound.
+    pub fn lowest_open(&self, peer: &str, lane: Priority) -> u64 {
         let bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
-        bounds.get(peer).copied().unwrap_or(0)
+        bounds.get(&(peer.to_owned(), lane)).copied().unwrap_or(0)
     }
 
     /// Keeps what was seen as the lowest number of an open entry.
-    pub fn saw_lowest_open(&self, peer: &str, number: u64) {
+    pub fn saw_lowest_open(&self, peer: &str, lane: Priority, number: u64) {
         let mut bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
-        bounds.insert(peer.to_owned(), number);
+        bounds.insert((peer.to_owned(), lane), number);
     }
 
     /// Whether nothing was appended.

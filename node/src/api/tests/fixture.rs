@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use relay_core::outbox;
+use relay_core::{outbox, quota};
 use relay_proto::{
     card::Card,
     envelope::{Header, Priority},
@@ -91,6 +91,8 @@ impl Node {
                 outbox: outbox::Settings::default(),
                 queue_messages_max: QUEUE_MAX,
                 inbox_messages_max: 100,
+                inbox_bytes_max: 1 << 30,
+                quotas: quota::Settings::default(),
             },
             counters: Counters::new(),
             tasks: tasks.clone(),
@@ -150,6 +152,8 @@ impl Node {
             consignment: statement(Event::ContentConsignment, None),
             conflict: statement(Event::RelayRejection, conflict),
             clock_unverified: false,
+            carried: header.priority,
+            meter: quota::Meter::unlimited(),
             now: now(),
             header: header.clone(),
         };

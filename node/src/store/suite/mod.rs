@@ -9,6 +9,7 @@ mod erasure;
 mod index;
 
 mod limits;
+mod quotas;
 mod random;
 
 mod reading;
@@ -20,6 +21,7 @@ mod submissions;
 use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
+use relay_core::quota::Meter;
 use relay_proto::{
     envelope::{Header, Priority},
     ids::{Digest, MessageId, UnitId},
@@ -223,6 +225,8 @@ fn arrival(n: u64, version: u64) -> Verdict {
         consignment: statement("consignment", n * 10 + version),
         conflict: statement("conflict", n * 10 + version),
         clock_unverified: false,
+        carried: priority(n),
+        meter: Meter::unlimited(),
         now: at(n),
     }))
 }
@@ -234,6 +238,7 @@ fn refusal(n: u64, version: u64) -> Verdict {
         peer: them(),
         number: n,
         rejection: statement("rejection", n * 10 + version),
+        meter: Meter::unlimited(),
         now: at(n),
     }))
 }
@@ -262,6 +267,7 @@ fn group(size: u64, have: u64, receipts: Vec<NewReceipt>) -> ReceiptsToRecord {
         root: Digest::of(&size.to_be_bytes()),
         receipts,
         have,
+        meter: Meter::unlimited(),
         now: at(size),
     }
 }
@@ -284,6 +290,12 @@ fn ours(n: u64) -> Digest {
 
 fn theirs(n: u64) -> Digest {
     header(n, 0, &them(), &[]).digest
+}
+
+async fn alarm(store: &Store, reason: Reason, peer: UnitId, text: &str) -> Result<(), StoreError> {
+    let (peer, detail) = (peer.to_string(), text.to_owned());
+    let new = NewAlarm { reason, peer, detail, evidence: Bytes::new(), now: at(1) };
+    store.alarm(new, Meter::unlimited()).await
 }
 
 async fn submit(store: &Store, new: NewSubmission) -> SubmissionAnswer {
