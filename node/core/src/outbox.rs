@@ -575,7 +575,7 @@ mod tests {
         assert_eq!(claim(&actions, Priority::Routine), None);
         let emergency = claimed(Priority::Emergency, &[6]);
         assert_eq!(sent(&outbox.handle(NOW, emergency, None, 0)), [6]);
-        let actions = outbox.handle(NOW, Input::Settled(1), None, 0);
+        let actions = outbox.handle(NOW, Input::Settled(vec![1]), None, 0);
         assert_eq!(claim(&actions, Priority::Routine), Some((3, 254)));
     }
 
@@ -590,7 +590,7 @@ mod tests {
             let actions = outbox.handle(NOW, Input::Claimed { lane, entries, asked: 4 }, None, 0);
             assert_eq!(sent(&actions).len(), 4, "{lane:?}");
         }
-        let actions = outbox.handle(NOW, Input::Settled(3), None, 0);
+        let actions = outbox.handle(NOW, Input::Settled(vec![3]), None, 0);
         let claims: Vec<Priority> = actions
             .iter()
             .filter_map(|a| if let Action::Claim { lane, .. } = a { Some(*lane) } else { None })
