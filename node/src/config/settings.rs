@@ -128,11 +128,11 @@ pub struct ClockSettings {
     pub source: ClockSource,
     /// With `assumed`: the bound of the error that the operator vouches for.
     pub assumed_uncertainty: Duration,
-    /// With `kernel`: files that a time service touches whenever it has set the clock.
+    /// Where the kernel may not be asked: files that a time service touches whenever it has set the clock.
     pub state_files: Vec<PathBuf>,
-    /// With `kernel`: a file not touched for so long says nothing any more.
+    /// There: a file not touched for so long says nothing any more.
     pub state_age_max: Duration,
-    /// With `kernel`: the bound of the error while such a file is fresh.
+    /// There: the bound of the error while such a file is fresh.
     pub state_uncertainty: Duration,
 }
 
