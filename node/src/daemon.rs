@@ -14,7 +14,7 @@ use std::{error::Error, path::Path, time::Duration};
 
 use relay_proto::{ids::NodeId, timestamp::Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 pub use build::{Node, NodeParts, SOFTWARE};
 pub use error::RunError;
@@ -59,8 +59,7 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
         _ = interrupt.recv() => None,
     };
     if let Some(Ended::Failed(text)) = why {
-        // Nothing may be answered any more: no grace, no flush.
-        error!(error = text, "store failed, node ends");
+        // Nothing may be answered any more: no grace, no flush. Whoever called tells why.
         return Err(RunError::Journal { source: text.into() });
     }
     node.stop(grace).await

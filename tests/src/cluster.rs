@@ -94,7 +94,7 @@ impl Member {
             clock: ClockSource::Assumed,
             people: People {
                 name: Some(format!("Unit {unit}")),
-                phone: Some("+1-202-555-0100".to_owned()),
+                phone: "+1-202-555-0100".to_owned(),
                 email: Some(format!("poc@{unit}.example.org")),
                 language: "en".to_owned(),
                 hours: None,

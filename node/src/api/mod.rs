@@ -76,13 +76,16 @@ pub enum ApiError {
     #[error("the directory of the socket `{}` is not there: make it first", .0.display())]
     NoDirectory(PathBuf),
     /// Somebody answers on the socket.
-    #[error("`{}` is in use: another node answers on it", .0.display())]
+    #[error(
+        "`{}` is in use, another node answers on it: stop it, or choose another `api.socket`",
+        .0.display()
+    )]
     InUse(PathBuf),
     /// There is something that is no socket.
     #[error("`{}` is there and is not a socket: choose another path", .0.display())]
     NotASocket(PathBuf),
     /// The socket could not be made.
-    #[error("cannot listen on `{}`", .path.display())]
+    #[error("cannot listen on `{}` (`api.socket`)", .path.display())]
     Socket {
         /// Which.
         path: PathBuf,
@@ -91,7 +94,7 @@ pub enum ApiError {
         source: io::Error,
     },
     /// The TCP address could not be taken.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on TCP {address} (`api.tcp.listen`)")]
     Tcp {
         /// Which.
         address: SocketAddr,
@@ -100,7 +103,7 @@ pub enum ApiError {
         source: io::Error,
     },
     /// A certificate or key could not be read.
-    #[error("cannot read `{}`", .path.display())]
+    #[error("cannot read `{}` (`api.tcp`)", .path.display())]
     Pem {
         /// Which.
         path: PathBuf,

@@ -161,9 +161,12 @@ fn api(mut section: Section<'_, '_>, base: &Path) -> ApiSettings {
     let default = ApiSettings::default();
     let socket = section.optional("socket", "\"/run/relay/api.sock\"", |text| {
         let path = path(text, base)?;
-        match path.as_os_str().len() {
+        match socket_bytes(&path) {
             ..=SOCKET_BYTES_MAX => Ok(path),
-            len => Err(format!("{len} bytes, the system allows {SOCKET_BYTES_MAX} for a socket")),
+            len => Err(format!(
+                "needs {len} bytes, the system allows {SOCKET_BYTES_MAX} for a socket's path: \
+                 choose a shorter one"
+            )),
         }
     });
     let socket_mode = section.optional("socket_mode", "\"0660\"", |text| {
@@ -396,3 +399,10 @@ const STATE_FILES_MAX: usize = 8;
 
 /// `sun_path` of unix(7) holds 108 bytes with the closing zero.
 pub const SOCKET_BYTES_MAX: usize = 107;
+
+/// The bytes that a socket's path needs: the node makes it in a directory `.PID` beside, where its
+/// path may be longer.
+pub fn socket_bytes(path: &Path) -> usize {
+    let beside = path.parent().map_or(0, |dir| dir.as_os_str().len());
+    path.as_os_str().len().max(beside.saturating_add("/.4194304/s".len()))
+}

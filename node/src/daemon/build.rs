@@ -1,13 +1,9 @@
 //! From settings to a running node: every room in its order.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use relay_core::{outbox, profile::Profile, quota, retry::Schedule};
-use relay_proto::{
-    card::Card,
-    ids::{LogOrigin, NodeId},
-    v1,
-};
+use relay_proto::{card::Card, ids::NodeId};
 use sha2::{Digest as _, Sha512};
 
 use super::RunError;
@@ -16,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{self, ApiSettings, Settings},
     directory::Directory,
-    keys::{KeyStore, KeyUse},
+    keys::{KeyStore, log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
     store::{Backend, OpenStore, Store},
@@ -59,7 +55,8 @@ impl NodeParts {
     pub fn from_settings(settings: Settings, clock: Clock) -> Result<Self, RunError> {
         let keys =
             KeyStore::open(&settings.keys.dir).map_err(|error| RunError::start("keys", error))?;
-        let card = read_card(&settings.keys.card)?;
+        let card =
+            read_card(&settings.keys.card).map_err(|error| RunError::start("card", error))?;
         Ok(Self {
             id: settings.node.id.clone(),
             keys,
@@ -93,7 +90,7 @@ impl Node {
     /// Builds every room and starts serving. Call within a runtime.
     pub async fn start(parts: NodeParts) -> Result<Self, RunError> {
         let NodeParts { id, keys, card, .. } = &parts;
-        let origin = own_log(&parts)?;
+        let origin = log_of(card, keys, id).map_err(|error| RunError::start("card", error))?;
         let tasks = Tasks::new();
         let store = OpenStore { backend: parts.backend.clone(), unit: id.unit().clone(), origin };
         let store = store.open().map_err(|error| RunError::start("store", error))?;
@@ -181,34 +178,6 @@ fn start_link(
     let (link, events) = started.map_err(fail)?;
     relay.start(link.clone(), events);
     Ok(link)
-}
-
-/// The unit's open log; its key and the signing key must be those that this node has.
-fn own_log(parts: &NodeParts) -> Result<LogOrigin, RunError> {
-    let refuse = |why: &str| Err(RunError::start("card", why.to_owned()));
-    let (card, signer) = (&parts.card, parts.keys.signer());
-    if card.unit() != parts.id.unit() {
-        return refuse("the card in keys.card is of another unit than node.unit");
-    }
-    if card.key(v1::KeyKind::Signing, signer.key_id(KeyUse::Envelope)).is_none() {
-        return refuse("the card in keys.card does not name the signing key in keys.dir");
-    }
-    let transport = parts.keys.transport().public();
-    let node = card.nodes().iter().find(|node| node.id == parts.id);
-    if !node.is_some_and(|node| node.transport_keys.iter().any(|key| key.key == transport)) {
-        return refuse("the card in keys.card does not name this node with its transport key");
-    }
-    let open = card.logs().iter().find(|log| log.state == v1::LogState::Open);
-    match open {
-        Some(log) if log.key.key == signer.public(KeyUse::Checkpoint) => Ok(log.origin.clone()),
-        _ => refuse("the card in keys.card does not name an open log with the key in keys.dir"),
-    }
-}
-
-fn read_card(path: &PathBuf) -> Result<Card, RunError> {
-    let named = |error: String| RunError::start("card", format!("{}: {error}", path.display()));
-    let file = std::fs::read(path).map_err(|error| named(error.to_string()))?;
-    Card::from_file(&file).map_err(|error| named(error.to_string()))
 }
 
 fn limits(settings: &Settings) -> Limits {

@@ -6,11 +6,14 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::statvfs::statvfs,
+};
 use relay_proto::ids::UnitId;
 
 /// Whose store a directory holds.
@@ -60,7 +63,10 @@ impl StoreId {
         let format = lines.next().unwrap_or_default();
         if format != FORMAT {
             return Err(match format.strip_prefix(FORMAT_NAME).map(str::trim) {
-                Some(version) => FilesError::NewerFormat(version.chars().take(8).collect()),
+                Some(version) => FilesError::NewerFormat {
+                    dir: dir.to_owned(),
+                    version: version.chars().take(8).collect(),
+                },
                 None => FilesError::NotAStore(path),
             });
         }
@@ -75,13 +81,22 @@ impl StoreId {
             return Err(FilesError::NotAStore(path));
         };
         if found != *unit {
-            return Err(FilesError::OtherUnit { found, expected: unit.clone() });
+            let (dir, expected) = (dir.to_owned(), unit.clone());
+            return Err(FilesError::OtherUnit { dir, found, expected });
         }
         Ok(Self { unit: found, instance })
     }
 }
 
 impl Lock {
+    /// Whether a process holds the lock of a store, also this one. Nothing is taken or made.
+    pub fn is_held(dir: &Path) -> bool {
+        let Ok(file) = File::open(dir.join("lock")) else { return false };
+        let mut asked = whole_file();
+        let told = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked));
+        told.is_ok() && asked.l_type != nix::libc::F_UNLCK as i16
+    }
+
     /// Takes the lock of a store, or says that another process has it.
     pub fn take(dir: &Path) -> Result<Self, FilesError> {
         let path = dir.join("lock");
@@ -99,18 +114,21 @@ impl Lock {
             })?;
         // An open-file-description lock: it ends with this process, and closing another handle does
         // not end it.
-        let whole = nix::libc::flock {
-            l_type: nix::libc::F_WRLCK as i16,
-            l_whence: nix::libc::SEEK_SET as i16,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
             Ok(_) => Ok(Self { _file: file }),
             Err(nix::Error::EAGAIN | nix::Error::EACCES) => Err(FilesError::InUse(dir.to_owned())),
             Err(error) => Err(io_error(error.into())),
         }
+    }
+}
+
+fn whole_file() -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 
@@ -133,6 +151,42 @@ pub fn write_index_mark(dir: &Path, seq: u64) -> Result<(), FilesError> {
     sync_dir(dir)
 }
 
+/// Room of the file system that a store lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that the store's files take there.
+    pub used: u64,
+    /// Bytes that this user may still fill.
+    pub free: u64,
+}
+
+impl Space {
+    /// Asks the file system. Files that go while it is looked are not counted.
+    pub fn of(dir: &Path) -> Result<Self, FilesError> {
+        let found = statvfs(dir)
+            .map_err(|error| FilesError::Io { path: dir.to_owned(), source: error.into() })?;
+        let free = found.blocks_available().saturating_mul(found.fragment_size());
+        let mut used: u64 = 0;
+        // The store's directory, its journal's and its index's; the index keeps its blobs one
+        // deeper.
+        let mut level = vec![dir.to_owned()];
+        for _ in 0..DEPTH_MAX {
+            let entries = level.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten();
+            let mut below = Vec::new();
+            for entry in entries.flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                // What is prepared and not written yet takes no room.
+                used = used.saturating_add(metadata.blocks().saturating_mul(BLOCK_BYTES));
+                if metadata.is_dir() {
+                    below.push(entry.path());
+                }
+            }
+            level = below;
+        }
+        Ok(Self { used, free })
+    }
+}
+
 /// Makes entries of a directory durable.
 pub fn sync_dir(dir: &Path) -> Result<(), FilesError> {
     File::open(dir)
@@ -140,34 +194,56 @@ pub fn sync_dir(dir: &Path) -> Result<(), FilesError> {
         .map_err(|source| FilesError::Io { path: dir.to_owned(), source })
 }
 
-/// What is wrong with the store's files, and what to do.
+/// What is wrong with the store's files: `what is wrong: what helps`.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// No store there.
-    #[error("no store in {0}: `relay-node init` makes one; check node.dir for a wrong path")]
+    #[error(
+        "`{}` holds no store: correct `node.dir`; only `relay-node init` makes a store",
+        .0.display()
+    )]
     NotThere(PathBuf),
     /// There is one already.
-    #[error("{0} holds a store already")]
+    #[error("`{}` holds a store already: choose another directory", .0.display())]
     Exists(PathBuf),
     /// The file is not ours.
-    #[error("{0} is not the file of a relay store")]
+    #[error(
+        "`{}` is not the file of a relay store: correct `node.dir`, or put the file back from a \
+         backup", .0.display()
+    )]
     NotAStore(PathBuf),
     /// Another unit's.
-    #[error("the store is of unit {found}, the configuration says {expected}")]
+    #[error(
+        "the store in `{}` is of unit {found}, the configuration says {expected}: correct \
+         `node.dir` or `node.unit`", .dir.display()
+    )]
     OtherUnit {
+        /// Where.
+        dir: PathBuf,
         /// Whose it is.
         found: UnitId,
         /// Who was expected.
         expected: UnitId,
     },
     /// Written by a newer version.
-    #[error("the store has format {0}, newer than this program: run the newer version")]
-    NewerFormat(String),
+    #[error(
+        "the store in `{}` has format {version}, newer than this program: run the newer version",
+        .dir.display()
+    )]
+    NewerFormat {
+        /// Where.
+        dir: PathBuf,
+        /// Its format.
+        version: String,
+    },
     /// Another process has it open.
-    #[error("the store in {0} is in use by another process")]
+    #[error(
+        "the store in `{}` is open in another process, probably this node runs already: stop it \
+         first (`systemctl status relay-node`)", .0.display()
+    )]
     InUse(PathBuf),
     /// The disk.
-    #[error("{path}")]
+    #[error("`{}` cannot be used", .path.display())]
     Io {
         /// Which file.
         path: PathBuf,
@@ -185,6 +261,12 @@ const MARK_FILE: &str = "index.mark";
 const FORMAT_NAME: &str = "relay-store";
 const FORMAT: &str = "relay-store 1";
 const ID_BYTES_MAX: u64 = 4096;
+
+/// The unit in which a file system tells what a file takes (`st_blocks`).
+const BLOCK_BYTES: u64 = 512;
+
+/// Levels of directories below a store, and one to spare.
+const DEPTH_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -207,9 +289,8 @@ mod tests {
         let other = StoreId::open(dir.path(), &"xb.ncu".parse().unwrap());
         assert!(matches!(other, Err(FilesError::OtherUnit { .. })));
         std::fs::write(dir.path().join(ID_FILE), "relay-store 2\nunit xa.ncu\n").unwrap();
-        assert!(
-            matches!(StoreId::open(dir.path(), &unit), Err(FilesError::NewerFormat(v)) if v == "2")
-        );
+        assert!(matches!(StoreId::open(dir.path(), &unit),
+                Err(FilesError::NewerFormat { version, .. }) if version == "2"));
         std::fs::write(dir.path().join(ID_FILE), "something else").unwrap();
         assert!(matches!(StoreId::open(dir.path(), &unit), Err(FilesError::NotAStore(_))));
     }
@@ -217,10 +298,28 @@ mod tests {
     #[test]
     fn the_lock_is_exclusive() {
         let dir = tempfile::tempdir().unwrap();
+        assert!(!Lock::is_held(dir.path()));
         let held = Lock::take(dir.path()).unwrap();
         assert!(matches!(Lock::take(dir.path()), Err(FilesError::InUse(_))));
+        assert!(Lock::is_held(dir.path()));
         drop(held);
+        assert!(!Lock::is_held(dir.path()));
         Lock::take(dir.path()).unwrap();
+    }
+
+    /// What files take is counted, also in directories below; what is free is the file system's.
+    #[test]
+    fn room_is_measured() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = Space::of(dir.path()).unwrap();
+        std::fs::create_dir_all(dir.path().join("journal/deeper")).unwrap();
+        for file in ["journal/1.seg", "journal/deeper/2.seg"] {
+            std::fs::write(dir.path().join(file), vec![7; 100_000]).unwrap();
+        }
+        let after = Space::of(dir.path()).unwrap();
+        assert!(after.used >= before.used + 200_000, "{before:?} {after:?}");
+        assert!(after.used < before.used + 400_000 && after.free > 0, "{before:?} {after:?}");
+        assert!(Space::of(&dir.path().join("nowhere")).is_err());
     }
 
     /// A mark that was not written whole counts as none: the index is replayed from further back.

@@ -141,7 +141,7 @@ fn make(base: &std::path::Path, place: usize, unit: &str) -> Unit {
         clock: ClockSource::Assumed,
         people: People {
             name: Some(format!("Unit {unit}")),
-            phone: Some("+1-202-555-0100".to_owned()),
+            phone: "+1-202-555-0100".to_owned(),
             email: Some(format!("poc@{unit}.example.org")),
             language: "en".to_owned(),
             hours: None,

@@ -55,7 +55,7 @@ impl Node {
             clock: ClockSource::Assumed,
             people: People {
                 name: None,
-                phone: Some("+99 1 555 0100".to_owned()),
+                phone: "+99 1 555 0100".to_owned(),
                 email: None,
                 language: "en".to_owned(),
                 hours: None,
