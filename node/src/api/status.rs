@@ -238,6 +238,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::PeerUnverified
         | Reason::PeerSuspended
         | Reason::KeyNotPinned
+        | Reason::NotVerifiedThere
         | Reason::DuplicateIdentity
         | Reason::HopLimit
         | Reason::ClockUntrusted

@@ -54,8 +54,19 @@ pub struct Peer {
     pub verified_by: String,
     /// When.
     pub verified_at: Option<Timestamp>,
-    /// Why it was suspended.
-    pub note: String,
+    /// While it is suspended.
+    pub suspended: Option<Suspension>,
+}
+
+/// Who stopped the exchange with a unit, when, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Why.
+    pub why: String,
 }
 
 /// One state of the directory.
@@ -93,7 +104,11 @@ impl Snapshot {
                 trust,
                 verified_by: record.verified_by.clone(),
                 verified_at: Timestamp::from_wire(record.verified_at_ms),
-                note: record.note.clone(),
+                suspended: (trust == Trust::Suspended).then(|| Suspension {
+                    by: record.suspended_by.clone(),
+                    at: Timestamp::from_wire(record.suspended_at_ms),
+                    why: record.suspended_why.clone(),
+                }),
                 card: Arc::new(card),
             };
             snapshot.peers.insert(peer.card.unit().clone(), peer);

@@ -24,7 +24,7 @@ mod writer;
 #[cfg(test)]
 mod suite;
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use relay_proto::{
     envelope::Priority,
@@ -51,6 +51,8 @@ pub struct Store {
     queue: Arc<Queue>,
     unit: UnitId,
     origin: LogOrigin,
+    /// Where its files are; none in a simulation.
+    dir: Option<Arc<Path>>,
     /// Becomes `Some` when the store stopped, with the reason.
     ended: watch::Receiver<Option<Ended>>,
 }
@@ -112,6 +114,11 @@ impl Store {
     /// Median and 99th percentile of write and sync, in microseconds.
     pub fn sync_percentiles(&self) -> (u32, u32) {
         self.shared.syncs.percentiles()
+    }
+
+    /// Room on the disk; none in a simulation.
+    pub fn space(&self) -> Result<Option<files::Space>, StoreError> {
+        Ok(self.dir.as_deref().map(files::Space::of).transpose()?)
     }
 
     /// The last sequence that the index holds.

@@ -259,10 +259,16 @@ pub struct PeerRecord {
     pub verified_at_ms: u64,
     /// Why it was suspended.
     #[prost(string, tag = "5")]
-    pub note: String,
+    pub suspended_why: String,
     /// The unit.
     #[prost(string, tag = "6")]
     pub unit: String,
+    /// Who suspended it.
+    #[prost(string, tag = "7")]
+    pub suspended_by: String,
+    /// When.
+    #[prost(uint64, tag = "8")]
+    pub suspended_at_ms: u64,
 }
 
 /// The back-off of a peer. Key: unit.

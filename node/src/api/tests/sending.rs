@@ -43,7 +43,7 @@ async fn only_verified_units_are_sent_to() {
         ("xb.ncu", v1::DeliveryState::Queued)
     );
 
-    a.relay.directory().suspend(&"xb.ncu".parse().unwrap(), "test", now()).await.unwrap();
+    a.relay.directory().suspend(&"xb.ncu".parse().unwrap(), "Desk 1", "test", now()).await.unwrap();
     let error = client.send_message(request(2, &["xb.ncu"])).await.unwrap_err();
     assert_eq!(told(&error), (Code::FailedPrecondition, Reason::PeerSuspended, to()));
     a.stop().await;
