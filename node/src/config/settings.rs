@@ -128,7 +128,8 @@ pub struct ClockSettings {
     pub source: ClockSource,
     /// With `assumed`: the bound of the error that the operator vouches for.
     pub assumed_uncertainty: Duration,
-    /// Where the kernel may not be asked: files that a time service touches whenever it has set the clock.
+    /// Where the kernel may not be asked: files that a time service touches when it has set the
+    /// clock.
     pub state_files: Vec<PathBuf>,
     /// There: a file not touched for so long says nothing any more.
     pub state_age_max: Duration,

@@ -2,7 +2,8 @@
 //! printed.
 //!
 //! Enter through [`KeyStore`]: [`KeyStore::create`] for `init`, [`KeyStore::open`] for a running
-//! node, then [`KeyStore::signer`] for whoever signs; [`log_of`] holds the unit's card to them. May use `proto` and `config` only.
+//! node, then [`KeyStore::signer`] for whoever signs; [`log_of`] holds the unit's card to
+//! them. May use `proto` and `config` only.
 //!
 //! Invariants: a key file is created with its mode and never overwritten; a file or directory that
 //! others could read or change is refused; the identity key is not read by a running node, so it
