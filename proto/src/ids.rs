@@ -237,6 +237,17 @@ impl Uuid {
         Self(*uuid::Builder::from_random_bytes(bytes).as_uuid().as_bytes())
     }
 
+    /// From an instant and ten random bytes, as version 7.
+    pub fn at(now: Timestamp, random: [u8; 10]) -> Self {
+        Self(*MessageId::new(now, random).as_bytes())
+    }
+
+    /// The instant in an id of version 7.
+    pub fn time(&self) -> Option<Timestamp> {
+        let [a, b, c, d, e, f, ..] = *MessageId::from_bytes(&self.0).ok()?.as_bytes();
+        Some(Timestamp::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f])))
+    }
+
     /// From the wire.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdError> {
         let bytes =

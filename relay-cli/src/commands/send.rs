@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use relay_proto::{ids::RequestId, v1};
+use relay_proto::{ids::RequestId, timestamp::Timestamp, v1};
 use serde::Serialize;
 
 use super::{count, message, once_for_sure, receipts};
@@ -43,14 +43,14 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
         SendVerb::Alert(args) => (v1::Kind::Alert, args),
         SendVerb::Preservation(args) => (v1::Kind::PreservationRequest, args),
     };
-    let draft = read(context, kind, &args)?;
+    let given = args.repeat.request_id;
+    let id = given.unwrap_or_else(|| RequestId::at(context.now(), rand::random()));
+    // Relative times count from the first try, so that repeating it says the same.
+    let draft = read(kind, &args, id.time().unwrap_or_else(|| context.now()))?;
     let node = context.node().await?;
-    let id = match args.dry_run {
-        // A check stores nothing, so an interruption has nothing to tell.
-        true => args.repeat.request_id.unwrap_or_else(|| RequestId::random(rand::random())),
-        false => context.request_id(&args.repeat),
-    };
     if !args.dry_run {
+        // A check stores nothing, so an interruption has nothing to tell.
+        context.reach(Stage::Asked(id));
         context.printer().say(&format!("REQUEST   {id}  (to repeat: --request-id)"));
     }
     let request = v1::SendMessageRequest {
@@ -85,11 +85,11 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
     context.printer().report(&report)
 }
 
-/// The draft of a file of the right kind, or all its faults.
-fn read(context: &Context, kind: v1::Kind, args: &SendArgs) -> Result<v1::Draft, Failure> {
+/// The draft of a file of the right kind, or all its faults; offsets count from `now`.
+fn read(kind: v1::Kind, args: &SendArgs, now: Timestamp) -> Result<v1::Draft, Failure> {
     let text = files::read_text(&args.file, FILE_BYTES_MAX)?;
     let name = args.file.display();
-    let draft = message_file::parse(&text, context.now()).map_err(|faults| {
+    let draft = message_file::parse(&text, now).map_err(|faults| {
         let number = count(faults.len(), "fault");
         Failure::new(Exit::Faults, format!("{name} has {number}."))
             .with_faults(faults)
