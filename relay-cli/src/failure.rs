@@ -44,6 +44,8 @@ pub struct Failure {
 pub struct Fault {
     /// Where: `items[0].time_to`.
     pub path: String,
+    /// The stable label.
+    pub reason: Option<String>,
     /// The article or rule that asks for it.
     pub article: Option<String>,
     /// What is wrong and what to write instead.
@@ -108,6 +110,7 @@ impl Failure {
         if let Some(request) = details.bad_request() {
             let fault = |violation: &tonic_types::FieldViolation| Fault {
                 path: violation.field.clone(),
+                reason: Some(violation.reason.clone()).filter(|label| !label.is_empty()),
                 article: None,
                 what: violation.description.clone(),
             };

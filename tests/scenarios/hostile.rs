@@ -31,7 +31,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with("").await
     }
 
@@ -248,11 +248,15 @@ async fn replays_and_conflicts() {
     assert_eq!(receipt.event(), v1::Event::ContentConsignment);
     let before = stage.leaves();
 
-    for _ in 0..20 {
+    for _ in 0..REPLAYS {
         stage.send(first.clone()).await;
     }
     assert_eq!(stage.peer.next_receipt().await.encode_to_vec(), receipt.encode_to_vec());
-    assert_eq!(stage.leaves(), before, "a replay became a leaf");
+    // What was sent after them on the same lane is answered after them.
+    stage.honest_message_passes().await;
+    assert_eq!(stage.leaves(), before + 1, "a replay became a leaf");
+    let listed = stage.cluster.node(1).store().list(&Default::default(), u64::MAX, 100).unwrap();
+    assert_eq!(listed.messages.len(), 2, "a replay had an effect");
 
     let id = v1::Header::decode(first.header.as_ref().unwrap().bytes.clone()).unwrap().message_id;
     let mut payload = payload(&stage.cluster, 0, &stage.to, &id);
@@ -275,3 +279,6 @@ async fn replays_and_conflicts() {
     assert!(store.alarms(10).unwrap().iter().any(|alarm| alarm.reason == "CONFLICT"));
     stage.honest_message_passes().await;
 }
+
+/// Copies of one envelope; each is verified whole before the stored receipt is given again.
+const REPLAYS: usize = 2_000;

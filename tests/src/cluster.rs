@@ -1,6 +1,10 @@
 //! Nodes in this process: real keys, stores, QUIC on loopback; made by `init` as an operator would.
 
-use std::{net::UdpSocket, path::PathBuf, time::Duration};
+use std::{
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use relay_node::{
     clock::Clock,
@@ -82,7 +86,7 @@ impl Cluster {
 }
 
 impl Member {
-    fn init(base: &std::path::Path, unit: &str) -> Self {
+    fn init(base: &Path, unit: &str) -> Self {
         let dir = base.join(unit);
         let port = free_udp_port();
         let options = InitOptions {
@@ -146,9 +150,14 @@ pub fn draft(name: &str, to: &[&str], now: Timestamp) -> v1::Draft {
 /// The payload that a member's node would make of the demo's alert, without sending it.
 pub fn submit_draft_payload(cluster: &Cluster, from: usize, to: &UnitId) -> v1::Payload {
     let member = cluster.members.get(from).expect("a member");
-    let card = std::fs::read(member.card()).expect("a card");
+    draft_payload(&member.dir, &member.unit, to)
+}
+
+/// The payload that the node in `dir` would make of the demo's alert.
+pub fn draft_payload(dir: &Path, unit: &UnitId, to: &UnitId) -> v1::Payload {
+    let card = std::fs::read(dir.join(format!("{unit}.relaycard"))).expect("a card");
     let card = relay_proto::card::Card::from_file(&card).expect("a card");
-    let settings = config::load(&member.dir.join("relay.toml")).expect("a good configuration");
+    let settings = config::load(&dir.join("relay.toml")).expect("a good configuration");
     let profile = settings.profiles.first().expect("a profile");
     let now = Clock::new(&settings.clock).now();
     let defaults = ProfileDefaults {
@@ -165,7 +174,7 @@ pub fn submit_draft_payload(cluster: &Cluster, from: usize, to: &UnitId) -> v1::
         body_id: Uuid::random(rand::random()),
     };
     let completion = Completion {
-        from: &member.unit,
+        from: unit,
         own: &own,
         recipient: None,
         defaults: &defaults,
@@ -174,7 +183,9 @@ pub fn submit_draft_payload(cluster: &Cluster, from: usize, to: &UnitId) -> v1::
     };
     let kinds = [v1::Kind::Alert];
     let context = PayloadContext::new(v1::Priority::Routine, &kinds);
-    let draft = draft("alert.json", &[to.as_str()], now);
+    let mut draft = draft("alert.json", &[to.as_str()], now);
+    // The file names the unit that it was written for.
+    draft.payload.as_mut().expect("a payload").from.clear();
     complete(&draft, &completion, &context).expect("a good draft").0
 }
 

@@ -1,6 +1,8 @@
 //! A peer that is no node: real keys, a real link, and whatever frames a test wants to send.
 
-use std::{sync::Arc, time::Duration};
+mod log;
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_node::{
@@ -21,6 +23,8 @@ use relay_proto::{
 };
 use tokio::sync::mpsc;
 
+pub use log::{Claim, HostileLog};
+
 use crate::cluster::Member;
 
 /// A peer under a test's control.
@@ -38,15 +42,21 @@ pub struct Hostile {
 impl Hostile {
     /// Takes the place of a member whose node does not run, and dials another.
     pub async fn dial(member: &Member, target: &Member) -> Self {
-        let keys = KeyStore::open(&member.dir.join("keys")).expect("the member's keys");
-        let node = NodeId::new(member.unit.clone(), "a").expect("a node id");
+        Self::dial_from(&member.dir, &member.unit, &target.card()).await
+    }
+
+    /// Takes the place of the node in `dir`, which does not run, and dials the one of a card.
+    pub async fn dial_from(dir: &Path, unit: &UnitId, target: &Path) -> Self {
+        let keys = KeyStore::open(&dir.join("keys")).expect("the node's keys");
+        let node = NodeId::new(unit.clone(), "a").expect("a node id");
         let local =
             LocalNode { node, instance_id: *keys.instance().as_bytes(), boot_id: rand::random() };
         let identity =
             TransportIdentity::from_pkcs8(local, &keys.transport().pkcs8_der(), &[7; 64]);
-        let book = Arc::new(Book(
-            Card::from_file(&std::fs::read(target.card()).expect("a card")).expect("a card"),
-        ));
+        let card = std::fs::read(target).expect("a card's file");
+        let card = Card::from_file(&card).expect("a card");
+        let target = card.unit().clone();
+        let book = Arc::new(Book(card));
         let (link, mut events) = Link::start(
             LinkSettings { listen: None, ..LinkSettings::default() },
             identity.expect("a transport identity"),
@@ -55,9 +65,9 @@ impl Hostile {
             Tasks::new(),
         )
         .expect("a link");
-        link.dial(&target.unit);
+        link.dial(&target);
         let session = first_session(&mut events).await;
-        Self { keys, unit: member.unit.clone(), session, link, _events: events }
+        Self { keys, unit: unit.clone(), session, link, _events: events }
     }
 
     /// A header and payload of this peer's, to be broken by the test.
@@ -68,11 +78,23 @@ impl Hostile {
         now: Timestamp,
         change: impl FnOnce(&mut v1::Header),
     ) -> v1::Envelope {
-        let signer = self.keys.signer();
+        self.envelope_of((&self.unit, &self.keys), to, clear, now, change).await
+    }
+
+    /// The same in another's name, under another's key.
+    pub async fn envelope_of(
+        &self,
+        (from, keys): (&UnitId, &KeyStore),
+        to: &[UnitId],
+        clear: Bytes,
+        now: Timestamp,
+        change: impl FnOnce(&mut v1::Header),
+    ) -> v1::Envelope {
+        let signer = keys.signer();
         let key_id = signer.key_id(KeyUse::Envelope);
         let new = NewHeader {
             message_id: MessageId::new(now, rand::random()),
-            from: &self.unit,
+            from,
             to,
             profile: "budapest-247",
             priority: Priority::Routine,
@@ -137,6 +159,32 @@ impl Hostile {
                 return prost::Message::decode(receipt.statement).expect("a statement");
             }
         }
+    }
+
+    /// The next message that the node sends, past receipts.
+    pub async fn next_transfer(&mut self) -> v1::Transfer {
+        loop {
+            if let Kind::Transfer(transfer) = self.next().await.kind {
+                return transfer;
+            }
+        }
+    }
+
+    /// Answers on the lane of control.
+    pub async fn say(&self, kind: Kind) {
+        self.session.sender().send(Lane::Control, kind).await.expect("a live session");
+    }
+
+    /// Answers a message on the lane that it came on.
+    pub async fn reply(&self, lane: Lane, kind: Kind) {
+        self.session.sender().reply(lane, kind).await.expect("a live session");
+    }
+
+    /// Ends the session with words of its own, and the link.
+    pub async fn close_with(self, text: &str) {
+        self.session.close(relay_node::link::CloseCode::Stopping, text);
+        self.session.ended().cancelled().await;
+        self.link.shutdown().await;
     }
 
     /// Ends the session and the link.

@@ -320,15 +320,16 @@ fn judgements() {
 /// What happened, what is safe, what to type; every fault with its path and article.
 #[test]
 fn failures() {
-    let fault = |path: &str, article: &str| Fault {
+    let fault = |path: &str, article: &str, label: &str| Fault {
         path: path.into(),
+        reason: Some(label.into()),
         article: Some(article.into()),
         what: format!("missing {HOSTILE}: name the provider, the custodian or the system"),
     };
     let failure = Failure::new(Exit::Faults, "request.json has 2 faults.")
         .with_faults(vec![
-            fault("items[0].provider", "Article 29(2)(d)"),
-            fault("facts", "Article 29(2)(b)"),
+            fault("items[0].provider", "Article 29(2)(d)", "ARTICLE_29_2_D"),
+            fault("facts", "Article 29(2)(b)", "ARTICLE_29_2_B"),
         ])
         .safe("nothing was sent")
         .with_remedy("mend request.json, then the same command with --dry-run");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 
 /// A node with a good session and a hostile one beside it.
-async fn besieged(settings: LinkSettings) -> (Arc<Book>, Node, Node, TransportIdentity) {
+pub(super) async fn besieged(settings: LinkSettings) -> (Arc<Book>, Node, Node, TransportIdentity) {
     let book = Arc::new(Book::default());
     let own = identity("xa.ncu/a", 1, 1, 1);
     let mut node = Node::start(settings, own.clone(), &book);
