@@ -28,7 +28,7 @@ fn names(line: &str) -> impl Iterator<Item = &str> {
 }
 
 fn functions(code: &str) -> impl Iterator<Item = &str> {
-    find_word(code, "fn").map(|at| {
+    find_word(code, "fn").into_iter().map(|at| {
         let rest = code[at + 2..].trim_start();
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         &rest[..end]
