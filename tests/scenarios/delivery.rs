@@ -23,10 +23,7 @@ async fn an_alert_reaches_two_units() {
 /// later, and the sender keeps its message and says why it waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_defers_what_arrives() {
-    let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
-    cluster.members[1].stop().await;
-    cluster.members[1].full = true;
-    cluster.members[1].start().await;
+    let cluster = Cluster::start_with_full(&["xa.cyber-poc", "xb.ncu"], "xb.ncu").await;
     let sender = cluster.node(0);
     let draft = draft("alert.json", &["xb.ncu"], sender.relay().clock().now());
     let sent = submit(sender, draft, 1).await.unwrap();

@@ -35,23 +35,33 @@ pub struct Member {
     pub dir: PathBuf,
     /// The node, while it runs.
     pub node: Option<Node>,
-    /// Its disk is full by its own measure, from the next start on.
-    pub full: bool,
+    /// Its disk is full by its own measure.
+    full: bool,
 }
 
 impl Cluster {
     /// Starts a node for each unit and introduces all of them to each other.
     pub async fn start(units: &[&str]) -> Self {
-        Self::start_with(units, "").await
+        Self::begin(units, "", "").await
     }
 
     /// As [`Cluster::start`], with further sections in every node's configuration.
     pub async fn start_with(units: &[&str], sections: &str) -> Self {
+        Self::begin(units, sections, "").await
+    }
+
+    /// As [`Cluster::start`], and the disk of one of them is full by its own measure.
+    pub async fn start_with_full(units: &[&str], full: &str) -> Self {
+        Self::begin(units, "", full).await
+    }
+
+    async fn begin(units: &[&str], sections: &str, full: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the cluster");
         let mut members = Vec::new();
         for unit in units {
-            let member = Member::init(dir.path(), unit);
+            let mut member = Member::init(dir.path(), unit);
             member.configure(sections);
+            member.full = *unit == full;
             members.push(member);
         }
         for member in &mut members {

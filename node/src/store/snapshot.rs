@@ -6,10 +6,10 @@
 //! only a snapshot whose hash an event of the journal names is believed.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufReader, BufWriter, Read, Write},
     ops::Bound,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -56,7 +56,7 @@ impl Keeper {
     /// Finds what is there; what was not finished goes.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let dir = dir.join(DIR);
-        match fs::create_dir(&dir) {
+        match DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(FilesError::Io { path: dir, source: error }.into());
             }

@@ -239,9 +239,10 @@ pub async fn run_simulated(
 fn end_of(result: Result<(), StoreError>) -> Ended {
     match result {
         Ok(()) => Ended::Clean,
-        Err(error @ (StoreError::Index(_) | StoreError::IndexDamaged(_))) => {
-            Ended::IndexFailed(chain(&error))
-        }
+        // Files beside the journal are the index's: its mark, its snapshots.
+        Err(
+            error @ (StoreError::Index(_) | StoreError::IndexDamaged(_) | StoreError::Files(_)),
+        ) => Ended::IndexFailed(chain(&error)),
         Err(error) => Ended::Failed(chain(&error)),
     }
 }

@@ -165,7 +165,11 @@ async fn a_full_disk_is_told_with_a_wait() {
     let mut client = a.messages();
     for priority in [v1::Priority::Routine, v1::Priority::Urgent, v1::Priority::Emergency] {
         let mut asked = request(1, &["xb.ncu"]);
-        asked.draft.as_mut().unwrap().priority = priority.into();
+        let draft = asked.draft.as_mut().unwrap();
+        draft.priority = priority.into();
+        if priority != v1::Priority::Routine {
+            draft.payload.as_mut().unwrap().urgency_reason = "evidence is at risk".to_owned();
+        }
         let error = client.send_message(asked).await.unwrap_err();
         assert_eq!(told(&error), (Code::ResourceExhausted, Reason::StorageFull, Vec::new()));
         let wait = error.get_error_details().retry_info().and_then(|info| info.retry_delay);

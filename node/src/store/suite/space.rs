@@ -37,7 +37,7 @@ async fn submits(store: &Store, n: u64, priority: Priority, bytes: usize) -> boo
 
 async fn arrives(store: &Store, n: u64, priority: Priority, bytes: usize) -> bool {
     let Verdict::Accept(mut new) = arrival(n, 0) else { panic!("an arrival") };
-    new.header.priority = priority;
+    (new.header.priority, new.carried) = (priority, priority);
     new.payload = vec![n as u8 | 1; bytes].into();
     match store.accept_arrivals(priority, vec![Verdict::Accept(new)]).await {
         Ok(answers) => answers[0] != ArrivalAnswer::Deferred(Reason::StorageFull),

@@ -216,7 +216,7 @@ fn again(
     now: Timestamp,
 ) -> Result<ArrivalAnswer, StoreError> {
     let owed = owe_again(txn, header, meter, now)?;
-    Ok(if owed { ArrivalAnswer::Duplicate } else { ArrivalAnswer::Deferred })
+    Ok(if owed { ArrivalAnswer::Duplicate } else { ArrivalAnswer::Deferred(Reason::Quota) })
 }
 
 fn is_refused(txn: &Txn<'_>, digest: &Digest) -> Result<bool, StoreError> {
