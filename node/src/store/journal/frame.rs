@@ -412,8 +412,9 @@ mod tests {
             let id = SegmentId(id);
             let samples = places.into_iter()
                 .map(|(first_seq, offset)| Sample { first_seq, offset }).collect();
+            let (events, data_end) = (9, 1024);
             let footer =
-                Footer { number: 7, first_seq, after, events: 9, data_end: 1024, events_crc, samples };
+                Footer { number: 7, first_seq, after, events, data_end, events_crc, samples };
             let mut bytes = footer.encode(&id);
             prop_assert_eq!(bytes.len(), FOOTER_BYTES);
             prop_assert_eq!(Footer::decode(&bytes, &id), Some(footer));
