@@ -1,7 +1,10 @@
 //! Two and three nodes in one process exchange messages over real QUIC.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use relay_node::{relay::submit::Submission, store::records::EntryState};
+use relay_node::{
+    relay::submit::Submission,
+    store::records::{EntryRecord, EntryState},
+};
 use relay_proto::ids::Uuid;
 use relay_tests::cluster::{Cluster, draft, entries_until, submit};
 
@@ -44,4 +47,22 @@ async fn request_ids_of_two_callers_do_not_meet() {
         }
     }
     assert!(sent[0] == sent[1] && sent[2] == sent[3] && sent[0] != sent[2]);
+}
+
+/// A recipient whose disk is full takes nothing and refuses nothing for good: it asks to come back
+/// later, and the sender keeps its message and says why it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_defers_what_arrives() {
+    let cluster = Cluster::start_with_full(&["xa.cyber-poc", "xb.ncu"], "xb.ncu").await;
+    let sender = cluster.node(0);
+    let draft = draft("alert.json", &["xb.ncu"], sender.relay().clock().now());
+    let sent = submit(sender, draft, 1).await.unwrap();
+    let deferred = |entry: &EntryRecord| entry.state() == EntryState::Deferred;
+    let entries = entries_until(sender, &sent.digest, deferred).await;
+    assert_eq!(entries[0].reason, "STORAGE_FULL");
+    let receipts = sender.store().receipts(&sent.digest).unwrap();
+    assert_eq!(receipts.len(), 1, "our own SubmissionAcceptance, and no verdict of the peer");
+    let recipient = cluster.node(1).store();
+    assert!(recipient.message(&sent.digest).unwrap().is_none());
+    assert_eq!(recipient.head().borrow().size, 0);
 }

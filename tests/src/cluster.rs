@@ -39,21 +39,33 @@ pub struct Member {
     pub dir: PathBuf,
     /// The node, while it runs.
     pub node: Option<Node>,
+    /// Its disk is full by its own measure.
+    full: bool,
 }
 
 impl Cluster {
     /// Starts a node for each unit and introduces all of them to each other.
     pub async fn start(units: &[&str]) -> Self {
-        Self::start_with(units, "").await
+        Self::begin(units, "", "").await
     }
 
     /// As [`Cluster::start`], with further sections in every node's configuration.
     pub async fn start_with(units: &[&str], sections: &str) -> Self {
+        Self::begin(units, sections, "").await
+    }
+
+    /// As [`Cluster::start`], and the disk of one of them is full by its own measure.
+    pub async fn start_with_full(units: &[&str], full: &str) -> Self {
+        Self::begin(units, "", full).await
+    }
+
+    async fn begin(units: &[&str], sections: &str, full: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the cluster");
         let mut members = Vec::new();
         for unit in units {
-            let member = Member::init(dir.path(), unit);
+            let mut member = Member::init(dir.path(), unit);
             member.configure(sections);
+            member.full = *unit == full;
             members.push(member);
         }
         for member in &mut members {
@@ -108,7 +120,7 @@ impl Member {
         let settings = config::ClockSettings { source: ClockSource::Assumed, ..Default::default() };
         let now = Clock::new(&settings).now();
         init(&options, now, &create_store).expect("a new node");
-        Self { unit: unit.parse().expect("a unit id"), dir, node: None }
+        Self { unit: unit.parse().expect("a unit id"), dir, node: None, full: false }
     }
 
     fn configure(&self, sections: &str) {
@@ -119,7 +131,11 @@ impl Member {
 
     /// Starts the node.
     pub async fn start(&mut self) {
-        let settings = config::load(&self.dir.join("relay.toml")).expect("a good configuration");
+        let mut settings =
+            config::load(&self.dir.join("relay.toml")).expect("a good configuration");
+        // No reserve of these short-lived nodes, or one that no disk has room for.
+        settings.store.reserve_percent = 0;
+        settings.store.reserve_bytes_min = if self.full { u64::MAX / 4 } else { 0 };
         let clock = Clock::new(&settings.clock);
         let parts = NodeParts::from_settings(settings, clock).expect("keys and card");
         self.node = Some(Node::start(parts).await.expect("a node that starts"));

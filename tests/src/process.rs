@@ -104,7 +104,7 @@ impl Process {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let config = dir.join("relay.toml");
         let text = std::fs::read_to_string(&config).expect("a configuration");
-        std::fs::write(&config, text + extra).expect("a configuration that can be written");
+        std::fs::write(&config, text + STORE + extra).expect("a configuration that can be written");
         Self { unit: unit.to_owned(), dir: dir.to_owned(), log_filter: None, child: None }
     }
 
@@ -266,6 +266,9 @@ pub async fn verify(node: &Process, other: &Process) {
     };
     peers.verify_peer(request).await.expect("equal digits");
 }
+
+/// Nothing is kept for a full disk: these nodes live for a test, and there are many of them.
+const STORE: &str = "\n[store]\nreserve_percent = 0\nreserve_bytes_min = \"0B\"\n";
 
 /// A new request id.
 pub fn request_id() -> String {

@@ -239,7 +239,20 @@ fn store(mut section: Section<'_, '_>) -> StoreSettings {
             default.index_cache_bytes,
             8 * MIB..=8192 * MIB,
         ),
+        reserve_percent: section.number("reserve_percent", default.reserve_percent, 0..=50),
+        reserve_bytes_min: section.size(
+            "reserve_bytes_min",
+            default.reserve_bytes_min,
+            0..=1_048_576 * MIB,
+        ),
     };
+    let off = store.reserve_percent == 0 && store.reserve_bytes_min == 0;
+    if !off && store.reserve_bytes_min / 4 < store.segment_bytes {
+        let problem = "is less than four journal files: the disk could be full before a refusal";
+        let mend = "choose at least four times `store.segment_bytes`, or \"0B\" with \
+                    `store.reserve_percent = 0` for no reserve";
+        section.refuse("reserve_bytes_min", problem.into(), mend.into());
+    }
     section.finish();
     store
 }

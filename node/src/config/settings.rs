@@ -153,6 +153,10 @@ pub struct StoreSettings {
     pub segment_bytes: u64,
     /// Memory of the index.
     pub index_cache_bytes: u64,
+    /// Part of the file system that is kept for a full disk.
+    pub reserve_percent: u32,
+    /// At least so much of it.
+    pub reserve_bytes_min: u64,
 }
 
 /// `[outbox]`
@@ -292,7 +296,12 @@ impl Default for ClockSettings {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, index_cache_bytes: 64 << 20 }
+        Self {
+            segment_bytes: 64 << 20,
+            index_cache_bytes: 64 << 20,
+            reserve_percent: 5,
+            reserve_bytes_min: 256 << 20,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use super::{Context, own, peers::alarm};
 use crate::{
     keys::KeyUse,
     link::{Incoming, Lane, SessionSender},
-    store::{ArrivalAnswer, NewArrival, NewRefusal, Verdict, wire_bytes},
+    store::{ArrivalAnswer, NewArrival, NewRefusal, StoreError, Verdict, wire_bytes},
     telemetry::Counter,
 };
 
@@ -76,7 +76,7 @@ struct Head {
 }
 
 impl Reader {
-    async fn take(&self, arrivals: Vec<Incoming>) -> Result<(), crate::store::StoreError> {
+    async fn take(&self, arrivals: Vec<Incoming>) -> Result<(), StoreError> {
         let meter = self.ctx.quotas.meter(&self.unit);
         let lane = lane_of(&arrivals);
         let decided = {
@@ -91,7 +91,13 @@ impl Reader {
         }
         let lanes = decided.heads.iter().filter_map(|head| head.taken.map(|(lane, _)| lane));
         let most_urgent = lanes.max().unwrap_or(Priority::Routine);
-        let answers = self.ctx.parts.store.accept_arrivals(most_urgent, decided.verdicts).await?;
+        let store = &self.ctx.parts.store;
+        let answers = match store.accept_arrivals(most_urgent, decided.verdicts).await {
+            Err(StoreError::Full) => {
+                vec![ArrivalAnswer::Deferred(Reason::StorageFull); decided.heads.len()]
+            }
+            answers => answers?,
+        };
         for (answer, head) in answers.into_iter().zip(decided.heads) {
             self.answered(answer, lane, &head, &meter).await;
         }
@@ -142,7 +148,7 @@ impl Reader {
                     info!(peer = %self.unit, reason, left_out, "message refused");
                 }
             }
-            ArrivalAnswer::Deferred => self.defer(lane, head.digest, Reason::Quota, meter).await,
+            ArrivalAnswer::Deferred(reason) => self.defer(lane, head.digest, reason, meter).await,
         }
         if let Some((carried, _)) = head.taken {
             // Not stored, so it used nothing of its sender's quota.

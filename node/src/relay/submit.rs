@@ -194,8 +194,11 @@ impl Context {
         if new.is_empty() {
             return Vec::new();
         }
+        let count = new.len();
+        let full = || SubmitError::Refused(Reason::StorageFull);
         let answers = match self.parts.store.accept_submissions(new).await {
             Ok(answers) => answers,
+            Err(StoreError::Full) => return (0..count).map(|_| Err(full())).collect(),
             Err(error) => {
                 tracing::warn!(%error, "messages not stored");
                 return Vec::new();
@@ -210,6 +213,7 @@ impl Context {
                 }
                 SubmissionAnswer::Repeated(digest) => self.stored_answer(digest.as_bytes()),
                 SubmissionAnswer::Conflict => Err(SubmitError::RequestConflict),
+                SubmissionAnswer::StorageFull => Err(full()),
                 SubmissionAnswer::QueueFull(unit) => Err(SubmitError::Recipient {
                     unit: unit.to_string(),
                     reason: Reason::QueueFull,

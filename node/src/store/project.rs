@@ -66,7 +66,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
             }
         }
         Some(Fact::Created(created)) => ops.put(Tree::Meta, b"created".to_vec(), created),
-        Some(Fact::IndexMark(_) | Fact::TailCut(_)) | None => {}
+        Some(Fact::IndexMark(_) | Fact::TailCut(_) | Fact::Snapshotted(_)) | None => {}
     }
     ops.list
 }

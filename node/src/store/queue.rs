@@ -15,8 +15,18 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::store::txn::Txn;
 
-/// What a commit does once its batch is durable: it wakes whoever waits for the answer.
-pub type Done = Box<dyn FnOnce() + Send>;
+/// What a commit does once its batch is durable, or is not because the disk is full: it wakes
+/// whoever waits for the answer.
+pub type Done = Box<dyn FnOnce(Kept) + Send>;
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is durable.
+    Durable,
+    /// There was no room for it; nothing of it was kept.
+    NoRoom,
+}
 
 /// One commit: decides and appends events; runs on the writer.
 pub type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Done + Send>;
@@ -227,7 +237,7 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        Box::new(|_| Box::new(|| {}))
+        Box::new(|_| Box::new(|_| {}))
     }
 
     /// Under a flood of one class the others still get their share of every batch.

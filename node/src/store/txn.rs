@@ -28,6 +28,7 @@ use crate::store::{
     },
     project::project,
     records::priority_number,
+    space::Room,
     view::{Overlay, View},
 };
 
@@ -47,6 +48,8 @@ pub struct Txn<'a> {
     bytes: usize,
     woken: BTreeSet<String>,
     rewound: BTreeSet<String>,
+    room: Room,
+    signed: Option<(u64, Digest)>,
 }
 
 /// A receipt that is about to become a leaf.
@@ -78,6 +81,8 @@ pub struct Batch {
     pub woken: BTreeSet<String>,
     /// Peers to whom unconfirmed receipts go once more.
     pub rewound: BTreeSet<String>,
+    /// The checkpoint that it notes.
+    pub signed: Option<(u64, Digest)>,
 }
 
 impl<'a> Txn<'a> {
@@ -105,7 +110,20 @@ impl<'a> Txn<'a> {
             bytes: 0,
             woken: BTreeSet::new(),
             rewound: BTreeSet::new(),
+            room: Room::Ample,
+            signed: None,
         }
+    }
+
+    /// The same on a disk with so much room.
+    pub fn with_room(mut self, room: Room) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// How much room the disk has: who may add a message.
+    pub fn room(&self) -> Room {
+        self.room
     }
 
     /// What is durable plus this batch.
@@ -243,6 +261,7 @@ impl<'a> Txn<'a> {
 
     /// Notes the last checkpoint that was signed, as the anchor of the log.
     pub fn anchor(&mut self, signed: Option<(u64, Digest)>) {
+        self.signed = signed;
         if let Some((size, root)) = signed {
             let root = Bytes::copy_from_slice(root.as_bytes());
             let fact = Fact::Anchor(Anchor { origin: self.origin.to_string(), size, root });
@@ -253,8 +272,8 @@ impl<'a> Txn<'a> {
     /// Ends the batch.
     pub fn finish(self) -> Batch {
         let (events, frames) = self.events.into_iter().unzip();
-        let Self { frontier, woken, rewound, pending: changes, .. } = self;
-        Batch { frames, frontier, woken, rewound, events, changes }
+        let Self { frontier, woken, rewound, signed, pending: changes, .. } = self;
+        Batch { frames, frontier, woken, rewound, signed, events, changes }
     }
 }
 

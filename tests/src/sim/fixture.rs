@@ -17,7 +17,7 @@ use relay_node::{
     directory::{Directory, Heard},
     init::{InitOptions, People, init},
     link::Wire,
-    store::{self, Backend, OpenStore, journal::SimDisk},
+    store::{self, Backend, OpenStore, journal::SimDisk, space::ReserveSettings},
 };
 use relay_proto::{
     card::Card, file::MessageFile, ids::UnitId, keys::PublicKey, signed::Unsigned,
@@ -94,7 +94,8 @@ impl Unit {
         let settings = self.settings.clone();
         let mut parts = NodeParts::from_settings(settings, clock).expect("keys and card of init");
         let sync_time = Duration::from_millis(sync_ms);
-        parts.backend = Backend::Memory { disk: disk.clone(), sync_time };
+        let reserve = ReserveSettings::NONE;
+        parts.backend = Backend::Memory { disk: disk.clone(), sync_time, reserve };
         parts.api = None;
         parts.wire = Some(wire);
         let rng = Arc::new(std::sync::Mutex::new(Rng::new(seed, 7)));
@@ -108,8 +109,8 @@ impl Unit {
     }
 
     async fn introduce(&mut self, place: usize, cards: &[Vec<u8>]) {
-        let backend =
-            Backend::Memory { disk: self.disk.clone(), sync_time: Duration::from_millis(1) };
+        let (sync_time, reserve) = (Duration::from_millis(1), ReserveSettings::NONE);
+        let backend = Backend::Memory { disk: self.disk.clone(), sync_time, reserve };
         store::create(&backend, &self.id, [1; 16], START).expect("an empty disk");
         let origin = self.card.logs().first().expect("a log").origin.clone();
         let open = OpenStore { backend, unit: self.id.clone(), origin };

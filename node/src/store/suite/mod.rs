@@ -15,7 +15,11 @@ mod random;
 mod reading;
 mod receipts;
 
+mod cut;
+mod scrub;
+mod snapshot;
 mod sound;
+mod space;
 mod submissions;
 
 use std::{path::Path, time::Duration};
@@ -33,7 +37,7 @@ use relay_proto::{
 };
 use tempfile::TempDir;
 
-use super::{journal::SimDisk, records::AckRecord, *};
+use super::{journal::SimDisk, records::AckRecord, space::ReserveSettings, *};
 use sound::assert_sound;
 
 /// Where a store of a test lives.
@@ -51,7 +55,8 @@ impl Place {
 
     fn on(disk: SimDisk) -> Self {
         let sync_time = Duration::from_millis(1);
-        Self { backend: Backend::Memory { disk, sync_time }, dir: None }
+        let reserve = ReserveSettings::NONE;
+        Self { backend: Backend::Memory { disk, sync_time, reserve }, dir: None }
     }
 
     fn embedded() -> Self {
@@ -65,6 +70,7 @@ impl Place {
             dir: dir.path().to_owned(),
             segment_bytes: 64 << 10,
             cache_bytes: 1 << 20,
+            reserve: ReserveSettings::NONE,
         };
         Self { backend, dir: Some(dir) }
     }
@@ -102,7 +108,7 @@ impl Place {
         };
         let copy = tempfile::tempdir().unwrap();
         // In this order the copy of the journal is the newest, as it always is on a disk.
-        for name in ["index.mark", "index", "store.id", "journal"] {
+        for name in ["lock", "index.mark", "index", "store.id", "journal"] {
             copy_all(&dir.path().join(name), &copy.path().join(name));
         }
         Self::in_dir(copy)

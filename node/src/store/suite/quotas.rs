@@ -64,7 +64,10 @@ async fn refusals_over_the_quota_leave_no_leaf(place: Place) {
     let first = store.accept_arrivals(Priority::Routine, flood(hour(0))).await.unwrap();
     let refused = ArrivalAnswer::Refused(Reason::KindNotAllowed);
     assert_eq!(first.iter().filter(|one| **one == refused).count(), 10);
-    assert_eq!(first.iter().filter(|one| **one == ArrivalAnswer::Deferred).count(), 990);
+    assert_eq!(
+        first.iter().filter(|one| **one == ArrivalAnswer::Deferred(Reason::Quota)).count(),
+        990
+    );
     assert_eq!(store.head().borrow().size, 10);
     let before = seq(&store);
     // Its next flood writes nothing at all. What is new is taken, from it and from others.
@@ -106,11 +109,13 @@ async fn replays_over_the_quota_are_put_off(place: Place) {
     let mut put_off = 0;
     for _ in 0..FLOOD / 10 {
         store.record_have(them(), u64::MAX, at(2)).await.unwrap();
-        put_off += u64::from(arrive(&store, replay(hour(0))).await == ArrivalAnswer::Deferred);
+        put_off += u64::from(
+            arrive(&store, replay(hour(0))).await == ArrivalAnswer::Deferred(Reason::Quota),
+        );
     }
     assert_eq!(put_off, 90);
     let before = seq(&store);
-    assert_eq!(arrive(&store, replay(hour(0))).await, ArrivalAnswer::Deferred);
+    assert_eq!(arrive(&store, replay(hour(0))).await, ArrivalAnswer::Deferred(Reason::Quota));
     assert_eq!(seq(&store), before);
     // Later it gets the same leaf, once more.
     assert_eq!(arrive(&store, replay(hour(1))).await, ArrivalAnswer::Duplicate);

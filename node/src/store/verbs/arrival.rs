@@ -92,8 +92,8 @@ pub enum ArrivalAnswer {
     Duplicate,
     /// Refused, for this reason.
     Refused(Reason),
-    /// Its peer is over its quota of refusals or repetitions: nothing was written, later again.
-    Deferred,
+    /// Not taken now, for this reason; nothing was written.
+    Deferred(Reason),
 }
 
 impl Store {
@@ -130,6 +130,9 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
         }
         Arrival::Accept => {}
     }
+    if !txn.room().takes_arrival(new.carried) {
+        return Ok(ArrivalAnswer::Deferred(Reason::StorageFull));
+    }
     let transfer = (new.number, &new.header.digest);
     let numbers = numbers(txn, &new.peer, transfer, &new.meter, new.now)?;
     let leaf = txn.leaf(leaf(&new.header, new.carried, new.consignment))?;
@@ -158,9 +161,12 @@ fn refuse(txn: &mut Txn<'_>, new: NewRefusal) -> Result<ArrivalAnswer, StoreErro
         // It has its verdict: a refusal now would contradict it, another one says nothing new.
         return again(txn, header, &new.meter, new.now);
     }
+    if !txn.room().takes_arrival(header.priority) {
+        return Ok(ArrivalAnswer::Deferred(Reason::StorageFull));
+    }
     if !new.meter.refusal() {
         // The log is for ever: what a peer gets refused beyond its quota leaves no leaf in it.
-        return Ok(ArrivalAnswer::Deferred);
+        return Ok(ArrivalAnswer::Deferred(Reason::Quota));
     }
     let numbers = numbers(txn, &new.peer, (new.number, &header.digest), &new.meter, new.now)?;
     let leaf = txn.leaf(leaf(header, header.priority, new.rejection))?;
@@ -210,7 +216,7 @@ fn again(
     now: Timestamp,
 ) -> Result<ArrivalAnswer, StoreError> {
     let owed = owe_again(txn, header, meter, now)?;
-    Ok(if owed { ArrivalAnswer::Duplicate } else { ArrivalAnswer::Deferred })
+    Ok(if owed { ArrivalAnswer::Duplicate } else { ArrivalAnswer::Deferred(Reason::Quota) })
 }
 
 fn is_refused(txn: &Txn<'_>, digest: &Digest) -> Result<bool, StoreError> {

@@ -55,6 +55,8 @@ pub enum SubmissionAnswer {
     Conflict,
     /// This recipient's queue is full.
     QueueFull(UnitId),
+    /// The disk has no room for it.
+    StorageFull,
 }
 
 impl Store {
@@ -88,6 +90,9 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
     if known(txn, header)?.is_some() {
         // One message a sender and id, whoever asks under whatever request.
         return Ok(SubmissionAnswer::Conflict);
+    }
+    if !txn.room().takes_submission(header.priority) {
+        return Ok(SubmissionAnswer::StorageFull);
     }
     let wire_bytes = wire_bytes(header, &new.payload);
     let mut entries: Vec<EntryRecord> = Vec::with_capacity(header.to.len());
