@@ -110,8 +110,8 @@ proptest! {
         prop_assert_eq!(uuid.as_bytes().as_slice(), &bytes[..16]);
         one_spelling::<Uuid>(&uuid.to_string(), &slip);
         let at = Timestamp::from_millis(millis);
-        prop_assert_eq!(Uuid::at(at, random).time(), Some(at));
-        prop_assert_eq!(Uuid::random(bytes[..16].try_into().unwrap()).time(), None);
+        prop_assert_eq!(Uuid::dated(at, random).made_at(), Some(at));
+        prop_assert_eq!(Uuid::random(bytes[..16].try_into().unwrap()).made_at(), None);
         let digest = Digest::from_bytes(&bytes).unwrap();
         comes_back(&digest);
         one_spelling::<Digest>(&digest.to_string(), &slip);

@@ -89,8 +89,8 @@ async fn a_classical_client_meets_the_policy() {
 async fn hello_is_held_to_the_key() {
     let (_book, mut node, good, known) = lanes::besieged(settings()).await;
     let server = identity("xa.ncu/a", 1, 1, 1);
-    let good = || hello::complete(v1::Hello::default(), known.local());
-    let mut names = [good(), good(), good()];
+    let greeting = || hello::complete(v1::Hello::default(), known.local());
+    let mut names = [greeting(), greeting(), greeting()];
     names[0].unit = "xc.ncu".to_owned();
     names[1].node = "b".to_owned();
     names[2].instance_id = bytes::Bytes::new();
