@@ -298,7 +298,7 @@ impl Default for StoreSettings {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
-            index_cache_bytes: 64 << 20,
+            index_cache_bytes: 32 << 20,
             reserve_percent: 5,
             reserve_bytes_min: 256 << 20,
         }

@@ -74,7 +74,7 @@ pub use self::{
     identity::{LocalNode, RESET_KEY_BYTES, TransportIdentity},
     key_exchange::KeyExchange,
     lane::{Direction, Lane, Lanes},
-    session::{Arrivals, Incoming, PingError, SendError, Session, SessionId, SessionSender},
+    session::{Arrivals, Incoming, PingError, Room, SendError, Session, SessionId, SessionSender},
     settings::LinkSettings,
 };
 use crate::tasks::Tasks;

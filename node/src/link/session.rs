@@ -21,7 +21,7 @@ use relay_proto::{
     v1::{self, frame::Kind},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -136,6 +136,26 @@ pub struct Incoming {
     pub direction: Direction,
     /// The frame.
     pub kind: Kind,
+    /// What it takes of the room of its lane until it is dropped.
+    pub room: Room,
+}
+
+/// A place in what a lane may hold unread; a copy takes none.
+#[derive(Debug, Default)]
+pub struct Room(
+    #[expect(dead_code, reason = "held, not read")] pub(super) Option<OwnedSemaphorePermit>,
+);
+
+impl Clone for Room {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl PartialEq for Room {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Sends frames; each lane has a bounded queue of encoded frames and a task of its own.

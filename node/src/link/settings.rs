@@ -58,6 +58,10 @@ pub(super) const CONNECTION_WINDOW: u32 = 13 << 20;
 /// Streams that a peer may open: four lanes, four for attachments.
 pub(super) const PEER_STREAMS_MAX: u32 = 8;
 
+/// What the system is asked to buffer of a socket in each direction: a third of the connection
+/// window, some thousand packets.
+pub(super) const SOCKET_BYTES: usize = 4 << 20;
+
 /// Handshakes that wait for us to look at them; more are refused by the library.
 pub(super) const INCOMING_MAX: usize = 128;
 

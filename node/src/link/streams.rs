@@ -7,15 +7,18 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quinn::{Connection, SendStream, WriteError};
-use relay_proto::v1::{self, frame::Kind};
-use tokio::sync::mpsc;
+use relay_proto::{
+    limits,
+    v1::{self, frame::Kind},
+};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     close::{CloseCode, Closed},
     frame::{self, FrameError, FrameReader},
     hello::OPEN_BYTES_MAX,
     lane::{Direction, Lane, Lanes},
-    session::{Arrivals, Incoming, Queues, SessionCore},
+    session::{Arrivals, Incoming, Queues, Room, SessionCore},
 };
 use crate::tasks::{TaskKind, Tasks};
 
@@ -170,6 +173,7 @@ fn spawn_reader(
     let guard = EndsSession(core.clone());
     tasks.spawn("link-read", TaskKind::Session, async move {
         let core = &guard.0;
+        let room = Arc::new(Semaphore::new(ARRIVAL_BYTES));
         loop {
             let kind = tokio::select! {
                 biased;
@@ -180,11 +184,18 @@ fn spawn_reader(
                 Ok(incoming) => incoming,
                 Err(error) => return core.end(error.into()),
             };
-            let Some(incoming) = answer_pings(core, incoming) else { continue };
+            let Some(mut incoming) = answer_pings(core, incoming) else { continue };
+            // The smallest frame counts as well, the largest fits.
+            let bytes = incoming.kind.encoded_len().clamp(ARRIVAL_BYTES_MIN, ARRIVAL_BYTES);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             let sent = tokio::select! {
                 biased;
                 () = core.ended.cancelled() => return,
-                sent = sink.send(incoming) => sent,
+                sent = async {
+                    let taken = Arc::clone(&room).acquire_many_owned(bytes).await;
+                    incoming.room = Room(taken.ok());
+                    sink.send(incoming).await
+                } => sent,
             };
             if sent.is_err() {
                 return core.end(Closed::by_us(CloseCode::Unwanted, ""));
@@ -196,7 +207,7 @@ fn spawn_reader(
 impl Place {
     fn check(self, kind: Kind) -> Result<Incoming, FrameError> {
         if self.lane.carries(self.direction, &kind) {
-            Ok(Incoming { lane: self.lane, direction: self.direction, kind })
+            Ok(Incoming { lane: self.lane, direction: self.direction, kind, room: Room::default() })
         } else {
             Err(FrameError::Misplaced)
         }
@@ -241,6 +252,12 @@ const CONTROL_ARRIVALS: usize = 16;
 /// Frames that may come on control while the connection is being confirmed.
 pub(super) const EARLY_MAX: usize = 8;
 
-/// Decoded envelopes that wait for the relay on one lane; each up to 512 KiB. The stream's window
-/// holds more.
-const LANE_ARRIVALS: usize = 4;
+/// Decoded envelopes that wait for the relay on one lane: what comes while it stores others is one
+/// group then. Their bytes are bounded by [`ARRIVAL_BYTES`].
+const LANE_ARRIVALS: usize = 128;
+
+/// Bytes of decoded frames of one stream that the relay has not taken yet: four of the longest.
+const ARRIVAL_BYTES: usize = 4 * limits::FRAME_BYTES_MAX;
+
+/// What a frame holds in memory at least.
+const ARRIVAL_BYTES_MIN: usize = 512;

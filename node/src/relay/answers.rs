@@ -96,6 +96,7 @@ impl Answers {
                 }
             }
             v1::frame::Kind::Have(have) => {
+                self.ctx.parts.store.bells(&self.unit).hear(have.receipts);
                 self.ctx.parts.store.record_have(self.unit.clone(), have.receipts, now).await?;
             }
             v1::frame::Kind::Fault(fault) => self.fault(&fault),

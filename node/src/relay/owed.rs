@@ -1,8 +1,11 @@
 //! Receipts on their way home: sent in groups under one checkpoint, again on every new session
 //! until the peer says that it has them. In a backlog those about EMERGENCY go ahead, one group for
 //! each that goes in turn.
+//!
+//! While the peer has not confirmed the last group, more gather for the next one: each group costs
+//! both sides a commit, a signature and its verification.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -13,10 +16,10 @@ use relay_proto::{
     tlog::SignedCheckpoint,
     v1,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, warn};
 
-use super::{Context, peers::Live};
+use super::{Context, outbound::sleep, peers::Live};
 use crate::{
     link::{Lane, SessionId},
     store::records::ReceiptRecord,
@@ -34,14 +37,21 @@ pub(super) async fn run(
     let mut sent = Sent::default();
     loop {
         let live = session.borrow_and_update().clone();
+        let mut wait = None;
         if let Some(live) = &live {
             if sent.session != Some(live.id) {
                 sent = Sent::at_session_start(&ctx, live);
             }
             if bells.take_rewind() {
                 sent.up_to = ctx.parts.store.counter("receipts-confirmed", &unit).unwrap_or(0);
+                sent.awaited = None;
             }
-            match send_group(&ctx, &unit, live, &mut sent).await {
+            wait = sent.wait(bells.heard());
+            let group = match wait {
+                Some(_) => Ok(false),
+                None => send_group(&ctx, &unit, live, &mut sent).await,
+            };
+            match group {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
@@ -61,6 +71,7 @@ pub(super) async fn run(
             () = stop.cancelled() => return,
             changed = session.changed() => if changed.is_err() { return },
             () = bells.receipts.notified() => {}
+            () = sleep(wait) => {}
         }
     }
 }
@@ -77,6 +88,8 @@ struct Sent {
     looked: u64,
     /// The last group went ahead of its turn: the next one is in turn, whatever waits.
     ahead: bool,
+    /// The last number of the last group in turn, and when it was sent, until it is confirmed.
+    awaited: Option<(u64, Instant)>,
 }
 
 impl Sent {
@@ -90,6 +103,16 @@ impl Sent {
         });
         let held = held.map_or(0, |held| held.checkpoint().size);
         Self { session: Some(live.id), up_to: heads.receipts_have, held, ..Self::default() }
+    }
+
+    /// How much longer the last group's confirmation is waited for.
+    fn wait(&mut self, heard: u64) -> Option<Duration> {
+        let (last, since) = self.awaited?;
+        let left = CONFIRM_WAIT.checked_sub(since.elapsed()).filter(|_| heard < last);
+        if left.is_none() {
+            self.awaited = None;
+        }
+        left
     }
 }
 
@@ -122,7 +145,10 @@ async fn send_group(
     match sent.ahead {
         // What did not fit any more is looked for again.
         true => sent.looked = sent.looked.min(last),
-        false => sent.up_to = last,
+        false => {
+            sent.up_to = last;
+            sent.awaited = Some((last, Instant::now()));
+        }
     }
     sent.held = size;
     Ok(true)
@@ -211,6 +237,9 @@ pub(super) fn hashes(path: &[Digest]) -> Vec<Bytes> {
 const GROUP_MAX: usize =
     if limits::RECEIPTS_PER_GROUP_MAX < 128 { limits::RECEIPTS_PER_GROUP_MAX } else { 128 };
 
+/// How long a group's confirmation is waited for: a peer may have to ask for a proof first.
+const CONFIRM_WAIT: Duration = Duration::from_millis(250);
+
 /// Tags and lengths of the frame and its group.
 const FRAME_HEAD: usize = 16;
 
@@ -286,5 +315,20 @@ mod tests {
         assert!((100..GROUP_MAX).contains(&fields), "{fields}");
         // What is usual goes in full groups.
         assert!(fill(200, &receipt(300, 20, 20)) > GROUP_MAX);
+    }
+
+    /// The next group waits until the last one is confirmed, and no longer than a moment; without
+    /// one under way it does not wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_group_waits_for_the_last_ones_confirmation() {
+        let mut sent = Sent::default();
+        assert_eq!(sent.wait(0), None);
+        sent.awaited = Some((7, Instant::now()));
+        assert_eq!(sent.wait(6), Some(CONFIRM_WAIT));
+        assert_eq!(sent.wait(7), None);
+        assert_eq!(sent.wait(6), None, "it was confirmed");
+        sent.awaited = Some((9, Instant::now()));
+        tokio::time::advance(CONFIRM_WAIT + Duration::from_millis(1)).await;
+        assert_eq!(sent.wait(7), None);
     }
 }

@@ -18,11 +18,17 @@ async fn two_nodes_come_up_both_ways() {
         up.sender().send(lane, transfer(1, 100_000)).await.unwrap();
         let came = other_up.arrivals.recv().await.unwrap();
         let direction = Direction::Forward;
-        assert_eq!(came, Incoming { lane, direction, kind: transfer(1, 100_000) });
+        assert_eq!(
+            came,
+            Incoming { lane, direction, kind: transfer(1, 100_000), room: Room::default() }
+        );
         let fault = Kind::Fault(v1::TransferFault { number: 1, ..Default::default() });
         other_up.sender().reply(lane, fault.clone()).await.unwrap();
         let came = next(&mut up.arrivals.control).await;
-        assert_eq!(came, Incoming { lane, direction: Direction::Reverse, kind: fault });
+        assert_eq!(
+            came,
+            Incoming { lane, direction: Direction::Reverse, kind: fault, room: Room::default() }
+        );
     }
     other_up.sender().send(Lane::Control, receipts(3)).await.unwrap();
     assert_eq!(next(&mut up.arrivals.control).await.kind, receipts(3));
