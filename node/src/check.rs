@@ -83,6 +83,21 @@ impl Machine {
         }
     }
 
+    fn anchor(&mut self, settings: &Settings) {
+        let dir = &settings.node.anchor_dir;
+        match fs::metadata(dir) {
+            Ok(metadata) if metadata.is_dir() => self.writable("node.anchor_dir", dir),
+            _ => {
+                let problem = format!("`{}` is not a directory", dir.display());
+                let mend = format!(
+                    "run `install -d -m 700 -o NODE-USER {}` or choose another path",
+                    dir.display()
+                );
+                self.error("node.anchor_dir", problem, mend);
+            }
+        }
+    }
+
     fn socket(&mut self, settings: &Settings) {
         let socket = &settings.api.socket;
         let Some(dir) = socket.parent().map(or_here) else { return };
@@ -181,9 +196,10 @@ impl Machine {
 
 type Look = fn(&mut Machine, &Settings);
 
-const LOOKS: [(&str, Look); 6] = [
+const LOOKS: [(&str, Look); 7] = [
     ("keys.dir", Machine::keys),
     ("node.dir", Machine::store),
+    ("node.anchor_dir", Machine::anchor),
     ("api.socket", Machine::socket),
     ("api.tcp", Machine::tcp),
     ("clock", Machine::clock),

@@ -82,8 +82,13 @@ fn chmod(path: &Path, mode: u32) {
 #[test]
 fn init_makes_a_node() {
     let node = Node::made(&["--listen", "127.0.0.1:0", "--clock", "assumed"]);
-    assert_eq!(node.names(), ["data", "keys", "profiles", "relay.toml", "xa.cyber-poc.relaycard"]);
-    assert_eq!((mode(&node.dir.join("keys")), mode(&node.dir.join("data"))), (0o700, 0o700));
+    assert_eq!(
+        node.names(),
+        ["anchor", "data", "keys", "profiles", "relay.toml", "xa.cyber-poc.relaycard"]
+    );
+    for name in ["anchor", "data", "keys"] {
+        assert_eq!(mode(&node.dir.join(name)), 0o700, "{name}");
+    }
     for entry in fs::read_dir(node.dir.join("keys")).unwrap() {
         assert_eq!(mode(&entry.unwrap().path()), 0o600);
     }

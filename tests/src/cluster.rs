@@ -1,6 +1,10 @@
 //! Nodes in this process: real keys, stores, QUIC on loopback; made by `init` as an operator would.
 
-use std::{net::UdpSocket, path::PathBuf, time::Duration};
+use std::{
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use relay_node::{
     clock::Clock,
@@ -75,7 +79,7 @@ impl Cluster {
 }
 
 impl Member {
-    fn init(base: &std::path::Path, unit: &str) -> Self {
+    fn init(base: &Path, unit: &str) -> Self {
         let dir = base.join(unit);
         let port = free_udp_port();
         let options = InitOptions {
@@ -113,6 +117,18 @@ impl Member {
         if let Some(node) = self.node.take() {
             node.stop(Duration::from_secs(5)).await.expect("a stop in order");
         }
+    }
+
+    /// Copies its data directory aside, as a backup does; the node does not run.
+    pub fn back_up(&self, name: &str) {
+        copy(&self.dir.join("data"), &self.dir.join(name));
+    }
+
+    /// Puts such a copy in the place of its data directory.
+    pub fn put_back(&self, name: &str) {
+        let data = self.dir.join("data");
+        std::fs::remove_dir_all(&data).expect("a data directory");
+        copy(&self.dir.join(name), &data);
     }
 
     /// Its card's file.
@@ -193,6 +209,19 @@ pub async fn entries_until(
         }
     };
     tokio::time::timeout(Duration::from_secs(20), wait).await.expect("settled in time")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory to copy") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("a copy");
+        }
+    }
 }
 
 /// A UDP port that nobody uses now.

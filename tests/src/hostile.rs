@@ -38,6 +38,15 @@ pub struct Hostile {
 impl Hostile {
     /// Takes the place of a member whose node does not run, and dials another.
     pub async fn dial(member: &Member, target: &Member) -> Self {
+        Self::dial_saying(member, target, |_| {}).await
+    }
+
+    /// The same with another Hello.
+    pub async fn dial_saying(
+        member: &Member,
+        target: &Member,
+        change: impl Fn(&mut v1::Hello) + Send + Sync + 'static,
+    ) -> Self {
         let keys = KeyStore::open(&member.dir.join("keys")).expect("the member's keys");
         let node = NodeId::new(member.unit.clone(), "a").expect("a node id");
         let local =
@@ -51,7 +60,7 @@ impl Hostile {
             LinkSettings { listen: None, ..LinkSettings::default() },
             identity.expect("a transport identity"),
             book,
-            Arc::new(Hello),
+            Arc::new(Hello(Box::new(change))),
             Tasks::new(),
         )
         .expect("a link");
@@ -168,12 +177,12 @@ impl PeerBook for Book {
     }
 }
 
-/// Says the least that a Hello may say.
-struct Hello;
+/// Says the least that a Hello may say, and what a test adds.
+struct Hello(Box<dyn Fn(&mut v1::Hello) + Send + Sync>);
 
 impl HelloSource for Hello {
     fn hello_for(&self, _peer: &UnitId) -> v1::Hello {
-        v1::Hello {
+        let mut hello = v1::Hello {
             software: "hostile/1".to_owned(),
             now_ms: 1,
             clock: Some(v1::Clock {
@@ -185,6 +194,8 @@ impl HelloSource for Hello {
             limits: Some(v1::Limits::default()),
             card_number: 1,
             ..Default::default()
-        }
+        };
+        (self.0)(&mut hello);
+        hello
     }
 }

@@ -157,7 +157,8 @@ impl Service {
             | Fact::TailCut(_)
             | Fact::Erased(_)
             | Fact::Created(_)
-            | Fact::OwedAgain(_) => Ok(Vec::new()),
+            | Fact::OwedAgain(_)
+            | Fact::LogClaimed(_) => Ok(Vec::new()),
         }
     }
 

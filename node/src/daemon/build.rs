@@ -16,13 +16,13 @@ use crate::{
     clock::Clock,
     config::{self, ApiSettings, Settings},
     directory::Directory,
-    keys::{KeyStore, KeyUse},
+    keys::{KeyStore, KeyUse, Signer},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
     store::{Backend, OpenStore, Store},
     tasks::Tasks,
     telemetry::Counters,
-    tlog::Tlog,
+    tlog::{Opened, Tlog, TlogError},
 };
 
 /// What a node runs, as it says in receipts and Hellos.
@@ -38,6 +38,8 @@ pub struct NodeParts {
     pub card: Card,
     /// Where the store lives.
     pub backend: Backend,
+    /// The directory of anchor files; nothing in simulations.
+    pub anchors: Option<PathBuf>,
     /// The time.
     pub clock: Clock,
     /// The networks.
@@ -69,6 +71,7 @@ impl NodeParts {
                 segment_bytes: settings.store.segment_bytes,
                 cache_bytes: settings.store.index_cache_bytes,
             },
+            anchors: Some(settings.node.anchor_dir.clone()),
             clock,
             limits: limits(&settings),
             link: link_settings(&settings.link),
@@ -100,8 +103,7 @@ impl Node {
         let directory = Directory::load(store.clone(), card.clone())
             .map_err(|error| RunError::start("directory", error))?;
         let signer = Arc::new(keys.signer().clone());
-        let tlog = Tlog::open(store.clone(), Arc::clone(&signer))
-            .map_err(|error| RunError::start("log", error))?;
+        let tlog = open_log(&parts, &store, &signer, &tasks).await?;
         let relay = Relay::new(Parts {
             node: id.clone(),
             software: SOFTWARE.to_owned(),
@@ -151,6 +153,26 @@ impl Node {
     /// Its link.
     pub fn link(&self) -> Option<&Link> {
         Some(&self.link)
+    }
+}
+
+/// Opens the log and tells the operator what it shows of a store that was set back.
+async fn open_log(
+    parts: &NodeParts,
+    store: &Store,
+    signer: &Arc<Signer>,
+    tasks: &Tasks,
+) -> Result<Tlog, RunError> {
+    let opened = Tlog::open(store.clone(), Arc::clone(signer), parts.anchors.as_deref());
+    let Opened { tlog, alarms } = opened.map_err(|error| RunError::start("log", error))?;
+    for (reason, text) in alarms {
+        let kept = store.alarm(reason, parts.id.unit().clone(), text, parts.clock.now()).await;
+        kept.map_err(|error| RunError::start("log", error))?;
+    }
+    match tlog.start(tasks).await {
+        // The signer may come later: messages are taken, receipts wait.
+        Ok(()) | Err(TlogError::Sign(_)) => Ok(tlog),
+        Err(error) => Err(RunError::start("log", error)),
     }
 }
 

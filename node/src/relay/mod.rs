@@ -119,7 +119,7 @@ impl Relay {
 
     /// What the node says in its Hello.
     pub fn hello_source(&self) -> Arc<dyn crate::link::HelloSource> {
-        Arc::new(hello::Hellos(Arc::clone(&self.ctx)))
+        Arc::new(hello::Hellos(Arc::downgrade(&self.ctx)))
     }
 
     /// This node's id.

@@ -18,6 +18,7 @@ use crate::{
     link::{CloseCode, Lane},
     store::{StoreError, records::BackoffRecord},
     telemetry::Counter,
+    tlog::Hold,
 };
 
 /// Serves one peer's outbox until the node stops.
@@ -147,6 +148,12 @@ impl Worker {
         if self.session.borrow().is_some() {
             // Only dialling depends on it.
             return Ok(None);
+        }
+        if let Some(Hold::Restored { heard }) = self.ctx.parts.tlog.hold()
+            && !heard.contains(&self.unit)
+        {
+            // A restored store signs nothing before it has heard this peer.
+            return Ok(Some(Priority::Urgent));
         }
         let waiting = self.ctx.parts.store.most_urgent(&self.unit)?;
         let owed = self.ctx.parts.store.owed_receipts(&self.unit, 0, 1)?;

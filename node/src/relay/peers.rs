@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::{Context, answers, inbound, outbound, owed};
 use crate::{
     link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
+    store::{NewClaim, StoreError},
     tasks::TaskKind,
     telemetry::Counter,
 };
@@ -65,6 +66,8 @@ pub(super) struct Live {
     pub sender: SessionSender,
     /// The peer's Hello.
     pub hello: Arc<v1::Hello>,
+    /// A checkpoint of ours that the peer holds and our store does not bear out.
+    pub claim: Option<NewClaim>,
 }
 
 impl Peers {
@@ -93,12 +96,8 @@ impl Peers {
     /// Starts workers of units that are verified now; ends sessions with those that are not any
     /// more.
     pub(super) fn directory_changed(&self, ctx: &Arc<Context>) {
-        let snapshot = ctx.parts.directory.snapshot();
-        let verified: Vec<UnitId> = snapshot
-            .peers()
-            .map(|peer| peer.card.unit().clone())
-            .filter(|unit| snapshot.verified(unit).is_some())
-            .collect();
+        let verified = verified(ctx);
+        ctx.parts.tlog.heard(None, &verified);
         for unit in &verified {
             self.ensure(ctx, unit);
             self.input(unit, Input::Woken);
@@ -202,8 +201,11 @@ impl Peers {
             status.software.clone_from(&hello.software);
             status.rtt_us = u32::try_from(session.rtt().as_micros()).unwrap_or(u32::MAX);
         });
+        // Before anything is signed for this session: what the peer holds of our log.
+        let claim = ctx.parts.tlog.hear(&unit, &hello.held_checkpoint);
+        ctx.parts.tlog.heard(Some(&unit), &verified(ctx));
         let (id, sender) = (session.id(), session.sender());
-        let live = Live { id, sender, hello };
+        let live = Live { id, sender, hello, claim };
         if let Some(worker) = self.lock().get(&unit) {
             worker.session.send_replace(Some(live.clone()));
         }
@@ -237,6 +239,13 @@ impl Peers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<UnitId, Worker>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The units that are verified now.
+fn verified(ctx: &Context) -> Vec<UnitId> {
+    let snapshot = ctx.parts.directory.snapshot();
+    let units = snapshot.peers().map(|peer| peer.card.unit().clone());
+    units.filter(|unit| snapshot.verified(unit).is_some()).collect()
 }
 
 /// Serves the link's events until the node stops.
@@ -282,6 +291,23 @@ pub(super) async fn alarm(ctx: &Context, reason: Reason, peer: &UnitId, detail: 
     }
 }
 
+/// Keeps an alarm that is not among the newest already: what comes again with every session is told
+/// once.
+pub(super) async fn alarm_once(
+    ctx: &Context,
+    reason: Reason,
+    peer: &UnitId,
+    detail: String,
+) -> Result<(), StoreError> {
+    let known = ctx.parts.store.alarms(ALARMS_LOOK_MAX)?.into_iter().any(|known| {
+        known.reason == reason.label() && known.peer == peer.as_str() && known.detail == detail
+    });
+    if !known {
+        alarm(ctx, reason, peer, detail).await;
+    }
+    Ok(())
+}
+
 /// Starts the readers of a session.
 fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
     let tasks = &ctx.parts.tasks;
@@ -302,6 +328,9 @@ fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
 fn lock(status: &Mutex<PeerStatus>) -> MutexGuard<'_, PeerStatus> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How far back an equal alarm is looked for.
+const ALARMS_LOOK_MAX: usize = 256;
 
 /// Faults and deferrals of a peer that may wait for its worker: two windows of every lane.
 const ADVICE_MAX: usize = 1536;

@@ -21,7 +21,7 @@ pub struct Event {
     /// What happened.
     #[prost(
         oneof = "Fact",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30"
     )]
     pub fact: Option<Fact>,
 }
@@ -93,6 +93,9 @@ pub enum Fact {
     /// A duplicate arrived: its receipts are owed once more.
     #[prost(message, tag = "19")]
     OwedAgain(OwedAgain),
+    /// A peer holds a checkpoint of ours that this store does not bear out.
+    #[prost(message, tag = "30")]
+    LogClaimed(LogClaimed),
 }
 
 /// A leaf of our own log: a receipt that this node issued.
@@ -321,6 +324,26 @@ pub struct Anchor {
     /// Its root.
     #[prost(bytes = "bytes", tag = "3")]
     pub root: Bytes,
+}
+
+/// See [`Fact::LogClaimed`].
+#[derive(Clone, PartialEq, Message)]
+pub struct LogClaimed {
+    /// The log.
+    #[prost(string, tag = "1")]
+    pub origin: String,
+    /// Who holds the checkpoint.
+    #[prost(string, tag = "2")]
+    pub peer: String,
+    /// Its size.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// Its root.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub root: Bytes,
+    /// The signed note.
+    #[prost(string, tag = "5")]
+    pub note: String,
 }
 
 /// See [`Fact::TailCut`].

@@ -24,7 +24,7 @@ mod writer;
 #[cfg(test)]
 mod suite;
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use relay_proto::{
     envelope::Priority,
@@ -51,6 +51,8 @@ pub struct Store {
     queue: Arc<Queue>,
     unit: UnitId,
     origin: LogOrigin,
+    /// Where it lies; nothing in simulations.
+    dir: Option<PathBuf>,
     /// Becomes `Some` when the store stopped, with the reason.
     ended: watch::Receiver<Option<Ended>>,
 }
@@ -130,6 +132,16 @@ impl Store {
     /// A checkpoint was signed; the next batch says so.
     pub fn note_signed(&self, size: u64, root: Digest) {
         self.shared.note_signed(size, root);
+    }
+
+    /// Whether the store came out of a backup and signed nothing since.
+    pub fn is_restored(&self) -> bool {
+        self.dir.as_deref().is_some_and(files::is_restored)
+    }
+
+    /// It is known by now what the restored store lacks.
+    pub fn clear_restored(&self) -> Result<(), StoreError> {
+        Ok(self.dir.as_deref().map_or(Ok(()), files::clear_restored)?)
     }
 
     /// Takes no more commits, writes what is queued, marks the end. Returns how it ended.

@@ -123,7 +123,11 @@ impl OpenStore {
                 shared
             }
         };
-        Ok(Store { shared, queue, unit: self.unit, origin: self.origin, ended })
+        let dir = match self.backend {
+            Backend::Embedded { dir, .. } => Some(dir),
+            Backend::Memory { .. } => None,
+        };
+        Ok(Store { shared, queue, unit: self.unit, origin: self.origin, dir, ended })
     }
 
     fn start(

@@ -50,6 +50,9 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm),
         Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, key::anchor(&anchor.origin), anchor),
+        Some(Fact::LogClaimed(claim)) => {
+            ops.put(Tree::Meta, key::claim(&claim.origin, &claim.peer), claim);
+        }
         Some(Fact::Erased(erased)) => {
             ops.put(Tree::Erased, digest_of(&erased.digest).as_bytes().to_vec(), erased);
         }

@@ -468,6 +468,11 @@ pub mod key {
         numbered(peer, number % TRANSFERS_KEPT)
     }
 
+    /// What a peer holds of one of our logs.
+    pub fn claim(origin: &str, peer: &str) -> Vec<u8> {
+        [b"claim\0", origin.as_bytes(), b"\0", peer.as_bytes()].concat()
+    }
+
     /// The last signed checkpoint of one of our logs.
     pub fn anchor(origin: &str) -> Vec<u8> {
         [b"anchor\0", origin.as_bytes()].concat()

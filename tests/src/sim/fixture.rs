@@ -96,6 +96,7 @@ impl Unit {
         let sync_time = Duration::from_millis(sync_ms);
         parts.backend = Backend::Memory { disk: disk.clone(), sync_time };
         parts.api = None;
+        parts.anchors = None;
         parts.wire = Some(wire);
         let rng = Arc::new(std::sync::Mutex::new(Rng::new(seed, 7)));
         let mut link_seed = [0; 32];

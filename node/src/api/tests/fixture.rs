@@ -82,7 +82,7 @@ impl Node {
             node: settings.node.id.clone(),
             software: "relay-node/test".to_owned(),
             directory: Directory::load(store.clone(), own).unwrap(),
-            tlog: Tlog::open(store.clone(), Arc::clone(&signer)).unwrap(),
+            tlog: Tlog::open(store.clone(), Arc::clone(&signer), None).unwrap().tlog,
             store,
             signer,
             clock,

@@ -6,6 +6,7 @@
 mod acknowledge;
 mod arrival;
 mod erase;
+mod log;
 mod outbox;
 mod peers;
 mod read;
@@ -14,6 +15,7 @@ mod submission;
 
 pub use acknowledge::{AckAnswer, NewAck};
 pub use arrival::{ArrivalAnswer, NewArrival, NewRefusal, Verdict};
+pub use log::NewClaim;
 pub use outbox::{Claimed, NewExpiry, PeerQueue};
 pub use read::{Content, Filter, Listed};
 pub use receipts::{NewReceipt, ReceiptsToRecord};
