@@ -11,6 +11,7 @@ use std::{
 };
 
 use nix::unistd::{AccessFlags, access};
+use relay_proto::{card::Card, v1};
 
 use crate::{
     config::{self, ClockSource, Inspection, Report, Settings, Severity},
@@ -45,7 +46,8 @@ impl Machine {
             // Without the directory each of its files would be told missing as well.
             return self.key_fault("keys.dir", error);
         }
-        for name in keys::REQUIRED_FILES {
+        let log = keys::log_file(generation(&settings.keys.card));
+        for name in keys::REQUIRED_FILES.into_iter().chain([log.as_str()]) {
             if let Err(error) = keys::check_file(&dir.join(name)) {
                 self.key_fault("keys.dir", error);
             }
@@ -192,6 +194,15 @@ impl Machine {
     fn warn(&mut self, key: &str, problem: String, mend: String) {
         self.inspection.add(Severity::Warning, key, problem, mend);
     }
+}
+
+/// The generation of the log that a card says is open; the first if the card cannot be read.
+fn generation(card: &Path) -> u32 {
+    let card = fs::read(card).ok().and_then(|bytes| Card::from_file(&bytes).ok());
+    let open = card.as_ref().and_then(|card| {
+        card.logs().iter().find(|log| log.state == v1::LogState::Open)
+    });
+    open.map_or(1, |log| log.origin.generation)
 }
 
 type Look = fn(&mut Machine, &Settings);

@@ -180,7 +180,7 @@ async fn the_card_fits_the_keys() {
     assert_eq!(value.languages, ["fr"]);
     assert_eq!(value.capabilities, ["alert", "preservation_request"]);
 
-    let keys = KeyStore::open(&node.dir.join("keys")).unwrap();
+    let keys = KeyStore::open(&node.dir.join("keys"), 1).unwrap();
     let signer = keys.signer();
     let signing = card.key(v1::KeyKind::Signing, signer.key_id(KeyUse::Envelope)).unwrap();
     let signature = signer.sign(KeyUse::Envelope, b"x").await.unwrap();

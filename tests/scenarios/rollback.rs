@@ -189,8 +189,8 @@ async fn claim(keys: &KeyStore, key: KeyUse) -> String {
 async fn bogus_peer_claim_does_not_freeze() {
     let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu", "xc.cyber-poc"]).await;
     cluster.members[0].stop().await;
-    let theirs = KeyStore::open(&cluster.members[0].dir.join("keys")).unwrap();
-    let ours = KeyStore::open(&cluster.members[1].dir.join("keys")).unwrap();
+    let theirs = KeyStore::open(&cluster.members[0].dir.join("keys"), 1).unwrap();
+    let ours = KeyStore::open(&cluster.members[1].dir.join("keys"), 1).unwrap();
     let good = claim(&ours, KeyUse::Checkpoint).await;
     let bogus = [
         "1000000000".to_owned(),

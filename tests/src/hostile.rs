@@ -47,7 +47,7 @@ impl Hostile {
         target: &Member,
         change: impl Fn(&mut v1::Hello) + Send + Sync + 'static,
     ) -> Self {
-        let keys = KeyStore::open(&member.dir.join("keys")).expect("the member's keys");
+        let keys = KeyStore::open(&member.dir.join("keys"), 1).expect("the member's keys");
         let node = NodeId::new(member.unit.clone(), "a").expect("a node id");
         let local =
             LocalNode { node, instance_id: *keys.instance().as_bytes(), boot_id: rand::random() };

@@ -158,7 +158,9 @@ impl Service {
             | Fact::Erased(_)
             | Fact::Created(_)
             | Fact::OwedAgain(_)
-            | Fact::LogClaimed(_) => Ok(Vec::new()),
+            | Fact::LogClaimed(_)
+            | Fact::LogSucceeded(_)
+            | Fact::LeafMoved(_) => Ok(Vec::new()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use relay_core::{outbox, profile::Profile, retry::Schedule};
 use relay_proto::{
-    card::Card,
+    card::{Card, CardLog},
     ids::{LogOrigin, NodeId},
     v1,
 };
@@ -59,9 +59,10 @@ pub struct NodeParts {
 impl NodeParts {
     /// Reads keys and card, takes the rest from the settings.
     pub fn from_settings(settings: Settings, clock: Clock) -> Result<Self, RunError> {
-        let keys =
-            KeyStore::open(&settings.keys.dir).map_err(|error| RunError::start("keys", error))?;
         let card = read_card(&settings.keys.card)?;
+        let generation = open_log_of(&card).map_or(1, |log| log.origin.generation);
+        let keys = KeyStore::open(&settings.keys.dir, generation)
+            .map_err(|error| RunError::start("keys", error))?;
         Ok(Self {
             id: settings.node.id.clone(),
             keys,
@@ -100,6 +101,10 @@ impl Node {
         let tasks = Tasks::new();
         let store = OpenStore { backend: parts.backend.clone(), unit: id.unit().clone(), origin };
         let store = store.open().map_err(|error| RunError::start("store", error))?;
+        if store.succession(store.origin()).is_ok_and(|ended| ended.is_some()) {
+            let why = "the log that the card names ended: run `relay-node log succeed` again";
+            return Err(RunError::start("log", why));
+        }
         let directory = Directory::load(store.clone(), card.clone())
             .map_err(|error| RunError::start("directory", error))?;
         let signer = Arc::new(keys.signer().clone());
@@ -220,14 +225,18 @@ fn own_log(parts: &NodeParts) -> Result<LogOrigin, RunError> {
     if !node.is_some_and(|node| node.transport_keys.iter().any(|key| key.key == transport)) {
         return refuse("the card in keys.card does not name this node with its transport key");
     }
-    let open = card.logs().iter().find(|log| log.state == v1::LogState::Open);
-    match open {
+    match open_log_of(card) {
         Some(log) if log.key.key == signer.public(KeyUse::Checkpoint) => Ok(log.origin.clone()),
         _ => refuse("the card in keys.card does not name an open log with the key in keys.dir"),
     }
 }
 
-fn read_card(path: &PathBuf) -> Result<Card, RunError> {
+/// The log of a card that goes on.
+pub(super) fn open_log_of(card: &Card) -> Option<&CardLog> {
+    card.logs().iter().find(|log| log.state == v1::LogState::Open)
+}
+
+pub(super) fn read_card(path: &PathBuf) -> Result<Card, RunError> {
     let named = |error: String| RunError::start("card", format!("{}: {error}", path.display()));
     let file = std::fs::read(path).map_err(|error| named(error.to_string()))?;
     Card::from_file(&file).map_err(|error| named(error.to_string()))

@@ -41,6 +41,10 @@ pub(super) struct Settler {
     ctx: Arc<Context>,
     unit: UnitId,
     live: Live,
+    /// Before the first number of the session's first group. The issuer begins after what our Hello
+    /// said, the oldest first: what lies between does not exist any more. It was confirmed before
+    /// our store was set back, or the peer's numbers go on from elsewhere since its own was.
+    before_first: Option<u64>,
     /// Groups whose checkpoint waits for a proof. They settle nothing until it is here.
     waiting: VecDeque<Waiting>,
 }
@@ -56,7 +60,7 @@ struct Waiting {
 impl Settler {
     /// For one session.
     pub(super) fn new(ctx: Arc<Context>, unit: UnitId, live: Live) -> Self {
-        Self { ctx, unit, live, waiting: VecDeque::new() }
+        Self { ctx, unit, live, before_first: None, waiting: VecDeque::new() }
     }
 
     /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or
@@ -100,6 +104,9 @@ impl Settler {
         if group.receipts.len() > limits::RECEIPTS_PER_GROUP_MAX {
             self.bad_checkpoint(Reason::TooLarge).await;
             return Ok(None);
+        }
+        if let Some(first) = group.receipts.first() {
+            self.before_first.get_or_insert(first.number.saturating_sub(1));
         }
         self.settle(group, None).await
     }
@@ -204,6 +211,7 @@ impl Settler {
     ) -> Result<u64, StoreError> {
         let checkpoint = signed.checkpoint();
         let mut have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
+        have = have.max(self.before_first.unwrap_or(0));
         let mut receipts = Vec::with_capacity(group.receipts.len());
         let mut taken = Vec::with_capacity(group.receipts.len());
         for numbered in group.receipts {

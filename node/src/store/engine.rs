@@ -272,7 +272,7 @@ impl Engine {
             self.shared.mark_bound.store(appended.first_seq - 1, Ordering::Release);
         }
         self.show(batch.changes, batch.events, batch.frames, &appended);
-        self.frontier = batch.frontier;
+        (self.origin, self.frontier) = (batch.origin, batch.frontier);
         self.shared.head.send_replace(LogHead {
             size: self.frontier.size(),
             root: self.frontier.root(),

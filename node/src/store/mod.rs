@@ -35,7 +35,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use engine::LogHead;
 pub use open::{Backend, Hashes, OpenStore, create};
-pub use txn::{NewLeaf, Txn};
+pub use txn::{MovedOwed, NewLeaf, Txn};
 pub use verbs::*;
 pub use view::View;
 pub use wake::Bells;

@@ -12,8 +12,8 @@ use relay_proto::{
 
 use crate::store::{
     event::{
-        Acknowledged, Arrived, EntryChanged, Event, Fact, Leaf, ReceiptsRecorded, Refused,
-        Submitted,
+        Acknowledged, Arrived, EntryChanged, Event, Fact, Leaf, LeafMoved, LogSucceeded,
+        ReceiptsRecorded, Refused, Submitted,
     },
     index::{Op, Tree},
     journal::Position,
@@ -53,6 +53,8 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::LogClaimed(claim)) => {
             ops.put(Tree::Meta, key::claim(&claim.origin, &claim.peer), claim);
         }
+        Some(Fact::LogSucceeded(fact)) => ops.succeeded(fact),
+        Some(Fact::LeafMoved(fact)) => ops.moved(fact),
         Some(Fact::Erased(erased)) => {
             ops.put(Tree::Erased, digest_of(&erased.digest).as_bytes().to_vec(), erased);
         }
@@ -246,16 +248,52 @@ impl Ops {
             ..Default::default()
         };
         self.put(Tree::Receipts, receipt_key.clone(), &receipt);
-        let generation = leaf.origin.parse::<LogOrigin>().map_or(0, |origin| origin.generation);
-        let key = key::leaf_hashes(generation, leaf.index);
-        self.put_bytes(Tree::TreeHashes, key, leaf.hashes.concat());
-        self.number("log-size", &leaf.origin, leaf.index + 1);
+        self.grown(&leaf.origin, leaf.index, &leaf.hashes);
         if !leaf.owed_to.is_empty() {
             let owed = OwedRecord { receipt_key: receipt_key.into(), priority: leaf.priority };
             let key = key::numbered(&leaf.owed_to, leaf.owed_number);
             self.put_fresh(Tree::Owed, key, owed.encode_to_vec());
             self.number("receipts-made", &leaf.owed_to, leaf.owed_number);
         }
+    }
+}
+
+impl Ops {
+    /// A log has one more leaf.
+    fn grown(&mut self, origin: &str, index: u64, hashes: &[Bytes]) {
+        let generation = origin.parse::<LogOrigin>().map_or(0, |origin| origin.generation);
+        self.put_bytes(Tree::TreeHashes, key::leaf_hashes(generation, index), hashes.concat());
+        self.number("log-size", origin, index + 1);
+    }
+
+    fn succeeded(&mut self, fact: &LogSucceeded) {
+        self.put(Tree::Meta, key::succession(&fact.old_origin), fact);
+        if let Some(closing) = &fact.closing {
+            let key = key::checkpoint(&fact.old_origin, closing.size);
+            self.put(Tree::Checkpoints, key, closing);
+        }
+        self.grown(&fact.new_origin, 0, std::slice::from_ref(&fact.leaf_hash));
+        for peer in &fact.peers {
+            for name in ["receipts-made", "receipts-confirmed", "transfers-made"] {
+                self.number(name, peer, fact.numbers_from);
+            }
+        }
+    }
+
+    fn moved(&mut self, fact: &LeafMoved) {
+        let Some(receipt) = &fact.receipt else { return };
+        self.put(Tree::Receipts, fact.receipt_key.to_vec(), receipt);
+        self.grown(&receipt.origin, receipt.index, &fact.hashes);
+        if fact.owed_to.is_empty() {
+            return;
+        }
+        if fact.owed_before > 0 {
+            self.delete(Tree::Owed, key::numbered(&fact.owed_to, fact.owed_before));
+        }
+        let (receipt_key, priority) = (fact.receipt_key.clone(), fact.priority);
+        let owed = OwedRecord { receipt_key, priority };
+        self.put(Tree::Owed, key::numbered(&fact.owed_to, fact.owed_number), &owed);
+        self.number("receipts-made", &fact.owed_to, fact.owed_number);
     }
 }
 

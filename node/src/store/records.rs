@@ -473,6 +473,11 @@ pub mod key {
         [b"claim\0", origin.as_bytes(), b"\0", peer.as_bytes()].concat()
     }
 
+    /// How one of our logs ended.
+    pub fn succession(old_origin: &str) -> Vec<u8> {
+        [b"succession\0", old_origin.as_bytes()].concat()
+    }
+
     /// The last signed checkpoint of one of our logs.
     pub fn anchor(origin: &str) -> Vec<u8> {
         [b"anchor\0", origin.as_bytes()].concat()

@@ -214,6 +214,18 @@ impl Tlog {
         Ok(self.store.read(|view| inclusion_proof(index, size, &Hashes::of(view, self.origin())))?)
     }
 
+    /// The path of a leaf of a log that ended, under its last checkpoint, with that checkpoint.
+    pub fn ended(&self, origin: &str, index: u64) -> Result<(Vec<Digest>, String), TlogError> {
+        let none = || TlogError::Store(StoreError::IndexDamaged("checkpoints"));
+        let ended: LogOrigin = origin.parse().map_err(|_| none())?;
+        let succession = self.store.succession(&ended)?.ok_or_else(none)?;
+        let closing = succession.closing.ok_or_else(none)?;
+        let path = self
+            .store
+            .read(|view| inclusion_proof(index, closing.size, &Hashes::of(view, &ended)))?;
+        Ok((path, closing.note))
+    }
+
     /// That the tree of size `from` is a prefix of the one of size `to`.
     pub fn consistency(&self, from: u64, to: u64) -> Result<Vec<Digest>, TlogError> {
         self.check_size(to)?;

@@ -76,7 +76,7 @@ impl Node {
         let origin = unit.log_origin(1);
         let open = OpenStore { backend: backend(settings.node.dir.clone()), unit, origin };
         let store = open.open().unwrap();
-        let signer = Arc::new(KeyStore::open(&settings.keys.dir).unwrap().signer().clone());
+        let signer = Arc::new(KeyStore::open(&settings.keys.dir, 1).unwrap().signer().clone());
         let tasks = Tasks::new();
         let parts = Parts {
             node: settings.node.id.clone(),

@@ -15,7 +15,7 @@ mod submission;
 
 pub use acknowledge::{AckAnswer, NewAck};
 pub use arrival::{ArrivalAnswer, NewArrival, NewRefusal, Verdict};
-pub use log::NewClaim;
+pub use log::{NewClaim, NewSuccession};
 pub use outbox::{Claimed, NewExpiry, PeerQueue};
 pub use read::{Content, Filter, Listed};
 pub use receipts::{NewReceipt, ReceiptsToRecord};

@@ -23,7 +23,7 @@ use crate::store::{
     records::{
         CheckpointRecord, EntryRecord, EntryState, OwedRecord, ReceiptRecord, key, priority_number,
     },
-    txn::Txn,
+    txn::{MovedOwed, Txn},
     view::{View, decode},
 };
 
@@ -288,24 +288,37 @@ pub(super) fn owe_again(
         waits.insert(owed.receipt_key);
     }
     let mut missing = Vec::new();
+    let mut ended = Vec::new();
+    let open = txn.origin().to_string();
     for (key, value) in pairs {
         let receipt: ReceiptRecord = decode(Tree::Receipts, &value)?;
         // Received receipts carry a checkpoint's size, issued ones do not.
-        if receipt.checkpoint_size == 0 && !waits.contains(key.as_slice()) {
-            missing.push(Bytes::from(key));
+        if receipt.checkpoint_size > 0 || waits.contains(key.as_slice()) {
+            continue;
+        }
+        match receipt.origin == open {
+            true => missing.push(Bytes::from(key)),
+            false => ended.push((Bytes::from(key), receipt)),
         }
     }
+    let priority = priority_number(header.priority);
+    let any_ended = !ended.is_empty();
+    for (key, receipt) in ended {
+        let owed = MovedOwed { peer: to.clone(), before: 0, priority };
+        let moved = txn.move_leaf(key, receipt, Some(owed))?;
+        txn.push(now, Fact::LeafMoved(moved), Bytes::new());
+    }
     let any_waits = !waits.is_empty();
-    if missing.is_empty() && any_waits {
+    if missing.is_empty() && (any_waits || any_ended) {
         // All of them wait for the peer's word already: they may have been sent, so they go out
         // again.
         txn.rewind(&to);
     } else if !missing.is_empty() {
         let fact = Fact::OwedAgain(OwedAgain {
-            first_number: view.counter("receipts-made", &to)? + 1,
+            first_number: txn.view().counter("receipts-made", &to)? + 1,
             peer: to,
             receipt_keys: missing,
-            priority: priority_number(header.priority),
+            priority,
         });
         txn.push(now, fact, Bytes::new());
     }
