@@ -199,9 +199,9 @@ impl Machine {
 /// The generation of the log that a card says is open; the first if the card cannot be read.
 fn generation(card: &Path) -> u32 {
     let card = fs::read(card).ok().and_then(|bytes| Card::from_file(&bytes).ok());
-    let open = card.as_ref().and_then(|card| {
-        card.logs().iter().find(|log| log.state == v1::LogState::Open)
-    });
+    let open = card
+        .as_ref()
+        .and_then(|card| card.logs().iter().find(|log| log.state == v1::LogState::Open));
     open.map_or(1, |log| log.origin.generation)
 }
 

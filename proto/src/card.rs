@@ -130,8 +130,11 @@ impl Card {
             return Err(CardError::Missing("identity_key"));
         }
         let keys = card.keys.iter().map(working_key).collect::<Result<Vec<_>, _>>()?;
-        let logs =
-            card.logs.iter().map(|log| card_log(log, &unit, &keys)).collect::<Result<Vec<_>, _>>()?;
+        let logs = card
+            .logs
+            .iter()
+            .map(|log| card_log(log, &unit, &keys))
+            .collect::<Result<Vec<_>, _>>()?;
         check_successions(&logs)?;
         let nodes =
             card.nodes.iter().map(|node| card_node(node, &unit)).collect::<Result<Vec<_>, _>>()?;
@@ -296,11 +299,7 @@ fn working_key(key: &v1::PublicKey) -> Result<WorkingKey, CardError> {
     })
 }
 
-fn card_log(
-    log: &v1::CardLog,
-    unit: &UnitId,
-    keys: &[WorkingKey],
-) -> Result<CardLog, CardError> {
+fn card_log(log: &v1::CardLog, unit: &UnitId, keys: &[WorkingKey]) -> Result<CardLog, CardError> {
     let origin: LogOrigin = log.origin.parse()?;
     if origin.unit != *unit {
         return Err(CardError::ForeignName);

@@ -5,20 +5,25 @@
 use std::path::PathBuf;
 
 use relay_node::{
-    daemon::Node,
+    config,
+    daemon::{Node, Order, SucceedError, Succeeded, succeed},
     keys::{KeyStore, KeyUse},
-    store::records::EntryState,
+    relay::acknowledge::{Acknowledge, Capacity},
+    store::{Filter, records::EntryState},
     tlog::{Hold, Witness},
 };
 use relay_proto::{
-    ids::Digest,
+    card::Card,
+    evidence::{self, Outcome, TrustAnchors},
+    ids::{Digest, Uuid},
     reason::Reason,
+    receipt::{Event, Statement},
     tlog::{Checkpoint, Note, NoteSignature, VerifierKey},
     v1,
 };
 use relay_tests::{
     client::Client,
-    cluster::{Cluster, draft, entries_until, submit},
+    cluster::{Cluster, Member, draft, entries_until, submit},
     hostile::Hostile,
 };
 
@@ -215,4 +220,143 @@ async fn bogus_peer_claim_does_not_freeze() {
     let mut holds = cluster.node(1).relay().tlog().holds();
     let hold = holds.wait_for(Option::is_some).await.unwrap().clone();
     assert!(matches!(hold, Some(Hold::Behind { signed: 1_000_000_000, .. })), "{hold:?}");
+}
+
+/// The command, on a thread of its own: it brings its runtime.
+async fn order(member: &Member, by: &[&str]) -> Result<Succeeded, SucceedError> {
+    let settings = config::load(&member.dir.join("relay.toml")).unwrap();
+    let now = relay_node::clock::Clock::new(&settings.clock).now();
+    let by = by.iter().map(|by| (*by).to_owned()).collect();
+    let order = Order { reason: "the backup of the night".to_owned(), by, identity: None };
+    tokio::task::spawn_blocking(move || succeed(&settings, &order, now)).await.unwrap()
+}
+
+/// The outcome of what a node exports about a message, against these cards.
+async fn outcome(node: &Node, digest: &Digest, trust: &[&Card]) -> Outcome {
+    let bundle = node.relay().evidence(digest, true).await.unwrap();
+    let bundle = evidence::parse(&evidence::to_bytes(&bundle)).unwrap();
+    let mut anchors = TrustAnchors::default();
+    for card in trust {
+        anchors.add_card((*card).clone()).unwrap();
+    }
+    let verdict = evidence::verify(&bundle, &anchors);
+    assert!(verdict.problems.is_empty(), "{:?}", verdict.problems);
+    verdict.outcome
+}
+
+fn card(member: &Member) -> Card {
+    Card::from_file(&std::fs::read(member.card()).unwrap()).unwrap()
+}
+
+/// The receipts that a node holds of one event about a message: log, and whether it is stated again.
+fn receipts(node: &Node, digest: &Digest, event: Event) -> Vec<(String, bool)> {
+    let held = node.store().receipts(digest).unwrap().into_iter().map(|held| {
+        let statement = Statement::from_bytes(&held.statement).unwrap();
+        let recovered = statement.has(v1::StatementFlag::Recovered);
+        (statement.event, (held.origin, recovered))
+    });
+    held.filter(|(of, _)| *of == event).map(|(_, held)| held).collect()
+}
+
+/// A store is set back behind what it signed. Nothing is signed; the log ends by the order of two
+/// officers with the identity key; its peer takes the next one only by an operator's word, and then
+/// sends again what was lost; every message has one effect; the receipts of both logs verify.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restored_log_gets_a_new_generation() {
+    let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
+    let kept = send(&cluster, 0, 1).await;
+    delivered(&cluster, 0, &kept).await;
+    cluster.members[1].stop().await;
+    cluster.members[1].back_up("backup");
+    cluster.members[1].start().await;
+    let lost = send(&cluster, 0, 2).await;
+    delivered(&cluster, 0, &lost).await;
+    let running = order(&cluster.members[1], &["A. Ito", "B. Cruz"]).await.unwrap_err();
+    assert!(matches!(running, SucceedError::Running), "{running}");
+    cluster.members[1].stop().await;
+    cluster.members[1].put_back("backup");
+
+    // Held: taken, not receipted.
+    cluster.members[1].start().await;
+    let meanwhile = send(&cluster, 0, 3).await;
+    taken(cluster.node(1), &meanwhile).await;
+    assert!(cluster.node(1).relay().tlog().hold().is_some());
+    assert!(cluster.node(1).store().message(&lost).unwrap().is_none());
+    cluster.members[1].stop().await;
+
+    // The order: two officers, and the identity key.
+    let member = &cluster.members[1];
+    let alone = order(member, &["A. Ito", " a. ito "]).await.unwrap_err();
+    assert!(matches!(alone, SucceedError::Order(_)), "{alone}");
+    let (key, away) = (member.dir.join("keys/identity.key"), member.dir.join("identity.away"));
+    std::fs::rename(&key, &away).unwrap();
+    let offline = order(member, &["A. Ito", "B. Cruz"]).await.unwrap_err();
+    assert!(offline.to_string().contains("bring it back"), "{offline}");
+    std::fs::rename(&away, &key).unwrap();
+    let done = order(member, &["A. Ito", "B. Cruz"]).await.unwrap().to_string();
+    assert!(done.contains("xb.ncu/log/2 begins"), "{done}");
+    let new_card = card(member);
+    assert_eq!((new_card.number(), new_card.logs().len()), (2, 2));
+    assert_eq!(new_card.logs()[0].closed_size, 2, "where its peer says that it ended");
+
+    // The peer: nothing settles before its operator accepts.
+    cluster.members[1].start().await;
+    assert_eq!(cluster.node(1).relay().tlog().hold(), None);
+    let sender = cluster.node(0);
+    let mut head = sender.store().head();
+    while !sender.store().alarms(100).unwrap().iter().any(|alarm| {
+        alarm.reason == Reason::PeerRolledBack.label() && alarm.detail.contains("import its new")
+    }) {
+        head.changed().await.unwrap();
+    }
+    let now = sender.relay().clock().now();
+    let refused = sender.relay().accept_rollback(new_card.unit(), "K. Novak").await;
+    assert_eq!(refused.unwrap_err().reason(), Reason::FailedPrecondition);
+    let file = std::fs::read(cluster.members[1].card()).unwrap();
+    let peer = sender.relay().directory().add(&file, now).await.unwrap();
+    assert_eq!((peer.card.number(), peer.next_card.map(|card| card.number())), (1, Some(2)));
+    assert!(sender.store().entries(&meanwhile).unwrap().iter().all(|entry| entry.is_open()));
+    sender.relay().accept_rollback(new_card.unit(), "K. Novak").await.unwrap();
+    sender.relay().directory_changed();
+
+    // Sent again, with one effect each.
+    delivered(&cluster, 0, &meanwhile).await;
+    taken(cluster.node(1), &lost).await;
+    entries_until(sender, &lost, |entry| entry.recovered && !entry.is_open()).await;
+    let at_desk = Filter { direction: Some(2), ..Filter::default() };
+    let listed = cluster.node(1).store().list(&at_desk, u64::MAX, 100).unwrap().messages;
+    let seen: Vec<(Digest, bool)> =
+        listed.iter().map(|record| (record.digest(), record.recovered)).collect();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.contains(&(lost, true)) && seen.contains(&(meanwhile, false)));
+    let consigned = receipts(sender, &lost, Event::ContentConsignment);
+    let (old, new) = ("xb.ncu/log/1".to_owned(), "xb.ncu/log/2".to_owned());
+    assert_eq!(consigned, [(old.clone(), false), (new.clone(), true)]);
+    assert_eq!(receipts(sender, &meanwhile, Event::ContentConsignment), [(new.clone(), false)]);
+    assert_eq!(receipts(sender, &kept, Event::ContentConsignment)[0], (old, false));
+
+    // The desk takes it, perhaps for the second time: said again, no contradiction.
+    let ack = Acknowledge {
+        principal: "uid:0".to_owned(),
+        request_id: Uuid::random([7; 16]),
+        digest: lost,
+        capacity: Capacity::Desk,
+        by: "A. Ito".to_owned(),
+    };
+    cluster.node(1).relay().acknowledge(ack).await.unwrap();
+    let mut head = sender.store().head();
+    while receipts(sender, &lost, Event::ConsignmentAcceptance).is_empty() {
+        head.changed().await.unwrap();
+    }
+    assert_eq!(receipts(sender, &lost, Event::ConsignmentAcceptance), [(new, true)]);
+    assert!(!has_alarm(sender, Reason::Contradiction));
+
+    // Evidence of both generations, at both ends.
+    let sender_card = card(&cluster.members[0]);
+    for digest in [kept, lost, meanwhile] {
+        for node in [sender, cluster.node(1)] {
+            let outcome = outcome(node, &digest, &[&sender_card, &new_card]).await;
+            assert_eq!(outcome, Outcome::Valid);
+        }
+    }
 }

@@ -160,7 +160,8 @@ impl Service {
             | Fact::OwedAgain(_)
             | Fact::LogClaimed(_)
             | Fact::LogSucceeded(_)
-            | Fact::LeafMoved(_) => Ok(Vec::new()),
+            | Fact::LeafMoved(_)
+            | Fact::MessageRecovered(_) => Ok(Vec::new()),
         }
     }
 

@@ -31,8 +31,7 @@ use crate::{
     config::Settings,
     keys::{IDENTITY_FILE, Identity, KeyStore, KeyUse},
     store::{
-        Backend, Hashes, NewSuccession, OpenStore, Store, StoreError,
-        files::FilesError,
+        Backend, Hashes, NewSuccession, OpenStore, Store, StoreError, files::FilesError,
         records::CheckpointRecord,
     },
     tlog::AnchorFile,
@@ -96,8 +95,7 @@ pub fn succeed(
     now: Timestamp,
 ) -> Result<Succeeded, SucceedError> {
     check(order)?;
-    let card =
-        read_card(&settings.keys.card).map_err(|error| failed("card", error.to_string()))?;
+    let card = read_card(&settings.keys.card).map_err(|error| failed("card", error.to_string()))?;
     let identity = identity(settings, order, &card)?;
     let old = open_log_of(&card).ok_or_else(|| failed("card", "it names no open log"))?;
     let old = old.origin.clone();
@@ -356,7 +354,10 @@ impl fmt::Display for Succeeded {
         writeln!(f, "{new} begins with {} receipts stated again", self.moved)?;
         writeln!(f, "  card {} is in {card}", self.number)?;
         writeln!(f)?;
-        writeln!(f, "Take the identity key away again. Start the node. Then send the card to every")?;
+        writeln!(
+            f,
+            "Take the identity key away again. Start the node. Then send the card to every"
+        )?;
         writeln!(f, "peer and telephone: each runs")?;
         write!(f, "      relay-cli peer add {}.relaycard", old.unit)
     }

@@ -5,6 +5,7 @@
 //! the identity key that was compared; a snapshot is swapped whole, so every decision rests on one
 //! state.
 
+mod rollback;
 mod snapshot;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -65,7 +66,12 @@ impl Directory {
         let change = move |before: Option<PeerRecord>| replace(before, &new, bytes);
         self.store.change_peer(unit.clone(), now, change).await.map_err(DirectoryError::from)?;
         self.reload()?;
-        self.snapshot().peer(&unit).cloned().ok_or(DirectoryError::NotFound)
+        let peer = self.snapshot().peer(&unit).cloned().ok_or(DirectoryError::NotFound)?;
+        if peer.next_card.is_some() {
+            let detail = rollback::told(&card);
+            self.store.alarm(Reason::PeerRolledBack, unit, detail, now).await?;
+        }
+        Ok(peer)
     }
 
     /// Compares digits that were read over the telephone, and trusts the unit when all match.
@@ -215,6 +221,12 @@ pub enum DirectoryError {
     /// Another identity key than the one that is known.
     #[error("the identity key is not the known one: remove the peer, then add and compare anew")]
     IdentityChanged,
+    /// Another log, and not a word about the old one's end.
+    #[error("the card names another log and does not say how the old one ended: ask the unit")]
+    NoSuccession,
+    /// Nothing waits to be accepted.
+    #[error("no card waits that says that this unit's log lost leaves: import its new card first")]
+    NoRollback,
     /// An older card than the one that is known.
     #[error("a card with the same or a higher number is known")]
     OlderCard,
@@ -234,7 +246,9 @@ impl DirectoryError {
             | Self::OwnCard
             | Self::ForeignKey(_)
             | Self::IdentityChanged
+            | Self::NoSuccession
             | Self::OlderCard => Reason::BadCard,
+            Self::NoRollback => Reason::FailedPrecondition,
             Self::NotFound => Reason::NotFound,
             Self::FingerprintMismatch => Reason::FingerprintMismatch,
             Self::Store(error) => error.reason(),
@@ -248,6 +262,8 @@ impl From<StoreError> for DirectoryError {
             StoreError::Refused(Reason::NotFound) => Self::NotFound,
             StoreError::Refused(Reason::KeyNotPinned) => Self::IdentityChanged,
             StoreError::Refused(Reason::Conflict) => Self::OlderCard,
+            StoreError::Refused(Reason::UnknownLog) => Self::NoSuccession,
+            StoreError::Refused(Reason::FailedPrecondition) => Self::NoRollback,
             error => Self::Store(error),
         }
     }
@@ -274,7 +290,14 @@ fn replace(before: Option<PeerRecord>, card: &Card, bytes: Bytes) -> Result<Peer
     if known.signed() != card.signed() && card.number() <= known.number() {
         return Err(Reason::Conflict);
     }
+    if record.trust != Trust::Unverified.number() && rollback::is_succession(&known, card)? {
+        // Receipts of the log that goes on count when an operator has accepted that the other one
+        // lost some.
+        record.next_card = bytes;
+        return Ok(record);
+    }
     record.card = bytes;
+    record.next_card = Bytes::new();
     Ok(record)
 }
 

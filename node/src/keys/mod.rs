@@ -17,7 +17,10 @@ use std::{io, path::PathBuf};
 pub use self::{
     file::{check_dir, check_file},
     signer::{KeyUse, SignError, Signer},
-    store::{IDENTITY_FILE, Identity, InstanceId, KeyStore, REQUIRED_FILES, ResetKey, SecretKey, log_file},
+    store::{
+        IDENTITY_FILE, Identity, InstanceId, KeyStore, REQUIRED_FILES, ResetKey, SecretKey,
+        log_file,
+    },
 };
 
 /// Why keys were not made or not taken.

@@ -401,7 +401,10 @@ mod tests {
         fs::remove_dir(&path).unwrap();
         for bytes in [&b""[..], b"-----BEGIN PRIVATE KEY-----\n", &[0xff; 200], &[b'a'; 5000]] {
             file::create(&path, bytes).unwrap();
-            assert!(matches!(KeyStore::open(&dir, 1).unwrap_err(), KeyStoreError::Malformed { .. }));
+            assert!(matches!(
+                KeyStore::open(&dir, 1).unwrap_err(),
+                KeyStoreError::Malformed { .. }
+            ));
             fs::remove_file(&path).unwrap();
         }
         file::create(&path, &good).unwrap();

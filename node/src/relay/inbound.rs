@@ -136,8 +136,11 @@ fn decide(ctx: &Context, unit: &UnitId, transfer: &v1::Transfer, full: bool) -> 
     let clock = ctx.clock_view();
     let own = ctx.unit();
     let arrival = Arrival { header: &header, session: unit, own, profile, key, clock };
+    let recovered = is_recovered(ctx, transfer, &header);
     let clock_unverified = match policy::judge(&arrival) {
         Judgement::Accept { clock_unverified } => clock_unverified,
+        // It was here in time, before our log lost the receipt that said so.
+        Judgement::Refuse(Reason::Expired) if recovered => false,
         Judgement::Refuse(reason) => return refusal(ctx, unit, transfer, header, reason),
         Judgement::Fault(reason) => return Decision::Fault(reason, reason.to_string()),
         Judgement::Defer(reason) => return Decision::Defer(header.digest, reason),
@@ -151,10 +154,28 @@ fn decide(ctx: &Context, unit: &UnitId, transfer: &v1::Transfer, full: bool) -> 
         return Decision::Defer(header.digest, Reason::QueueFull);
     }
     match content(ctx, &header, &clear) {
-        Ok(content) => accept(ctx, unit, transfer, header, clear, &content, clock_unverified),
+        Ok(content) => {
+            let seen = Seen { clock_unverified, recovered };
+            accept(ctx, unit, transfer, header, clear, &content, seen)
+        }
         Err(Content::Fault(reason)) => Decision::Fault(reason, reason.to_string()),
         Err(Content::Refuse(reason)) => refusal(ctx, unit, transfer, header, reason),
     }
+}
+
+/// How an arrival is marked.
+struct Seen {
+    clock_unverified: bool,
+    recovered: bool,
+}
+
+/// Whether a message is sent again because our log lost its receipt. The sender's word counts only
+/// for what is older than the succession of our log.
+fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool {
+    let own = ctx.parts.directory.own();
+    let log = own.log(ctx.parts.tlog.origin());
+    let succession = log.and_then(|log| log.succession.as_ref());
+    transfer.recovered && succession.is_some_and(|one| header.created_at <= one.at)
 }
 
 enum Content {
@@ -191,14 +212,18 @@ fn accept(
     header: Header,
     clear: Bytes,
     content: &Payload,
-    clock_unverified: bool,
+    seen: Seen,
 ) -> Decision {
     let now = ctx.now();
-    let flags: &[v1::StatementFlag] =
-        if clock_unverified { &[v1::StatementFlag::ClockUnverified] } else { &[] };
+    let Seen { clock_unverified, recovered } = seen;
+    let flags = [
+        (clock_unverified, v1::StatementFlag::ClockUnverified),
+        (recovered, v1::StatementFlag::Recovered),
+    ];
+    let flags: Vec<_> = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
     let mut consignment = ctx.statement(&header, Event::ContentConsignment, now);
     consignment.recipient = Some(ctx.unit());
-    consignment.flags = flags;
+    consignment.flags = &flags;
     let mut conflict = ctx.statement(&header, Event::RelayRejection, now);
     conflict.recipient = Some(ctx.unit());
     conflict.reason = Some(Reason::Conflict);
@@ -216,6 +241,7 @@ fn accept(
         consignment,
         conflict,
         clock_unverified,
+        recovered,
         now,
         header,
     })))

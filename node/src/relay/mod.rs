@@ -17,6 +17,7 @@ mod inbox;
 mod outbound;
 mod owed;
 mod peers;
+mod recover;
 mod settle;
 pub mod submit;
 

@@ -1,6 +1,10 @@
 //! One peer's outbox at work: performs what `relay_core::outbox` decides.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use relay_core::outbox::{Action, Entry, Input, Outbox};
 use relay_proto::{envelope::Priority, ids::UnitId, timestamp::Timestamp, v1};
@@ -33,7 +37,8 @@ pub(super) async fn run(
     let bells = ctx.parts.store.bells(&unit);
     let outbox = Outbox::new(ctx.parts.limits.outbox);
     let steady = Steady { start: ctx.now(), since: Instant::now() };
-    let mut worker = Worker { outbox, ctx, unit, session, wake: None, steady };
+    let mut worker =
+        Worker { outbox, ctx, unit, session, wake: None, steady, recovered: BTreeSet::new() };
     if worker.start().await.is_err() {
         return;
     }
@@ -62,6 +67,9 @@ pub(super) async fn run(
             if matches!(input, Input::Fault { .. } | Input::Deferred { .. }) {
                 advice.add_permits(1);
             }
+            if let Input::Settled(number) = input {
+                worker.recovered.remove(&number);
+            }
             if let Err(error) = worker.handle(input).await {
                 // The store stopped: the daemon ends the process.
                 warn!(%error, "outbox stopped");
@@ -78,6 +86,8 @@ struct Worker {
     session: watch::Receiver<Option<Live>>,
     wake: Option<Timestamp>,
     steady: Steady,
+    /// Numbers of entries that are sent again because the peer's log lost their receipts.
+    recovered: BTreeSet<u64>,
 }
 
 /// The outbox's own time. A step of the clock, ahead or back, neither hurries nor stops what waits;
@@ -166,6 +176,8 @@ impl Worker {
             Action::Claim { lane, after, max } => {
                 let claimed = store.claim_due(&self.unit, lane, after, max)?;
                 let now = self.ctx.now();
+                let recovered = claimed.iter().filter(|(_, record)| record.recovered);
+                self.recovered.extend(recovered.map(|(entry, _)| entry.number));
                 let entries = claimed.into_iter().map(|(entry, _)| Entry {
                     not_before: self.steady.of(now, entry.not_before),
                     ..entry
@@ -234,7 +246,7 @@ impl Worker {
                 payload: Some(v1::envelope::Payload::Clear(payload)),
                 wraps: Vec::new(),
             }),
-            recovered: false,
+            recovered: self.recovered.contains(&number),
         };
         debug!(peer = %self.unit, number, message = %digest, "transfer sent");
         // A session that ended meanwhile makes the entry due again: SessionDown is on its way.

@@ -15,7 +15,7 @@ use relay_proto::{ids::UnitId, reason::Reason, timestamp::Timestamp, v1};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
-use super::{Context, answers, inbound, outbound, owed};
+use super::{Context, answers, inbound, outbound, owed, recover};
 use crate::{
     link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
     store::{NewClaim, StoreError},
@@ -252,6 +252,9 @@ fn verified(ctx: &Context) -> Vec<UnitId> {
 pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>) {
     let stop = ctx.parts.tasks.stop_token();
     ctx.peers.directory_changed(&ctx);
+    for unit in verified(&ctx) {
+        recover::start(&ctx, &unit);
+    }
     loop {
         let event = tokio::select! {
             biased;

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use super::{
     Context,
-    peers::{Live, alarm},
+    peers::{Live, alarm, alarm_once},
 };
 use crate::{
     link::Lane,
@@ -66,6 +66,13 @@ impl Settler {
     /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or
     /// forked is seen at once.
     pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+        let made = self.live.hello.heads.unwrap_or_default().receipts_made;
+        let have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
+        if made < have && !self.ctx.peers.proven_by(&self.unit, &self.live.hello.boot_id) {
+            // Also a log that shows nothing, because it is held, has shrunk.
+            let detail = format!("it made {made} receipts for us, {have} are here");
+            alarm_once(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await?;
+        }
         let note = &self.live.hello.own_checkpoint;
         if note.is_empty() {
             return Ok(());
@@ -73,6 +80,15 @@ impl Settler {
         let Some(card) = self.card() else { return Ok(()) };
         let signed = match check_group(note, &card) {
             Ok(signed) => signed,
+            Err(error) if error.reason() == Reason::UnknownLog => {
+                // Nothing of it settles anything before the card that names it was accepted.
+                let detail = format!(
+                    "it shows a log that its card here does not name: import its new card, then \
+                     relay-cli peer rollback-accept {} --by NAME",
+                    self.unit
+                );
+                return alarm_once(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
+            }
             Err(error) => {
                 self.bad_checkpoint(error.reason()).await;
                 return Ok(());

@@ -21,7 +21,7 @@ pub struct Event {
     /// What happened.
     #[prost(
         oneof = "Fact",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33"
     )]
     pub fact: Option<Fact>,
 }
@@ -102,6 +102,9 @@ pub enum Fact {
     /// A receipt of an ended log became a leaf of the open one.
     #[prost(message, tag = "32")]
     LeafMoved(LeafMoved),
+    /// A message that is here came again, because our log lost a receipt about it.
+    #[prost(message, tag = "33")]
+    MessageRecovered(MessageRecord),
 }
 
 /// A leaf of our own log: a receipt that this node issued.

@@ -18,7 +18,8 @@ use crate::store::{
     index::{Op, Tree},
     journal::Position,
     records::{
-        EntryRecord, MessageRecord, OwedRecord, ReceiptRecord, RequestRecord, digest_of, key,
+        CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord, ReceiptRecord,
+        RequestRecord, digest_of, key,
     },
 };
 
@@ -46,7 +47,10 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
                 None => ops.delete(Tree::Backoff, key),
             }
         }
-        Some(Fact::PeerChanged(peer)) => ops.put(Tree::Peers, peer.unit.clone().into_bytes(), peer),
+        Some(Fact::PeerChanged(peer)) => ops.peer(peer),
+        Some(Fact::MessageRecovered(record)) => {
+            ops.put(Tree::Messages, record.digest.to_vec(), record);
+        }
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm),
         Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, key::anchor(&anchor.origin), anchor),
@@ -211,7 +215,9 @@ impl Ops {
         let expiry = key::expiry(at, &digest, &entry.recipient);
         let entry_key = key::entry(&digest, &entry.recipient);
         if entry.is_open() {
-            for (tree, key) in [(Tree::Due, due), (Tree::Expiry, expiry)] {
+            // What was delivered once never fails any more.
+            let trees = [(Tree::Due, due, true), (Tree::Expiry, expiry, !entry.recovered)];
+            for (tree, key, _) in trees.into_iter().filter(|(.., wanted)| *wanted) {
                 self.list.push(Op { tree, key, value: Some(entry_key.clone()), fresh });
             }
         } else {
@@ -259,6 +265,16 @@ impl Ops {
 }
 
 impl Ops {
+    fn peer(&mut self, peer: &PeerRecord) {
+        for lost in &peer.lost {
+            // What the peer's new log shows must go on from its first leaf, the succession.
+            let root = lost.first_root.clone();
+            let first = CheckpointRecord { note: String::new(), root, size: 1 };
+            self.put(Tree::Checkpoints, key::checkpoint(&lost.new_origin, 1), &first);
+        }
+        self.put(Tree::Peers, peer.unit.clone().into_bytes(), peer);
+    }
+
     /// A log has one more leaf.
     fn grown(&mut self, origin: &str, index: u64, hashes: &[Bytes]) {
         let generation = origin.parse::<LogOrigin>().map_or(0, |origin| origin.generation);

@@ -69,6 +69,9 @@ pub struct MessageRecord {
     /// The arrival could not be judged by time: the clock was not trusted.
     #[prost(bool, tag = "18")]
     pub clock_unverified: bool,
+    /// Taken again after our log lost its receipt: it may have been acted on before.
+    #[prost(bool, tag = "30")]
+    pub recovered: bool,
 }
 
 impl MessageRecord {
@@ -158,6 +161,9 @@ pub struct EntryRecord {
     /// When it ended.
     #[prost(uint64, tag = "13")]
     pub settled_at_ms: u64,
+    /// It had its receipt, which the recipient's log lost: it is sent again, and never expires.
+    #[prost(bool, tag = "30")]
+    pub recovered: bool,
 }
 
 impl EntryRecord {
@@ -252,6 +258,32 @@ pub struct PeerRecord {
     /// The unit.
     #[prost(string, tag = "6")]
     pub unit: String,
+    /// A newer card that says that the unit's log lost leaves; it waits for an operator's word.
+    #[prost(bytes = "bytes", tag = "30")]
+    pub next_card: Bytes,
+    /// Whose receipts are void from where on, as long as their messages were not sent again.
+    #[prost(message, repeated, tag = "31")]
+    pub lost: Vec<LostLeaves>,
+    /// Who accepted the last rollback.
+    #[prost(string, tag = "32")]
+    pub rollback_by: String,
+}
+
+/// What a peer's log lost. See [`PeerRecord::lost`].
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct LostLeaves {
+    /// The log that ended.
+    #[prost(string, tag = "1")]
+    pub old_origin: String,
+    /// Leaves from this one on are lost, or stand in the next log.
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+    /// The log that goes on.
+    #[prost(string, tag = "3")]
+    pub new_origin: String,
+    /// The hash of its first leaf, the succession: its root at size 1.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub first_root: Bytes,
 }
 
 /// The back-off of a peer. Key: unit.

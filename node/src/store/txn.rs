@@ -271,8 +271,8 @@ impl<'a> Txn<'a> {
         self.rewound.insert(peer.to_owned());
     }
 
-    /// No entry towards this peer with a lower number is open: numbers grow and an entry that ended
-    /// never opens again, so what was seen once stays a bound.
+    /// No entry towards this peer with a lower number is open: numbers grow, and whoever opens an
+    /// entry again that had ended says so, so what was seen once stays a bound.
     pub fn lowest_open(&self, peer: &str) -> u64 {
         let bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
         bounds.get(peer).copied().unwrap_or(0)

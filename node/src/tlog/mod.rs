@@ -211,7 +211,9 @@ impl Tlog {
     /// The path of a leaf under the tree of that size.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, TlogError> {
         self.check_size(size)?;
-        Ok(self.store.read(|view| inclusion_proof(index, size, &Hashes::of(view, self.origin())))?)
+        Ok(self
+            .store
+            .read(|view| inclusion_proof(index, size, &Hashes::of(view, self.origin())))?)
     }
 
     /// The path of a leaf of a log that ended, under its last checkpoint, with that checkpoint.

@@ -33,6 +33,7 @@ pub struct PeerView {
     pub verified: Option<Timestamp>,
     pub keys_expire: Option<Timestamp>,
     pub alarms: Vec<String>,
+    pub rollback: Option<String>,
 }
 
 impl PeerView {
@@ -89,6 +90,7 @@ impl From<&v1::Peer> for PeerView {
             verified: instant(peer.verified_time.as_ref()),
             keys_expire: ends.and_then(Iterator::min).and_then(Timestamp::from_wire),
             alarms: peer.alarms.clone(),
+            rollback: stated(&peer.rollback),
         }
     }
 }

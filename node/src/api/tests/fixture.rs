@@ -150,6 +150,7 @@ impl Node {
             consignment: statement(Event::ContentConsignment, None),
             conflict: statement(Event::RelayRejection, conflict),
             clock_unverified: false,
+            recovered: false,
             now: now(),
             header: header.clone(),
         };

@@ -223,6 +223,7 @@ fn arrival(n: u64, version: u64) -> Verdict {
         consignment: statement("consignment", n * 10 + version),
         conflict: statement("conflict", n * 10 + version),
         clock_unverified: false,
+        recovered: false,
         now: at(n),
     }))
 }

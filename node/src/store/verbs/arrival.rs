@@ -43,6 +43,8 @@ pub struct NewArrival {
     pub conflict: Bytes,
     /// The clock was not trusted.
     pub clock_unverified: bool,
+    /// It is sent again because our log lost its receipt.
+    pub recovered: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -109,7 +111,12 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
     }
     let held = known(txn, &new.header)?.map_or(Known::Nothing, Known::Header);
     match inbox::classify(held, new.header.digest) {
-        Arrival::Duplicate => return again(txn, &new.header, new.now),
+        Arrival::Duplicate => {
+            if new.recovered {
+                mark_recovered(txn, &new.header.digest, new.now)?;
+            }
+            return again(txn, &new.header, new.now);
+        }
         Arrival::Conflict => {
             let (reason, rejection) = (Reason::Conflict, new.conflict);
             let NewArrival { header, peer, number, now, .. } = new;
@@ -122,6 +129,7 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
     let mut record = record(&new.header, &new.payload, new.kind, &new.case_id, new.now);
     record.direction = MessageRecord::IN;
     record.clock_unverified = new.clock_unverified;
+    record.recovered = new.recovered;
     let fact = Fact::Arrived(Arrived {
         header: new.header.signed.encode_to_vec().into(),
         record: Some(record),
@@ -179,6 +187,19 @@ fn leaf(header: &Header, statement: Bytes) -> NewLeaf {
 fn again(txn: &mut Txn<'_>, header: &Header, now: Timestamp) -> Result<ArrivalAnswer, StoreError> {
     owe_again(txn, header, now)?;
     Ok(ArrivalAnswer::Duplicate)
+}
+
+/// What is stated about the message from now on may have been stated in the log that was lost.
+fn mark_recovered(txn: &mut Txn<'_>, digest: &Digest, now: Timestamp) -> Result<(), StoreError> {
+    // One without a place in the journal came in this very batch: the mark waits for the next copy.
+    let wanted = |record: &MessageRecord| {
+        !record.recovered && record.position.iter().any(|byte| *byte != 0)
+    };
+    if let Some(mut record) = txn.view().message(digest)?.filter(wanted) {
+        record.recovered = true;
+        txn.push(now, Fact::MessageRecovered(record), Bytes::new());
+    }
+    Ok(())
 }
 
 fn is_refused(txn: &Txn<'_>, digest: &Digest) -> Result<bool, StoreError> {

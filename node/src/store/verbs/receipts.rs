@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    ops::Bound::{Excluded, Included},
+    ops::Bound::{Excluded, Included, Unbounded},
 };
 
 use bytes::Bytes;
@@ -10,18 +10,19 @@ use relay_proto::{
     envelope::{Header, Priority},
     ids::{Digest, LogOrigin, UnitId},
     reason::Reason,
-    receipt::Event,
+    receipt::{Event, Statement},
     timestamp::Timestamp,
 };
 
 use super::arrival::alarm;
 use crate::store::{
     Store, StoreError,
-    event::{Fact, HaveRecorded, OwedAgain, ReceiptsRecorded, RecordedReceipt},
+    event::{EntryChanged, Fact, HaveRecorded, OwedAgain, ReceiptsRecorded, RecordedReceipt},
     index::Tree,
     project::HAVE_MAX,
     records::{
-        CheckpointRecord, EntryRecord, EntryState, OwedRecord, ReceiptRecord, key, priority_number,
+        CheckpointRecord, EntryRecord, EntryState, LostLeaves, OwedRecord, ReceiptRecord,
+        digest_of, key, priority_number,
     },
     txn::{MovedOwed, Txn},
     view::{View, decode},
@@ -99,6 +100,23 @@ impl Store {
         .await
     }
 
+    /// Queues again, flagged as recovered, what was delivered to a peer by receipts that its log
+    /// lost. Repeatable.
+    pub async fn send_again(
+        &self,
+        peer: &UnitId,
+        lost: &LostLeaves,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut after = Some(Vec::new());
+        while let Some(key) = after {
+            let (peer, lost) = (peer.clone(), lost.clone());
+            let page = move |txn: &mut Txn<'_>| reopen(txn, &peer, &lost, &key, now);
+            after = self.commit(Priority::Routine, page).await?;
+        }
+        Ok(())
+    }
+
     /// Receipts owed to a peer with numbers above `after`, with their numbers.
     pub fn owed_receipts(
         &self,
@@ -149,6 +167,12 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
     for mut receipt in new.receipts {
         let again = is_held(&txn.view(), &receipt)? || !seen.insert(receipt.statement.clone());
         if again {
+            // The same leaf, in a later log of the peer's: the message that was sent again is there.
+            if let Some(entry) = settle(txn, &receipt, new.now)?.filter(|entry| entry.recovered) {
+                settled.push(entry.number);
+                let digest = Bytes::copy_from_slice(receipt.digest.as_bytes());
+                recorded.push(RecordedReceipt { digest, entry: Some(entry), ..Default::default() });
+            }
             continue;
         }
         if receipt.flags.is_empty() && has_failed(txn, &receipt)? {
@@ -227,6 +251,45 @@ fn settle(
         entry.reason.clone_from(&receipt.reason);
         entry
     }))
+}
+
+/// Opens outbox entries again whose receipts lie in what the peer's log lost, a page at a time.
+/// Returns after which key to go on. Refusals stand: they have no effect that could be lost.
+fn reopen(
+    txn: &mut Txn<'_>,
+    peer: &UnitId,
+    lost: &LostLeaves,
+    after: &[u8],
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let (lower, tree) = (Excluded(after), Tree::Receipts);
+    let page = txn.view().range(tree, lower, Unbounded, REOPEN_PAGE, false)?;
+    for (key, value) in &page {
+        let receipt: ReceiptRecord = decode(Tree::Receipts, value)?;
+        let is_lost = receipt.checkpoint_size > 0
+            && receipt.origin == lost.old_origin
+            && receipt.index >= lost.from;
+        let statement = is_lost.then(|| Statement::from_bytes(&receipt.statement).ok()).flatten();
+        if !statement.is_some_and(|statement| statement.event.implies_consignment()) {
+            continue;
+        }
+        let digest = digest_of(key.get(..32).unwrap_or_default());
+        let entry = txn.view().entry(&digest, peer.as_str())?;
+        let Some(mut entry) = entry.filter(|entry| entry.state() == EntryState::Delivered) else {
+            continue;
+        };
+        if entry.number < txn.lowest_open(peer.as_str()) {
+            txn.saw_lowest_open(peer.as_str(), entry.number);
+        }
+        entry.state = EntryState::Queued.into();
+        entry.recovered = true;
+        entry.reason = Reason::PeerRolledBack.label().to_owned();
+        (entry.attempts, entry.not_before_ms, entry.settled_at_ms) = (0, 0, 0);
+        let fact = EntryChanged { entry: Some(entry), leaf: None };
+        txn.push(now, Fact::EntryDeferred(fact), Bytes::new());
+    }
+    txn.wake(peer.as_str());
+    Ok(page.into_iter().next_back().map(|(key, _)| key))
 }
 
 fn has_failed(txn: &Txn<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
@@ -325,6 +388,8 @@ pub(super) fn owe_again(
     Ok(())
 }
 
+/// Receipts that are looked at in one commit.
+const REOPEN_PAGE: usize = 1024;
 /// 256 recipients with some receipts each.
 const RECEIPTS_OF_MESSAGE_MAX: usize = 2048;
 /// How many waiting receipts are looked through. Beyond it none is owed again until the peer has
