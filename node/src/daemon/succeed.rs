@@ -359,7 +359,8 @@ impl fmt::Display for Succeeded {
             "Take the identity key away again. Start the node. Then send the card to every"
         )?;
         writeln!(f, "peer and telephone: each runs")?;
-        write!(f, "      relay-cli peer add {}.relaycard", old.unit)
+        writeln!(f, "      relay-cli peer add {}.relaycard", old.unit)?;
+        write!(f, "      relay-cli peer rollback-accept {} --by NAME", old.unit)
     }
 }
 
