@@ -67,8 +67,8 @@ pub(super) async fn run(
             if matches!(input, Input::Fault { .. } | Input::Deferred { .. }) {
                 advice.add_permits(1);
             }
-            if let Input::Settled(number) = input {
-                worker.recovered.remove(&number);
+            if let Input::Settled(numbers) = &input {
+                worker.recovered.retain(|number| !numbers.contains(number));
             }
             if let Err(error) = worker.handle(input).await {
                 // The store stopped: the daemon ends the process.
