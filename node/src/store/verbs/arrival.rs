@@ -192,9 +192,8 @@ fn again(txn: &mut Txn<'_>, header: &Header, now: Timestamp) -> Result<ArrivalAn
 /// What is stated about the message from now on may have been stated in the log that was lost.
 fn mark_recovered(txn: &mut Txn<'_>, digest: &Digest, now: Timestamp) -> Result<(), StoreError> {
     // One without a place in the journal came in this very batch: the mark waits for the next copy.
-    let wanted = |record: &MessageRecord| {
-        !record.recovered && record.position.iter().any(|byte| *byte != 0)
-    };
+    let wanted =
+        |record: &MessageRecord| !record.recovered && record.position.iter().any(|byte| *byte != 0);
     if let Some(mut record) = txn.view().message(digest)?.filter(wanted) {
         record.recovered = true;
         txn.push(now, Fact::MessageRecovered(record), Bytes::new());
