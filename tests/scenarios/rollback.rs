@@ -248,7 +248,7 @@ fn card(member: &Member) -> Card {
     Card::from_file(&std::fs::read(member.card()).unwrap()).unwrap()
 }
 
-/// The receipts that a node holds of one event about a message: log, and whether it is stated again.
+/// The receipts that a node holds of one event about a message: log, and whether stated again.
 fn receipts(node: &Node, digest: &Digest, event: Event) -> Vec<(String, bool)> {
     let held = node.store().receipts(digest).unwrap().into_iter().map(|held| {
         let statement = Statement::from_bytes(&held.statement).unwrap();
@@ -258,19 +258,16 @@ fn receipts(node: &Node, digest: &Digest, event: Event) -> Vec<(String, bool)> {
     held.filter(|(of, _)| *of == event).map(|(_, held)| held).collect()
 }
 
-/// A store is set back behind what it signed. Nothing is signed; the log ends by the order of two
-/// officers with the identity key; its peer takes the next one only by an operator's word, and then
-/// sends again what was lost; every message has one effect; the receipts of both logs verify.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn restored_log_gets_a_new_generation() {
-    let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
-    let kept = send(&cluster, 0, 1).await;
-    delivered(&cluster, 0, &kept).await;
+/// A message that both have, one that is lost with its receipt, one that is taken while the log is
+/// held. The second member does not run afterwards.
+async fn set_back(cluster: &mut Cluster) -> [Digest; 3] {
+    let kept = send(cluster, 0, 1).await;
+    delivered(cluster, 0, &kept).await;
     cluster.members[1].stop().await;
     cluster.members[1].back_up("backup");
     cluster.members[1].start().await;
-    let lost = send(&cluster, 0, 2).await;
-    delivered(&cluster, 0, &lost).await;
+    let lost = send(cluster, 0, 2).await;
+    delivered(cluster, 0, &lost).await;
     let running = order(&cluster.members[1], &["A. Ito", "B. Cruz"]).await.unwrap_err();
     assert!(matches!(running, SucceedError::Running), "{running}");
     cluster.members[1].stop().await;
@@ -278,14 +275,16 @@ async fn restored_log_gets_a_new_generation() {
 
     // Held: taken, not receipted.
     cluster.members[1].start().await;
-    let meanwhile = send(&cluster, 0, 3).await;
+    let meanwhile = send(cluster, 0, 3).await;
     taken(cluster.node(1), &meanwhile).await;
     assert!(cluster.node(1).relay().tlog().hold().is_some());
     assert!(cluster.node(1).store().message(&lost).unwrap().is_none());
     cluster.members[1].stop().await;
+    [kept, lost, meanwhile]
+}
 
-    // The order: two officers, and the identity key.
-    let member = &cluster.members[1];
+/// The order: two officers, and the identity key. Gives the new card.
+async fn end_the_log(member: &Member) -> Card {
     let alone = order(member, &["A. Ito", " a. ito "]).await.unwrap_err();
     assert!(matches!(alone, SucceedError::Order(_)), "{alone}");
     let (key, away) = (member.dir.join("keys/identity.key"), member.dir.join("identity.away"));
@@ -298,9 +297,11 @@ async fn restored_log_gets_a_new_generation() {
     let new_card = card(member);
     assert_eq!((new_card.number(), new_card.logs().len()), (2, 2));
     assert_eq!(new_card.logs()[0].closed_size, 2, "where its peer says that it ended");
+    new_card
+}
 
-    // The peer: nothing settles before its operator accepts.
-    cluster.members[1].start().await;
+/// Nothing of the new log settles anything before the peer's operator accepts it.
+async fn accept(cluster: &Cluster, new_card: &Card, meanwhile: &Digest) {
     assert_eq!(cluster.node(1).relay().tlog().hold(), None);
     let sender = cluster.node(0);
     let mut head = sender.store().head();
@@ -315,10 +316,22 @@ async fn restored_log_gets_a_new_generation() {
     let file = std::fs::read(cluster.members[1].card()).unwrap();
     let peer = sender.relay().directory().add(&file, now).await.unwrap();
     assert_eq!((peer.card.number(), peer.next_card.map(|card| card.number())), (1, Some(2)));
-    assert!(sender.store().entries(&meanwhile).unwrap().iter().all(|entry| entry.is_open()));
+    assert!(sender.store().entries(meanwhile).unwrap().iter().all(|entry| entry.is_open()));
     sender.relay().accept_rollback(new_card.unit(), "K. Novak").await.unwrap();
     sender.relay().directory_changed();
+}
 
+/// A store is set back behind what it signed. Nothing is signed; the log ends by the order of two
+/// officers with the identity key; its peer takes the next one only by an operator's word, and then
+/// sends again what was lost; every message has one effect; the receipts of both logs verify.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restored_log_gets_a_new_generation() {
+    let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
+    let [kept, lost, meanwhile] = set_back(&mut cluster).await;
+    let new_card = end_the_log(&cluster.members[1]).await;
+    cluster.members[1].start().await;
+    accept(&cluster, &new_card, &meanwhile).await;
+    let sender = cluster.node(0);
     // Sent again, with one effect each.
     delivered(&cluster, 0, &meanwhile).await;
     taken(cluster.node(1), &lost).await;

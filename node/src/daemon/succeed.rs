@@ -323,7 +323,7 @@ fn claims(
     {
         claims.push((size, root, unit.to_string()));
     }
-    claims.sort_by(|one, other| other.0.cmp(&one.0));
+    claims.sort_by_key(|claim| std::cmp::Reverse(claim.0));
     claims.truncate(limits::SUCCESSION_CLAIMS_MAX);
     let each = claims.into_iter().map(|(size, root, peer)| v1::LogClaim {
         peer,

@@ -4,7 +4,7 @@
 //! the line `relay-anchor/v1`, then the three lines of a checkpoint. Invariant: a reader finds the
 //! old or the new file whole, never a part of one.
 //!
-//! [`keep`] writes at most once in [`WRITE_EVERY`], so that a sync is not paid a batch. The file may
+//! [`keep`] writes at most once in [`WRITE_EVERY`], so that no batch pays a sync. The file may
 //! therefore lack what was signed within the last second before a crash. That is safe: a crash
 //! loses no durable leaf, and a checkpoint is signed over durable leaves only, so the journal is
 //! then ahead of the anchor and nothing is wrong. What the anchor is for, a store that was set

@@ -126,11 +126,12 @@ impl Store {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let origin = old.to_string();
-        let leaves = self.read(|view| to_move(&view, &origin, left))?;
+        let open = self.origin().to_string();
+        let leaves = self.read(|view| to_move(&view, &origin, &open, left))?;
         let count = leaves.len();
         for chunk in leaves.chunks(MOVED_TOGETHER) {
-            let (chunk, origin) = (chunk.to_vec(), origin.clone());
-            self.commit(Priority::Emergency, move |txn| move_all(txn, chunk, &origin, now)).await?;
+            let chunk = chunk.to_vec();
+            self.commit(Priority::Emergency, move |txn| move_all(txn, chunk, now)).await?;
         }
         Ok(count)
     }
@@ -139,13 +140,13 @@ impl Store {
 fn move_all(
     txn: &mut Txn<'_>,
     leaves: Vec<(Bytes, Option<MovedOwed>)>,
-    origin: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let open = txn.origin().to_string();
     for (key, owed) in leaves {
         let receipt: Option<ReceiptRecord> = txn.view().record(Tree::Receipts, &key)?;
         // An earlier run that was cut off may have moved it.
-        let Some(receipt) = receipt.filter(|receipt| receipt.origin == origin) else { continue };
+        let Some(receipt) = receipt.filter(|receipt| receipt.origin != open) else { continue };
         let moved = txn.move_leaf(key, receipt, owed)?;
         txn.push(now, Fact::LeafMoved(moved), Bytes::new());
     }
@@ -156,6 +157,7 @@ fn move_all(
 fn to_move(
     view: &View<'_>,
     origin: &str,
+    open: &str,
     left: u64,
 ) -> Result<Vec<(Bytes, Option<MovedOwed>)>, StoreError> {
     let mut owed: BTreeMap<Bytes, MovedOwed> = BTreeMap::new();
@@ -175,8 +177,13 @@ fn to_move(
     each(view, Tree::Receipts, |key, value| {
         let receipt: ReceiptRecord = decode(Tree::Receipts, value)?;
         let waits = owed.remove(key);
-        let is_ours = receipt.checkpoint_size == 0 && receipt.origin == origin;
-        if is_ours && (receipt.index >= left || waits.is_some()) {
+        let is_ours = receipt.checkpoint_size == 0 && receipt.origin != open;
+        // Of an earlier log it is proven under that one's end, when that is known here.
+        let proven = match receipt.origin == origin {
+            true => receipt.index < left,
+            false => view.get(Tree::Meta, &key::succession(&receipt.origin))?.is_some(),
+        };
+        if is_ours && (!proven || waits.is_some()) {
             found.push((receipt.index, Bytes::copy_from_slice(key), waits));
         }
         Ok(())

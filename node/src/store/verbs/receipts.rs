@@ -167,7 +167,7 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
     for mut receipt in new.receipts {
         let again = is_held(&txn.view(), &receipt)? || !seen.insert(receipt.statement.clone());
         if again {
-            // The same leaf, in a later log of the peer's: the message that was sent again is there.
+            // The same leaf in a later log of the peer's: what was sent again is there.
             if let Some(entry) = settle(txn, &receipt, new.now)?.filter(|entry| entry.recovered) {
                 settled.push(entry.number);
                 let digest = Bytes::copy_from_slice(receipt.digest.as_bytes());
