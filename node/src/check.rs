@@ -1,8 +1,11 @@
 //! The verb `config check`: what can be said of a configuration without running by it.
 //!
 //! Enter through [`check`]; stands beside `config` because it also looks at what belongs to other
-//! rooms. Files are looked at, not used: no key is read, no address is bound, no store is opened,
-//! no name is looked up.
+//! rooms. Nothing is opened for use: keys are read to be compared with the card, addresses are
+//! bound and let go at once, the store's name is read and its lock not taken, no name is looked
+//! up. Invariant: a running node is not disturbed, and its own addresses are not called taken.
+
+mod bind;
 
 use std::{
     fs,
@@ -11,18 +14,19 @@ use std::{
 };
 
 use nix::unistd::{AccessFlags, access};
-use relay_proto::{card::Card, v1};
 
 use crate::{
+    clock::Clock,
     config::{self, ClockSource, Inspection, Report, Settings, Severity},
-    keys::{self, KeyStoreError},
+    keys::{self, CardFault, KeyStore, KeyStoreError},
+    store::files::{FilesError, Lock, StoreId},
 };
 
 /// Reads a configuration and all that it names, and tells every fault.
 pub fn check(path: &Path) -> Report {
     let mut inspection = config::inspect(path);
     if let Some(settings) = inspection.settings.take() {
-        let mut machine = Machine { inspection };
+        let mut machine = Machine { inspection, keys: None, runs: false };
         for (key, look) in LOOKS {
             // A value at fault was replaced by its default: what that lacks is nobody's fault.
             if !machine.inspection.is_faulty(key) {
@@ -37,6 +41,10 @@ pub fn check(path: &Path) -> Report {
 /// The faults that a configuration has on this machine.
 struct Machine {
     inspection: Inspection,
+    /// The working keys, once they are found sound.
+    keys: Option<KeyStore>,
+    /// A node has this store open: the addresses of this configuration are its own.
+    runs: bool,
 }
 
 impl Machine {
@@ -46,10 +54,19 @@ impl Machine {
             // Without the directory each of its files would be told missing as well.
             return self.key_fault("keys.dir", error);
         }
-        let log = keys::log_file(generation(&settings.keys.card));
+        let mut sound = true;
+        let generation = generation(&settings.keys.card);
+        let log = keys::log_file(generation);
         for name in keys::REQUIRED_FILES.into_iter().chain([log.as_str()]) {
             if let Err(error) = keys::check_file(&dir.join(name)) {
                 self.key_fault("keys.dir", error);
+                sound = false;
+            }
+        }
+        if sound {
+            match KeyStore::open(dir, generation) {
+                Ok(keys) => self.keys = Some(keys),
+                Err(error) => self.key_fault("keys.dir", error),
             }
         }
         let identity = dir.join(keys::IDENTITY_FILE);
@@ -57,6 +74,25 @@ impl Machine {
             let problem = format!("`{}` is still on this machine", identity.display());
             let mend = "copy it to two media that are kept apart, then remove it here";
             self.warn("keys.dir", problem, mend.into());
+        }
+    }
+
+    /// The card is read also when the keys are at fault: each has its own mend.
+    fn card(&mut self, settings: &Settings) {
+        let node = &settings.node.id;
+        let fault = match (keys::read_card(&settings.keys.card), &self.keys) {
+            (Err(fault), _) => Some(fault),
+            (Ok(card), Some(keys)) => keys::log_of(&card, keys, node).err(),
+            (Ok(card), None) => keys::check_unit(&card, node).err(),
+        };
+        if let Some(fault) = fault {
+            let mut problem = fault.to_string();
+            if let CardFault::Unreadable { source, .. } = &fault {
+                problem = format!("{problem}: {source}");
+            } else if let CardFault::Invalid { source, .. } = &fault {
+                problem = format!("{problem}: {source}");
+            }
+            self.error("keys.card", problem, fault.mend().into());
         }
     }
 
@@ -71,6 +107,10 @@ impl Machine {
                     self.error("node.dir", problem, format!("run `chmod 700 {}`", dir.display()));
                 }
                 self.writable("node.dir", dir);
+                if let Err(error) = StoreId::open(dir, settings.node.id.unit()) {
+                    self.store_fault(error);
+                }
+                self.runs = Lock::is_held(dir);
             }
             Ok(_) => {
                 let problem = format!("`{}` is not a directory", dir.display());
@@ -114,11 +154,16 @@ impl Machine {
         if fs::symlink_metadata(socket).is_ok_and(|found| !is_socket(&found)) {
             let problem = format!("`{}` is there and is no socket", socket.display());
             self.error("api.socket", problem, "choose another path".into());
+        } else if !self.runs && !self.inspection.is_faulty("api.socket") {
+            self.bound("api.socket", bind::socket(socket, &dir));
         }
     }
 
     fn tcp(&mut self, settings: &Settings) {
         let Some(tcp) = &settings.api.tcp else { return };
+        if !self.runs {
+            self.bound("api.tcp.listen", bind::tcp(tcp.listen));
+        }
         if let Err(error) = keys::check_file(&tcp.key) {
             self.key_fault("api.tcp.key", error);
         }
@@ -147,11 +192,11 @@ impl Machine {
             if !settings.node.id.unit().is_demo() {
                 self.warn("clock.source", problem.into(), mend.into());
             }
-        } else if !clock.state_files.iter().any(|file| file.exists()) {
-            let problem = "no file that says the clock is set is there: times will be UNSYNCED, \
-                           and nothing expires";
-            let mend = "run systemd-timesyncd or chrony and name its file in `clock.state_files`";
-            self.warn("clock.state_files", problem.into(), mend.into());
+        } else if !Clock::new(clock).is_synced() {
+            let problem = "neither the kernel nor a file of `clock.state_files` says that a time \
+                           service sets the clock: times will be UNSYNCED, and nothing expires";
+            let mend = "run systemd-timesyncd, chrony or ntpd-rs; see `timedatectl`";
+            self.warn("clock.source", problem.into(), mend.into());
         }
     }
 
@@ -161,6 +206,20 @@ impl Machine {
             let problem =
                 "port 0 is another one at each start, so `link.advertise` cannot be right";
             self.warn("link.listen", problem.into(), "choose a port, as in `\"[::]:7443\"`".into());
+        }
+        match self.runs {
+            false => self.bound("link.listen", bind::udp(link.listen)),
+            true => {
+                let problem = "a node runs by this store: its addresses and socket were not tried";
+                let mend = "stop it before a check that is to try them as well";
+                self.warn("node.dir", problem.into(), mend.into());
+            }
+        }
+    }
+
+    fn bound(&mut self, key: &str, fault: Option<bind::Taken>) {
+        if let Some(bind::Taken { problem, mend }) = fault {
+            self.error(key, problem, mend);
         }
     }
 
@@ -173,14 +232,29 @@ impl Machine {
     }
 
     fn key_fault(&mut self, key: &str, error: KeyStoreError) {
-        // The error of a key says both: `what is wrong: what mends it`.
-        let (problem, mend) = match &error {
-            KeyStoreError::Io { source, .. } => {
-                (format!("{error}: {source}"), "run this as the node's user".to_owned())
-            }
-            _ => {
-                let text = error.to_string();
-                let (problem, mend) = text.rsplit_once(": ").unwrap_or((&text, "look at it"));
+        let text = error.to_string();
+        let source = match error {
+            KeyStoreError::Io { source, .. } => Some(source),
+            _ => None,
+        };
+        self.told(key, &text, source);
+    }
+
+    fn store_fault(&mut self, error: FilesError) {
+        let text = error.to_string();
+        let source = match error {
+            FilesError::Io { source, .. } => Some(source),
+            _ => None,
+        };
+        self.told("node.dir", &text, source);
+    }
+
+    /// An error that says both, `what is wrong: what mends it`, or what the system said.
+    fn told(&mut self, key: &str, text: &str, source: Option<std::io::Error>) {
+        let (problem, mend) = match source {
+            Some(source) => (format!("{text}: {source}"), "run this as the node's user".to_owned()),
+            None => {
+                let (problem, mend) = text.rsplit_once(": ").unwrap_or((text, "look at it"));
                 (problem.to_owned(), mend.to_owned())
             }
         };
@@ -198,17 +272,15 @@ impl Machine {
 
 /// The generation of the log that a card says is open; the first if the card cannot be read.
 fn generation(card: &Path) -> u32 {
-    let card = fs::read(card).ok().and_then(|bytes| Card::from_file(&bytes).ok());
-    let open = card
-        .as_ref()
-        .and_then(|card| card.logs().iter().find(|log| log.state == v1::LogState::Open));
-    open.map_or(1, |log| log.origin.generation)
+    let card = keys::read_card(card).ok();
+    card.as_ref().and_then(keys::open_log_of).map_or(1, |log| log.origin.generation)
 }
 
 type Look = fn(&mut Machine, &Settings);
 
-const LOOKS: [(&str, Look); 7] = [
+const LOOKS: [(&str, Look); 8] = [
     ("keys.dir", Machine::keys),
+    ("keys.card", Machine::card),
     ("node.dir", Machine::store),
     ("node.anchor_dir", Machine::anchor),
     ("api.socket", Machine::socket),

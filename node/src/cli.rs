@@ -108,9 +108,10 @@ struct InitArguments {
     /// The unit's name, for the card
     #[arg(long)]
     name: Option<String>,
-    /// The telephone that is answered at any hour, for the card
+    /// The telephone that is answered at any hour, as in +1-202-555-0143: on the card, and in every
+    /// request
     #[arg(long, value_name = "TEL")]
-    phone: Option<String>,
+    phone: String,
     /// The unit's shared mailbox, for the card
     #[arg(long)]
     email: Option<String>,
@@ -183,8 +184,8 @@ fn make(arguments: InitArguments) -> u8 {
     }
 }
 
-fn run(config: &std::path::Path) -> u8 {
-    let settings = match config::load(config) {
+fn run(file: &std::path::Path) -> u8 {
+    let settings = match config::load(file) {
         Ok(settings) => settings,
         Err(report) => {
             // A closed stderr must not turn a refusal into something else.
@@ -200,6 +201,11 @@ fn run(config: &std::path::Path) -> u8 {
         Ok(()) => 0,
         Err(error) => {
             complain(&error);
+            let try_this = match error.mend() {
+                Some(mend) => mend.to_owned(),
+                None => format!("relay-node config check {}", file.display()),
+            };
+            let _ = writeln!(io::stderr(), "  try:  {}", config::escaped(&try_this));
             error.exit_code()
         }
     }

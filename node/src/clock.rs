@@ -5,10 +5,12 @@
 //! time of day. Invariant: the state is SYNCED only on the fresh word of a time service or on the
 //! operator's own; in doubt it is UNSYNCED, and nothing expires by an unsynced clock.
 //!
-//! With `kernel` the word comes from the files that the settings name: systemd-timesyncd touches
+//! With `kernel` the kernel is asked, and its answer stands. Where it may not be asked, the word
+//! comes from the files that the settings name: systemd-timesyncd touches
 //! `/run/systemd/timesync/synchronized` at every adjustment, chrony rewrites its drift file while
-//! it tracks a source. `adjtimex(2)` itself is not asked: a hardened service is denied that call
-//! (systemd's `@clock` group), and then the files are all there is.
+//! it tracks a source.
+
+mod kernel;
 
 use std::{
     fs,
@@ -19,6 +21,7 @@ use std::{
 
 use relay_proto::{timestamp::Timestamp, v1};
 
+use self::kernel::Word;
 use crate::config::{ClockSettings, ClockSource};
 
 /// A clock; clones tell the same time.
@@ -28,8 +31,14 @@ pub struct Clock(Source);
 impl Clock {
     /// The clock that the settings ask for.
     pub fn new(settings: &ClockSettings) -> Self {
+        Self::asking(settings, kernel::ask)
+    }
+
+    /// The same with another kernel.
+    fn asking(settings: &ClockSettings, ask: fn() -> Word) -> Self {
         Self(match settings.source {
-            ClockSource::Kernel => Source::Kernel(Arc::new(StateFiles {
+            ClockSource::Kernel => Source::Kernel(Arc::new(TimeService {
+                ask,
                 files: settings.state_files.clone(),
                 age_max: settings.state_age_max,
                 uncertainty: settings.state_uncertainty,
@@ -74,8 +83,8 @@ impl Clock {
     /// What may be said of [`Clock::now`], as receipts carry it.
     pub fn state(&self) -> v1::Clock {
         match &self.0 {
-            Source::Kernel(files) => match files.synced_by(SystemTime::now()) {
-                Some(_) => stated(v1::ClockSource::Kernel, files.uncertainty),
+            Source::Kernel(service) => match service.bound(SystemTime::now()) {
+                Some(bound) => stated(v1::ClockSource::Kernel, bound),
                 None => v1::Clock {
                     state: v1::ClockState::Unsynced.into(),
                     source: v1::ClockSource::Kernel.into(),
@@ -163,24 +172,34 @@ struct Hand {
 
 #[derive(Debug, Clone)]
 enum Source {
-    Kernel(Arc<StateFiles>),
+    Kernel(Arc<TimeService>),
     Assumed { uncertainty: Duration },
     Manual(ManualClock),
     Following(FollowingClock),
 }
 
 #[derive(Debug)]
-struct StateFiles {
+struct TimeService {
+    ask: fn() -> Word,
     files: Vec<PathBuf>,
     age_max: Duration,
     uncertainty: Duration,
 }
 
-impl StateFiles {
-    /// The first file that was touched lately. One from the future says that the clock was put back
+impl TimeService {
+    /// How wrong the clock may be; none: nobody vouches for it.
+    fn bound(&self, now: SystemTime) -> Option<Duration> {
+        match (self.ask)() {
+            Word::Synced(bound) => Some(bound),
+            Word::Unsynced => None,
+            Word::Refused => self.is_touched(now).then_some(self.uncertainty),
+        }
+    }
+
+    /// Whether a file was touched lately. One from the future says that the clock was put back
     /// since.
-    fn synced_by(&self, now: SystemTime) -> Option<&PathBuf> {
-        self.files.iter().find(|file| {
+    fn is_touched(&self, now: SystemTime) -> bool {
+        self.files.iter().any(|file| {
             let touched = fs::metadata(file).and_then(|metadata| metadata.modified());
             touched
                 .ok()
@@ -194,7 +213,8 @@ fn stated(source: v1::ClockSource, uncertainty: Duration) -> v1::Clock {
     v1::Clock {
         state: v1::ClockState::Synced.into(),
         source: source.into(),
-        uncertainty_ms: u32::try_from(uncertainty.as_millis()).unwrap_or(u32::MAX),
+        // A bound is rounded up.
+        uncertainty_ms: u32::try_from(uncertainty.as_micros().div_ceil(1000)).unwrap_or(u32::MAX),
     }
 }
 
@@ -210,7 +230,27 @@ mod tests {
     use super::*;
 
     fn kernel(file: PathBuf) -> Clock {
-        Clock::new(&ClockSettings { state_files: vec![file], ..ClockSettings::default() })
+        let settings = ClockSettings { state_files: vec![file], ..ClockSettings::default() };
+        Clock::asking(&settings, || Word::Refused)
+    }
+
+    /// The kernel's answer stands, with its bound rounded up, whatever the files say; the files
+    /// count only where it may not be asked.
+    #[test]
+    fn the_kernel_comes_first() {
+        let fresh = tempfile::NamedTempFile::new().unwrap();
+        let settings =
+            |files: Vec<PathBuf>| ClockSettings { state_files: files, ..Default::default() };
+        let state = |files: Vec<PathBuf>, ask| Clock::asking(&settings(files), ask).state();
+        let synced = || Word::Synced(Duration::from_micros(2_001));
+        let told = state(Vec::new(), synced);
+        assert_eq!((told.state(), told.uncertainty_ms), (v1::ClockState::Synced, 3));
+        assert_eq!(told.source(), v1::ClockSource::Kernel);
+        let files = vec![fresh.path().to_owned()];
+        let told = state(files.clone(), || Word::Unsynced);
+        assert_eq!((told.state(), told.uncertainty_ms), (v1::ClockState::Unsynced, 0));
+        let told = state(files, || Word::Refused);
+        assert_eq!((told.state(), told.uncertainty_ms), (v1::ClockState::Synced, 1000));
     }
 
     /// A fresh file of a time service is its word; a missing, old or future one is none.

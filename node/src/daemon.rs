@@ -15,7 +15,7 @@ use std::{error::Error, path::Path, time::Duration};
 
 use relay_proto::{ids::NodeId, timestamp::Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 pub use build::{Node, NodeParts, SOFTWARE};
 pub use error::RunError;
@@ -25,7 +25,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     keys::InstanceId,
-    store::{self, Backend, Ended},
+    store::{self, Backend, Ended, space::ReserveSettings},
     tasks::Stopped,
 };
 
@@ -60,12 +60,20 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
     };
-    if let Some(Ended::Failed(text)) = why {
-        // Nothing may be answered any more: no grace, no flush.
-        error!(error = text, "store failed, node ends");
-        return Err(RunError::Journal { source: text.into() });
+    // Nothing may be answered any more: no grace, no flush. Whoever called tells why.
+    if let Some(ended) = why {
+        failed(ended)?;
     }
     node.stop(grace).await
+}
+
+/// What the end of the store means for the process.
+fn failed(ended: Ended) -> Result<(), RunError> {
+    match ended {
+        Ended::Clean => Ok(()),
+        Ended::Failed(text) => Err(RunError::Journal { source: text.into() }),
+        Ended::IndexFailed(why) => Err(RunError::Task { name: "index".to_owned(), why }),
+    }
 }
 
 fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, RunError> {
@@ -91,10 +99,8 @@ impl Node {
         if let Stopped::Forced { left } = self.tasks().shutdown(grace).await {
             warn!(left, "grace period over");
         }
-        match self.store().close().await {
-            Ended::Clean => info!("store closed"),
-            Ended::Failed(text) => return Err(RunError::Journal { source: text.into() }),
-        }
+        failed(self.store().close().await)?;
+        info!("store closed");
         match failure {
             Some(failure) => {
                 Err(RunError::Task { name: failure.task.to_owned(), why: failure.how })
@@ -115,6 +121,7 @@ pub fn create_store(
         dir: dir.to_owned(),
         segment_bytes: crate::config::StoreSettings::default().segment_bytes,
         cache_bytes: 0,
+        reserve: ReserveSettings::NONE,
     };
     Ok(store::create(&backend, node.unit(), *instance.as_bytes(), now)?)
 }

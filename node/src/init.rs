@@ -14,7 +14,7 @@ use std::{
 use relay_proto::{
     card::{self, CardError},
     ids::{IdError, NodeId, UnitId},
-    limits,
+    limits, payload,
     timestamp::Timestamp,
 };
 
@@ -50,8 +50,9 @@ pub struct InitOptions {
 pub struct People {
     /// The unit's name in `language`; its id when not given.
     pub name: Option<String>,
-    /// The telephone that is answered at any hour.
-    pub phone: Option<String>,
+    /// The telephone that is answered at any hour: without one nobody may trust the card, and no
+    /// message can be completed.
+    pub phone: String,
     /// The shared mailbox.
     pub email: Option<String>,
     /// BCP 47.
@@ -75,8 +76,8 @@ pub fn init(
     let node = NodeId::new(options.unit.clone(), &options.node)?;
     check_texts(&options.people)?;
     check_free(&options.dir)?;
-    let made = Made::at(options.dir.clone(), node, options.people.phone.is_none());
-    if made.socket().as_os_str().len() > config::SOCKET_BYTES_MAX {
+    let made = Made { dir: options.dir.clone(), node };
+    if config::socket_bytes(&made.socket()) > config::SOCKET_BYTES_MAX {
         return Err(InitError::TooLong(made.socket()));
     }
     let staging = files::Staging::beside(&options.dir)?;
@@ -114,14 +115,9 @@ fn fill(
 pub struct Made {
     dir: PathBuf,
     node: NodeId,
-    no_phone: bool,
 }
 
 impl Made {
-    fn at(dir: PathBuf, node: NodeId, no_phone: bool) -> Self {
-        Self { dir, node, no_phone }
-    }
-
     /// The configuration.
     pub fn config(&self) -> PathBuf {
         self.dir.join(CONFIG)
@@ -162,12 +158,6 @@ impl fmt::Display for Made {
             "that are kept apart, then remove it here. The node runs without it; whoever has it"
         )?;
         writeln!(f, "can speak for your unit.")?;
-        if self.no_phone {
-            writeln!(
-                f,
-                "The card has no telephone number (--phone): peers cannot call you at night."
-            )?;
-        }
         writeln!(f)?;
         writeln!(f, "Next: relay-node run --config {}", config.display())?;
         write!(f, "      relay-cli peer add THEIR.relaycard")
@@ -252,12 +242,16 @@ fn check_free(dir: &Path) -> Result<(), InitError> {
 fn check_texts(people: &People) -> Result<(), InitError> {
     let text = |flag, why: &str| InitError::Text { flag, why: why.into() };
     config::language(&people.language).map_err(|why| InitError::Text { flag: "language", why })?;
+    payload::check_phone(&people.phone).map_err(|why| InitError::Text { flag: "phone", why })?;
+    if people.email.as_deref().is_some_and(|email| !payload::is_email(email)) {
+        return Err(text("email", "is no address: expected one, as in poc@example.org"));
+    }
     let texts = [
-        ("name", &people.name),
-        ("phone", &people.phone),
-        ("email", &people.email),
-        ("hours", &people.hours),
-        ("time-zone", &people.time_zone),
+        ("phone", Some(&people.phone)),
+        ("name", people.name.as_ref()),
+        ("email", people.email.as_ref()),
+        ("hours", people.hours.as_ref()),
+        ("time-zone", people.time_zone.as_ref()),
     ];
     for (flag, value) in texts {
         let Some(value) = value else { continue };

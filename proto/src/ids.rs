@@ -237,6 +237,21 @@ impl Uuid {
         Self(*uuid::Builder::from_random_bytes(bytes).as_uuid().as_bytes())
     }
 
+    /// From the time of making and ten random bytes, as version 7 (RFC 9562).
+    pub fn dated(now: Timestamp, random: [u8; 10]) -> Self {
+        Self(MessageId::new(now, random).0)
+    }
+
+    /// When it was made, to the millisecond; only version 7 says so.
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let uuid = uuid::Uuid::from_bytes(self.0);
+        if uuid.get_version_num() != 7 || uuid.get_variant() != uuid::Variant::RFC4122 {
+            return None;
+        }
+        let [a, b, c, d, e, f, ..] = self.0;
+        Some(Timestamp::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f])))
+    }
+
     /// From the wire.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdError> {
         let bytes =
@@ -439,6 +454,16 @@ mod tests {
         assert_eq!(id.to_string().parse::<MessageId>().unwrap(), id);
         assert!("4f1c1f6e-0f5c-4d2c-9d0c-0f1e2d3c4b5a".parse::<MessageId>().is_err());
         assert!(id.to_string().to_uppercase().parse::<MessageId>().is_err());
+    }
+
+    /// A dated id says when it was made, also after it was written down; a random one does not.
+    #[test]
+    fn dated_ids_tell_their_time() {
+        let now = Timestamp::from_millis(1_772_438_400_123);
+        let id = Uuid::dated(now, [0xff; 10]);
+        assert_eq!(id.to_string().parse::<Uuid>().unwrap().made_at(), Some(now));
+        assert_eq!(Uuid::random([7; 16]).made_at(), None);
+        assert_eq!(Uuid::from_bytes(&[0x70; 16]).unwrap().made_at(), None, "another variant");
     }
 
     proptest! {

@@ -104,6 +104,8 @@ reasons! {
     PeerUnreachable = "PEER_UNREACHABLE";
     /// The peer's key is not the one that was pinned.
     KeyNotPinned = "KEY_NOT_PINNED";
+    /// The peer's node refuses this node's key: that unit has not verified our card, or no longer.
+    NotVerifiedThere = "NOT_VERIFIED_THERE";
     /// Two nodes use the same key.
     DuplicateIdentity = "DUPLICATE_IDENTITY";
     /// A hop limit was reached.

@@ -26,7 +26,7 @@ use crate::{
 
 pub use check::{
     CheckpointAdvance, ConsistencyPath, Expected, ReceiptError, Received, advance, check_group,
-    check_message, check_receipt,
+    check_message, check_receipt, is_outside,
 };
 pub use event::{Event, IssuerRole};
 pub use legal::{Legality, legal_after};

@@ -266,6 +266,9 @@ const WIRE_VARINT: u64 = 0;
 const WIRE_LEN: u64 = 2;
 
 #[cfg(test)]
+mod differential;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use proptest::prelude::*;

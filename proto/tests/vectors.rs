@@ -26,6 +26,7 @@ use relay_proto::{
     evidence::{self, Outcome, TrustAnchors},
     ids::{Digest, MessageId, NodeId, UnitId},
     keys::PublicKey,
+    payload::clear_bytes,
     receipt::{Event, NewStatement, Statement},
     signed::{self, Signable, SignedError, Unsigned},
     succession::Succession,
@@ -42,7 +43,6 @@ use relay_proto::{
 const XA: (&str, u8) = ("xa.ncu", 1);
 const XB: (&str, u8) = ("xb.ncu", 11);
 const AT: u64 = 1_772_438_400_000;
-const PAYLOAD: &[u8] = b"the payload of the vectors, as it travels";
 
 /// The files as they are now equal those that this code makes.
 #[test]
@@ -144,7 +144,7 @@ fn all() -> BTreeMap<String, Vec<u8>> {
     };
     let bundle = v1::EvidenceBundle {
         header: Some(header.signed.clone()),
-        payload: Bytes::from_static(PAYLOAD),
+        payload: self::payload(),
         receipts: vec![receipt.clone()],
         cards: vec![self::card(XA).signed().clone(), card.signed().clone()],
         directory: Bytes::new(),
@@ -235,24 +235,39 @@ fn signed_object<T: Signable>(signed: &v1::Signed, seed: u8) -> Fields {
     ]
 }
 
+fn message_id() -> MessageId {
+    MessageId::new(Timestamp::from_millis(AT), [7; 10])
+}
+
+/// The payload as it travels. Its inner copy is the header's; content it has none.
+fn payload() -> Bytes {
+    let payload = v1::Payload {
+        from: XA.0.to_owned(),
+        to: vec![XB.0.to_owned(), "xc.ncu".to_owned()],
+        message_id: Bytes::copy_from_slice(message_id().as_bytes()),
+        ..Default::default()
+    };
+    clear_bytes([8; 32], &payload)
+}
+
 fn header() -> (Header, Fields) {
     let (from, key) = (XA.0.parse().unwrap(), pair(XA.1 + 1).1);
     let unsigned = NewHeader {
-        message_id: MessageId::new(Timestamp::from_millis(AT), [7; 10]),
+        message_id: message_id(),
         from: &from,
         to: &[XB.0.parse().unwrap(), "xc.ncu".parse().unwrap()],
         profile: "budapest-247",
         priority: Priority::Urgent,
         created_at: Timestamp::from_millis(AT),
         expires_at: Timestamp::from_millis(AT + 3_600_000),
-        payload: PAYLOAD,
+        payload: &payload(),
         key_id: key.id(),
         epoch: 1,
     }
     .unsigned();
     let signed = sign(unsigned, XA.1 + 1);
     let header = Header::open(&signed, |_| Some((from.clone(), key))).unwrap();
-    (header, vec![("payload", PAYLOAD.to_vec())])
+    (header, vec![("payload", payload().to_vec())])
 }
 
 fn signer(unit: &str, seed: u8) -> v1::Signer {

@@ -7,7 +7,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use relay_proto::ids::{MessageId, RequestId, ShortId, UnitId};
+use relay_proto::{
+    ids::{MessageId, RequestId, ShortId, UnitId},
+    limits,
+};
 
 /// Command line of the relay.
 #[derive(Debug, Parser)]
@@ -147,13 +150,17 @@ pub enum PeerVerb {
         unit: UnitId,
     },
     /// Exchange nothing with this unit until it is verified again
-    #[command(after_help = "Example:\n  relay-cli peer suspend xb.ncu --reason 'key may be lost'")]
+    #[command(after_help = "Example:\n  relay-cli peer suspend xb.ncu --by 'K. Novak' \\\n      \
+                            --reason 'key may be lost'")]
     Suspend {
         /// As in xb.ncu
         #[arg(value_name = "UNIT")]
         unit: UnitId,
-        /// Kept in the node's record
-        #[arg(long, value_name = "TEXT")]
+        /// Who suspends; stored with the time, shown with the peer
+        #[arg(long, value_name = "NAME", value_parser = stated)]
+        by: String,
+        /// Why; stored and shown as well
+        #[arg(long, value_name = "TEXT", value_parser = stated)]
         reason: String,
         #[command(flatten)]
         repeat: RepeatArgs,
@@ -201,8 +208,8 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(1..=12))]
     pub groups: Vec<u32>,
-    /// Who compares; stored with the time
-    #[arg(long, value_name = "NAME")]
+    /// Who compares; stored with the time [default: the account's name]
+    #[arg(long, value_name = "NAME", value_parser = stated)]
     pub by: Option<String>,
     #[command(flatten)]
     pub repeat: RepeatArgs,
@@ -222,7 +229,7 @@ pub enum SendVerb {
 /// What both kinds of sending take.
 #[derive(Debug, Args)]
 pub struct SendArgs {
-    /// The message as JSON; times may be offsets from now, as in "@+28d"
+    /// The message as JSON; times may be offsets from when the request id was made, as in "@+28d"
     #[arg(long, value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -297,7 +304,8 @@ pub struct AckArgs {
     #[arg(value_name = "ID", value_parser = message_ref)]
     pub id: String,
     /// The officer or desk that takes it; the sender sees this name
-    #[arg(long, value_name = "NAME", required_unless_present = "handover")]
+    #[arg(long, value_name = "NAME", value_parser = stated,
+          required_unless_present = "handover")]
     pub by: Option<String>,
     /// A case system took it, not an officer
     #[arg(long)]
@@ -367,6 +375,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let total = number.checked_mul(millis).filter(|ms| *ms > 0 && *ms <= TIMEOUT_MAX_MS);
     total.map(Duration::from_millis).ok_or_else(|| "expected between 1ms and 30d".to_owned())
+}
+
+/// A name or a reason: one line that says something.
+fn stated(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let sound = !text.is_empty()
+        && text.chars().count() <= limits::ACTOR_CHARS_MAX
+        && !text.chars().any(char::is_control);
+    let wanted = format!("expected one line of 1 to {} characters", limits::ACTOR_CHARS_MAX);
+    if sound { Ok(text.to_owned()) } else { Err(wanted) }
 }
 
 /// A message id or its eight characters, in the one spelling that the node takes.
@@ -460,7 +478,7 @@ mod tests {
             "peer add xb.ncu.relaycard",
             "peer verify xb.ncu --read",
             "peer verify xb.ncu --by Novak --groups 1,2,5,6,9,10",
-            "peer suspend xb.ncu --reason lost",
+            "peer suspend xb.ncu --by Novak --reason lost",
             "send alert --file a.json --wait delivered --timeout 60s",
             "send preservation --file a.json --dry-run",
             "ack 7f3k22qd --by Novak",
@@ -488,6 +506,11 @@ mod tests {
             "peer verify xb.ncu --groups 0,13",
             "peer verify xb.ncu --read --fingerprint 1",
             "peer suspend xb.ncu",
+            "peer suspend xb.ncu --reason lost",
+            "peer suspend xb.ncu --by Novak",
+            "ack 7F3K-22QD --by=",
+            "ack 7F3K-22QD --handover --by=",
+            "peer verify xb.ncu --by=",
             "send alert --file a --wait read",
             "send alert --file a --dry-run --wait ack",
             "inbox --limit 0",

@@ -16,7 +16,7 @@ mod show;
 mod status;
 mod watch;
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use relay_proto::{ids::RequestId, v1};
 use tonic::{Response, Status};
@@ -24,9 +24,10 @@ use tonic::{Response, Status};
 use crate::{
     args::Verb,
     client::Node,
-    context::Context,
+    context::{Context, Stage},
     exit::Exit,
     failure::{Failure, answer_lost},
+    render::Page,
     view::MessageView,
 };
 
@@ -58,6 +59,9 @@ async fn once_for_sure<T, F>(
 where
     F: Future<Output = Result<Response<T>, Status>>,
 {
+    // From here on an interruption is told with the command that finds out.
+    context.reach(Stage::Asked(context.again(id)));
+    let sure = |status: &Status| unsure(context, node.failure(status), id);
     let mut wait = REPEAT_WAIT_MIN;
     for _ in 0..REPEATS_MAX {
         match call().await {
@@ -71,18 +75,19 @@ where
                 tokio::time::sleep(wait).await;
                 wait *= 2;
             }
-            Err(status) => return Err(unsure(node.failure(&status), id)),
+            Err(status) => return Err(sure(&status)),
         }
     }
-    call().await.map(Response::into_inner).map_err(|status| unsure(node.failure(&status), id))
+    call().await.map(Response::into_inner).map_err(|status| sure(&status))
 }
 
-/// Adds how to find out, where nobody knows whether the node did it.
-fn unsure(failure: Failure, id: RequestId) -> Failure {
-    match (failure.exit, &failure.reason) {
-        (Exit::Unreachable, None) => failure
-            .safe("it may have been done; repeating with the same request id is safe")
-            .with_remedy(format!("the same command with --request-id {id}")),
+/// Adds how to find out, where nobody knows whether the node did it: its answer was lost, or its
+/// disk failed under it.
+fn unsure(context: &Context, failure: Failure, id: RequestId) -> Failure {
+    match (failure.exit, failure.reason.as_deref()) {
+        (Exit::Unreachable, None) | (_, Some("STORE_STOPPED" | "INTERNAL")) => failure
+            .safe("it may have been done; repeating with the same request id is safe, and tells")
+            .with_repeat(context.again(id)),
         _ => failure,
     }
 }
@@ -115,6 +120,20 @@ async fn message(node: &Node, id: &str) -> Result<v1::Message, Failure> {
     let request = v1::GetMessageRequest { name: id.to_owned(), view };
     let answer = node.messages().get_message(node.request(request)).await;
     answer.map(Response::into_inner).map_err(|status| node.failure(&status))
+}
+
+/// Says once of each recipient whose node refuses ours what helps, for waiting does not.
+fn tell_refusing<'a>(page: &mut Page, messages: impl Iterator<Item = &'a MessageView>) {
+    let refusing = messages.flat_map(|message| {
+        let refused = message.deliveries.iter().filter(|delivery| delivery.is_refused_us());
+        refused.map(|delivery| (&delivery.recipient, &message.from))
+    });
+    for (unit, us) in refusing.collect::<BTreeSet<_>>() {
+        page.line(format!(
+            "{unit} has not verified us: telephone them (relay-cli peer show {unit})"
+        ));
+        page.line(format!("  they run: relay-cli peer verify {us} --by NAME"));
+    }
 }
 
 /// `1 message`, `2 messages`.

@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     render::Look,
     report::{self, Printer},
+    typed::{Command, Typed},
 };
 
 /// One run of the program.
@@ -26,6 +27,7 @@ use crate::{
 pub struct Context {
     global: Global,
     printer: Printer,
+    typed: Typed,
     /// Written by the verb, read once when it is interrupted.
     stage: Mutex<Stage>,
 }
@@ -35,8 +37,8 @@ pub struct Context {
 pub enum Stage {
     /// Nothing was changed.
     Nothing,
-    /// The node was asked; its answer is not here.
-    Asked(RequestId),
+    /// The node was asked; its answer is not here, and this command finds out.
+    Asked(Command),
     /// This is safe on the node's disk.
     Stored(String),
 }
@@ -54,7 +56,8 @@ impl Context {
         let json = global.json || global.jsonl;
         let bold = !json && report::emphasis_wanted(global.no_color, global.plain);
         let printer = Printer { json, jsonl: global.jsonl, look, bold };
-        Self { global, printer, stage: Mutex::new(Stage::Nothing) }
+        let typed = Typed::of_this_process();
+        Self { global, printer, typed, stage: Mutex::new(Stage::Nothing) }
     }
 
     /// Runs a verb to its end, or until Ctrl-C.
@@ -91,7 +94,10 @@ impl Context {
     /// Connects to the node.
     pub async fn node(&self) -> Result<Node, Failure> {
         let environment = std::env::var("RELAY_NODE").ok().filter(|text| !text.is_empty());
-        Node::connect(&self.global, environment).await
+        Node::connect(&self.global, environment).await.map_err(|failure| match failure.safe {
+            None => failure.safe("nothing was sent or changed"),
+            Some(_) => failure,
+        })
     }
 
     /// Who runs this program, where nobody said so with `--by`.
@@ -99,12 +105,14 @@ impl Context {
         std::env::var("USER").unwrap_or_default()
     }
 
-    /// The key of this call: the given one, or a new one. From here on an interruption is told
-    /// with it.
+    /// The key of this call: the given one, or a new one, which says when it was made.
     pub fn request_id(&self, repeat: &RepeatArgs) -> RequestId {
-        let id = repeat.request_id.unwrap_or_else(|| RequestId::random(rand::random()));
-        self.reach(Stage::Asked(id));
-        id
+        repeat.request_id.unwrap_or_else(|| RequestId::dated(now(), rand::random()))
+    }
+
+    /// The command that repeats this one under its request id.
+    pub fn again(&self, id: RequestId) -> Command {
+        self.typed.again(id)
     }
 
     /// Notes how far the verb has got.
@@ -133,9 +141,11 @@ fn interrupted(stage: &Stage) -> Failure {
     let failure = |what: &str| Failure::new(Exit::Interrupted, what);
     match stage {
         Stage::Nothing => failure("Interrupted.").safe("nothing was stored or changed"),
-        Stage::Asked(id) => failure("Interrupted before the node answered: it may have done it.")
-            .safe("repeating with the same request id does nothing twice")
-            .with_remedy(format!("the same command with --request-id {id}")),
+        Stage::Asked(again) => {
+            failure("Interrupted before the node answered: it may have done it.")
+                .safe("repeating with the same request id does nothing twice, and tells")
+                .with_repeat(again.clone())
+        }
         Stage::Stored(short) => failure("Interrupted.")
             .safe(format!("{short} is stored and goes on without this program"))
             .with_remedy(format!("relay-cli show {short}")),
@@ -156,14 +166,15 @@ mod tests {
     fn an_interruption_tells_what_was_stored() {
         let id = RequestId::random([7; 16]);
         let nothing = interrupted(&Stage::Nothing);
-        let asked = interrupted(&Stage::Asked(id));
+        let again = Typed::of_this_process().again(id);
+        let asked = interrupted(&Stage::Asked(again));
         let stored = interrupted(&Stage::Stored("7F3K-22QD".into()));
         for failure in [&nothing, &asked, &stored] {
             assert_eq!(failure.exit.code(), 130);
         }
         assert!(nothing.safe.is_some_and(|safe| safe.contains("nothing was stored")));
         assert!(asked.what.contains("may have done it"));
-        assert!(asked.remedies.concat().contains(&id.to_string()));
+        assert!(asked.repeat.is_some_and(|again| again.words().contains(&id.to_string())));
         assert!(stored.safe.is_some_and(|safe| safe.starts_with("7F3K-22QD is stored")));
     }
 }

@@ -73,7 +73,7 @@ impl Exit {
             Self::Invalid => "signature, receipt or proof INVALID",
             Self::Faults => "content has faults (listed), nothing sent",
             Self::Conflict => "conflict: request id used with other content, file exists",
-            Self::PeerNotTrusted => "peer not verified, or suspended",
+            Self::PeerNotTrusted => "peer not verified, or suspended, by us or by it",
             Self::Interrupted => "interrupted; says whether anything was stored",
         }
     }
@@ -95,7 +95,7 @@ impl Exit {
             R::NotFound | R::UnknownMessage | R::UnknownRecipient => Self::NotFound,
             R::Ambiguous | R::BadCursor | R::BadFilter | R::RequestIdMissing => Self::Usage,
             R::Conflict | R::RequestIdConflict => Self::Conflict,
-            R::PeerUnverified | R::PeerSuspended => Self::PeerNotTrusted,
+            R::PeerUnverified | R::PeerSuspended | R::NotVerifiedThere => Self::PeerNotTrusted,
             R::Stopping => Self::Unreachable,
             R::Malformed
             | R::TooLarge

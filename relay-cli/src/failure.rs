@@ -13,6 +13,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     exit::Exit,
     render::{Page, time},
+    typed::Command,
 };
 
 /// Why a command did not end well.
@@ -30,8 +31,10 @@ pub struct Failure {
     /// What helps, as commands or one sentence each.
     #[serde(rename = "try")]
     pub remedies: Vec<String>,
+    /// The command that finds out, where nobody knows whether the node did it.
+    pub repeat: Option<Box<Command>>,
     /// Faults of the content, all of them.
-    pub faults: Vec<Fault>,
+    pub faults: Box<[Fault]>,
     /// When it makes sense to try again.
     pub retry_after_ms: Option<u32>,
 }
@@ -41,6 +44,8 @@ pub struct Failure {
 pub struct Fault {
     /// Where: `items[0].time_to`.
     pub path: String,
+    /// The stable label.
+    pub reason: Option<String>,
     /// The article or rule that asks for it.
     pub article: Option<String>,
     /// What is wrong and what to write instead.
@@ -56,7 +61,8 @@ impl Failure {
             what: what.into(),
             safe: None,
             remedies: Vec::new(),
-            faults: Vec::new(),
+            repeat: None,
+            faults: Box::default(),
             retry_after_ms: None,
         }
     }
@@ -73,9 +79,21 @@ impl Failure {
         self
     }
 
+    /// Puts a command in the place of all others.
+    pub fn only_remedy(mut self, text: impl Into<String>) -> Self {
+        self.remedies.clear();
+        self.with_remedy(text)
+    }
+
+    /// Adds the command that repeats this one safely.
+    pub fn with_repeat(mut self, command: Command) -> Self {
+        self.repeat = Some(Box::new(command));
+        self
+    }
+
     /// Adds faults.
     pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
-        self.faults = faults;
+        self.faults = faults.into_boxed_slice();
         self
     }
 
@@ -92,10 +110,16 @@ impl Failure {
         if let Some(request) = details.bad_request() {
             let fault = |violation: &tonic_types::FieldViolation| Fault {
                 path: violation.field.clone(),
+                reason: Some(violation.reason.clone()).filter(|label| !label.is_empty()),
                 article: None,
                 what: violation.description.clone(),
             };
             failure.faults = request.field_violations.iter().map(fault).collect();
+        }
+        let all = details.error_info().and_then(|info| info.metadata.get("faults"));
+        if let Some(all) = all.and_then(|all| all.parse::<usize>().ok()) {
+            let more = all.saturating_sub(failure.faults.len());
+            failure.remedies.push(format!("mend these first: {more} more did not fit the answer"));
         }
         let wait = details.retry_info().and_then(|info| info.retry_delay);
         failure.retry_after_ms = wait.map(|delay| delay.as_millis().try_into().unwrap_or(u32::MAX));
@@ -124,6 +148,9 @@ impl Failure {
         for remedy in &self.remedies {
             page.hanging(&format!("  try:  {remedy}"), 6);
         }
+        if let Some(command) = &self.repeat {
+            page.command("  try:  ", command.words());
+        }
         if page.verbose()
             && let Some(reason) = &self.reason
         {
@@ -151,8 +178,16 @@ fn timed_out(status: &Status) -> bool {
 /// Our sentence for a reason that we know, then the node's own words.
 fn sentence(status: &Status, reason: Option<&str>) -> String {
     let known = reason.and_then(|label| label.parse::<Reason>().ok()).map(Reason::meaning);
+    // Faults of fields are listed one by one: a sentence that says them again helps nobody.
+    let details = status.get_error_details();
+    let listed = details.bad_request().map_or(&[][..], |request| &request.field_violations);
+    let again = |known: &str| listed.iter().any(|fault| fault.description.contains(known));
     match (known, status.message()) {
-        (Some(known), "") => known.to_owned(),
+        (Some(known), _) if again(known) => "The node refused this:".to_owned(),
+        (Some(known), said) if !listed.is_empty() || said.is_empty() || said == known => {
+            known.to_owned()
+        }
+        (Some(known), said) if said.contains(known) => said.to_owned(),
         (Some(known), said) => format!("{known} The node says: {said}"),
         (None, "") => format!("The node refused: {:?}.", status.code()),
         (None, said) => format!("The node says: {said}"),
@@ -167,6 +202,9 @@ fn remedy(exit: Exit, reason: Option<&str>) -> Option<String> {
         (_, Some("REQUEST_ID_CONFLICT")) => "leave out --request-id to send this as a new message",
         (_, Some("PEER_UNVERIFIED")) => "relay-cli peer verify UNIT    (by telephone)",
         (_, Some("PEER_SUSPENDED")) => "relay-cli peer show UNIT    (who suspended it, and why)",
+        (_, Some("NOT_VERIFIED_THERE")) => {
+            "telephone them: they have to run relay-cli peer verify OUR-UNIT --by NAME"
+        }
         (_, Some("UNKNOWN_RECIPIENT")) => "relay-cli peer list    (who can be written to)",
         (_, Some("FINGERPRINT_MISMATCH")) => {
             "read once more; if it differs again, do not trust this card: it may be forged"

@@ -30,6 +30,7 @@ pub fn content(message: &v1::Message) -> Value {
 fn fault(fault: &payload::Fault) -> Fault {
     Fault {
         path: fault.path.clone(),
+        reason: Some(fault.label().to_owned()),
         article: fault.article.map(|article| format!("Article {article}")),
         what: fault.text.clone(),
     }

@@ -86,6 +86,25 @@ impl Page {
         self.hanging(&format!("{label:<9} {}", text.as_ref()), 10);
     }
 
+    /// A command to paste behind a lead: where it is too wide it goes on in the next line as a
+    /// shell does, with a backslash.
+    pub fn command(&mut self, lead: &str, words: &[String]) {
+        let mut line = lead.to_owned();
+        let mut fresh = true;
+        for word in words.iter().map(|word| clean(word)) {
+            // Room for the blank and the backslash.
+            let wide = line.chars().count() + word.chars().count() + 3 > WIDTH;
+            if !fresh && wide && !self.look.plain {
+                self.lines.push(format!("{} \\", line.trim_end()));
+                line = " ".repeat(lead.chars().count() + 2);
+            }
+            line.push_str(&word);
+            line.push(' ');
+            fresh = false;
+        }
+        self.lines.push(line);
+    }
+
     /// An empty line between parts; never two, never first.
     pub fn gap(&mut self) {
         if self.lines.last().is_some_and(|line| !line.is_empty()) {
@@ -205,6 +224,19 @@ mod tests {
         let text = page.finish();
         assert!(text.lines().count() > 2 && text.lines().all(|l| l.chars().count() <= WIDTH));
         assert!(text.lines().skip(1).all(|l| l.starts_with(&" ".repeat(10))));
+    }
+
+    /// A pasted command is the command: joined as a shell joins it, it has the same words.
+    #[test]
+    fn wide_commands_can_be_pasted() {
+        let words: Vec<String> = (0..30).map(|n| format!("--word-{n}")).collect();
+        let mut page = page();
+        page.command("  try:  ", &words);
+        let text = page.finish();
+        assert!(text.lines().count() > 2 && text.lines().all(|l| l.chars().count() <= WIDTH));
+        let joined = text.replace("\\\n", " ");
+        let read: Vec<&str> = joined.split_whitespace().skip(1).collect();
+        assert_eq!(read, words);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
+use relay_proto::ids::RequestId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -13,6 +14,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     render::{Look, Page, is_unsafe},
+    typed::Command,
 };
 
 /// The result of a verb: fields for programs, a page for people.
@@ -78,6 +80,17 @@ impl Printer {
             let mut page = Page::new(self.look);
             page.line(text);
             // Talk is not a result: when nobody can hear it, the work goes on.
+            let _ = io::stderr().write_all(page.finish().as_bytes());
+        }
+    }
+
+    /// Says which command repeats this one safely; before it is sent, so that it is known whatever
+    /// happens next.
+    pub fn say_request(&self, id: RequestId, again: &Command) {
+        if !self.look.quiet {
+            let mut page = Page::new(self.look);
+            page.line(format!("REQUEST   {id}"));
+            page.command("  repeat: ", again.words());
             let _ = io::stderr().write_all(page.finish().as_bytes());
         }
     }

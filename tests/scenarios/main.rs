@@ -2,6 +2,17 @@
 //! runs the real binaries.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod contents;
 mod delivery;
+mod desk;
+mod display;
+mod exchange;
 mod hostile;
+mod impostors;
+mod lines;
+mod quotas;
+mod rig;
 mod rollback;
+mod secrets;
+mod starting;
+mod twins;

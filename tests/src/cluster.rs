@@ -39,15 +39,34 @@ pub struct Member {
     pub dir: PathBuf,
     /// The node, while it runs.
     pub node: Option<Node>,
+    /// Its disk is full by its own measure.
+    full: bool,
 }
 
 impl Cluster {
     /// Starts a node for each unit and introduces all of them to each other.
     pub async fn start(units: &[&str]) -> Self {
+        Self::begin(units, "", "").await
+    }
+
+    /// As [`Cluster::start`], with further sections in every node's configuration.
+    pub async fn start_with(units: &[&str], sections: &str) -> Self {
+        Self::begin(units, sections, "").await
+    }
+
+    /// As [`Cluster::start`], and the disk of one of them is full by its own measure.
+    pub async fn start_with_full(units: &[&str], full: &str) -> Self {
+        Self::begin(units, "", full).await
+    }
+
+    async fn begin(units: &[&str], sections: &str, full: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the cluster");
         let mut members = Vec::new();
         for unit in units {
-            members.push(Member::init(dir.path(), unit));
+            let mut member = Member::init(dir.path(), unit);
+            member.configure(sections);
+            member.full = *unit == full;
+            members.push(member);
         }
         for member in &mut members {
             member.start().await;
@@ -91,7 +110,7 @@ impl Member {
             clock: ClockSource::Assumed,
             people: People {
                 name: Some(format!("Unit {unit}")),
-                phone: Some("+1-202-555-0100".to_owned()),
+                phone: "+1-202-555-0100".to_owned(),
                 email: Some(format!("poc@{unit}.example.org")),
                 language: "en".to_owned(),
                 hours: None,
@@ -101,12 +120,22 @@ impl Member {
         let settings = config::ClockSettings { source: ClockSource::Assumed, ..Default::default() };
         let now = Clock::new(&settings).now();
         init(&options, now, &create_store).expect("a new node");
-        Self { unit: unit.parse().expect("a unit id"), dir, node: None }
+        Self { unit: unit.parse().expect("a unit id"), dir, node: None, full: false }
+    }
+
+    fn configure(&self, sections: &str) {
+        let path = self.dir.join("relay.toml");
+        let text = std::fs::read_to_string(&path).expect("a configuration");
+        std::fs::write(&path, format!("{text}\n{sections}\n")).expect("a configuration");
     }
 
     /// Starts the node.
     pub async fn start(&mut self) {
-        let settings = config::load(&self.dir.join("relay.toml")).expect("a good configuration");
+        let mut settings =
+            config::load(&self.dir.join("relay.toml")).expect("a good configuration");
+        // No reserve of these short-lived nodes, or one that no disk has room for.
+        settings.store.reserve_percent = 0;
+        settings.store.reserve_bytes_min = if self.full { u64::MAX / 4 } else { 0 };
         let clock = Clock::new(&settings.clock);
         let parts = NodeParts::from_settings(settings, clock).expect("keys and card");
         self.node = Some(Node::start(parts).await.expect("a node that starts"));
@@ -149,9 +178,14 @@ pub fn draft(name: &str, to: &[&str], now: Timestamp) -> v1::Draft {
 /// The payload that a member's node would make of the demo's alert, without sending it.
 pub fn submit_draft_payload(cluster: &Cluster, from: usize, to: &UnitId) -> v1::Payload {
     let member = cluster.members.get(from).expect("a member");
-    let card = std::fs::read(member.card()).expect("a card");
+    draft_payload(&member.dir, &member.unit, to)
+}
+
+/// The payload that the node in `dir` would make of the demo's alert.
+pub fn draft_payload(dir: &Path, unit: &UnitId, to: &UnitId) -> v1::Payload {
+    let card = std::fs::read(dir.join(format!("{unit}.relaycard"))).expect("a card");
     let card = relay_proto::card::Card::from_file(&card).expect("a card");
-    let settings = config::load(&member.dir.join("relay.toml")).expect("a good configuration");
+    let settings = config::load(&dir.join("relay.toml")).expect("a good configuration");
     let profile = settings.profiles.first().expect("a profile");
     let now = Clock::new(&settings.clock).now();
     let defaults = ProfileDefaults {
@@ -168,7 +202,7 @@ pub fn submit_draft_payload(cluster: &Cluster, from: usize, to: &UnitId) -> v1::
         body_id: Uuid::random(rand::random()),
     };
     let completion = Completion {
-        from: &member.unit,
+        from: unit,
         own: &own,
         recipient: None,
         defaults: &defaults,
@@ -177,7 +211,9 @@ pub fn submit_draft_payload(cluster: &Cluster, from: usize, to: &UnitId) -> v1::
     };
     let kinds = [v1::Kind::Alert];
     let context = PayloadContext::new(v1::Priority::Routine, &kinds);
-    let draft = draft("alert.json", &[to.as_str()], now);
+    let mut draft = draft("alert.json", &[to.as_str()], now);
+    // The file names the unit that it was written for.
+    draft.payload.as_mut().expect("a payload").from.clear();
     complete(&draft, &completion, &context).expect("a good draft").0
 }
 

@@ -188,11 +188,11 @@ impl Keys {
     }
 }
 
-fn public(key: &SigningKey) -> PublicKey {
+pub(crate) fn public(key: &SigningKey) -> PublicKey {
     PublicKey::from_bytes(key.verifying_key().as_bytes()).expect("a good key")
 }
 
-fn signer(unit: &str, key: &SigningKey) -> v1::Signer {
+pub(crate) fn signer(unit: &str, key: &SigningKey) -> v1::Signer {
     v1::Signer {
         unit: unit.to_owned(),
         key_id: Bytes::copy_from_slice(public(key).id().as_bytes()),
@@ -201,7 +201,7 @@ fn signer(unit: &str, key: &SigningKey) -> v1::Signer {
     }
 }
 
-fn sign<T: Signable>(value: &T, key: &SigningKey) -> v1::Signed {
+pub(crate) fn sign<T: Signable>(value: &T, key: &SigningKey) -> v1::Signed {
     let unsigned = Unsigned::new(value, public(key).id());
     let signature = key.sign(unsigned.input()).to_bytes();
     unsigned.signed(signature)

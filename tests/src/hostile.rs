@@ -1,6 +1,8 @@
 //! A peer that is no node: real keys, a real link, and whatever frames a test wants to send.
 
-use std::{sync::Arc, time::Duration};
+mod log;
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_node::{
@@ -21,6 +23,8 @@ use relay_proto::{
 };
 use tokio::sync::mpsc;
 
+pub use log::{Claim, HostileLog};
+
 use crate::cluster::Member;
 
 /// A peer under a test's control.
@@ -38,7 +42,7 @@ pub struct Hostile {
 impl Hostile {
     /// Takes the place of a member whose node does not run, and dials another.
     pub async fn dial(member: &Member, target: &Member) -> Self {
-        Self::dial_saying(member, target, |_| {}).await
+        Self::dial_from(&member.dir, &member.unit, &target.card()).await
     }
 
     /// The same with another Hello.
@@ -47,33 +51,37 @@ impl Hostile {
         target: &Member,
         change: impl Fn(&mut v1::Hello) + Send + Sync + 'static,
     ) -> Self {
-        let keys = KeyStore::open(&member.dir.join("keys"), 1).expect("the member's keys");
-        let node = NodeId::new(member.unit.clone(), "a").expect("a node id");
+        let hello = Hello(Box::new(change));
+        Self::dial_with(&member.dir, &member.unit, &target.card(), hello).await
+    }
+
+    /// Takes the place of the node in `dir`, which does not run, and dials the one of a card.
+    pub async fn dial_from(dir: &Path, unit: &UnitId, target: &Path) -> Self {
+        Self::dial_with(dir, unit, target, Hello::having(0)).await
+    }
+
+    async fn dial_with(dir: &Path, unit: &UnitId, target: &Path, hello: Hello) -> Self {
+        let keys = KeyStore::open(&dir.join("keys"), 1).expect("the node's keys");
+        let node = NodeId::new(unit.clone(), "a").expect("a node id");
         let local =
             LocalNode { node, instance_id: *keys.instance().as_bytes(), boot_id: rand::random() };
         let identity =
             TransportIdentity::from_pkcs8(local, &keys.transport().pkcs8_der(), &[7; 64]);
-        let book = Arc::new(Book(
-            Card::from_file(&std::fs::read(target.card()).expect("a card")).expect("a card"),
-        ));
+        let card = std::fs::read(target).expect("a card's file");
+        let card = Card::from_file(&card).expect("a card");
+        let target = card.unit().clone();
+        let book = Arc::new(Book(card));
         let (link, mut events) = Link::start(
             LinkSettings { listen: None, ..LinkSettings::default() },
             identity.expect("a transport identity"),
             book,
-            Arc::new(Hello(Box::new(change))),
+            Arc::new(hello),
             Tasks::new(),
         )
         .expect("a link");
-        link.dial(&target.unit);
-        let session = loop {
-            match tokio::time::timeout(Duration::from_secs(10), events.recv()).await {
-                Ok(Some(LinkEvent::Up(session))) => break *session,
-                Ok(Some(LinkEvent::DialFailed { text, .. })) => unreachable!("dial failed: {text}"),
-                Ok(Some(_)) => {}
-                other => unreachable!("no session: {other:?}"),
-            }
-        };
-        Self { keys, unit: member.unit.clone(), session, link, _events: events }
+        link.dial(&target);
+        let session = first_session(&mut events).await;
+        Self { keys, unit: unit.clone(), session, link, _events: events }
     }
 
     /// A header and payload of this peer's, to be broken by the test.
@@ -84,11 +92,23 @@ impl Hostile {
         now: Timestamp,
         change: impl FnOnce(&mut v1::Header),
     ) -> v1::Envelope {
-        let signer = self.keys.signer();
+        self.envelope_of((&self.unit, &self.keys), to, clear, now, change).await
+    }
+
+    /// The same in another's name, under another's key.
+    pub async fn envelope_of(
+        &self,
+        (from, keys): (&UnitId, &KeyStore),
+        to: &[UnitId],
+        clear: Bytes,
+        now: Timestamp,
+        change: impl FnOnce(&mut v1::Header),
+    ) -> v1::Envelope {
+        let signer = keys.signer();
         let key_id = signer.key_id(KeyUse::Envelope);
         let new = NewHeader {
             message_id: MessageId::new(now, rand::random()),
-            from: &self.unit,
+            from,
             to,
             profile: "budapest-247",
             priority: Priority::Routine,
@@ -111,13 +131,14 @@ impl Hostile {
 
     /// Sends an envelope on the ROUTINE lane.
     pub async fn transfer(&self, number: u64, envelope: v1::Envelope) {
+        self.transfer_on(Lane::Routine, number, envelope).await;
+    }
+
+    /// Sends an envelope on a lane.
+    pub async fn transfer_on(&self, lane: Lane, number: u64, envelope: v1::Envelope) {
         let transfer =
             v1::Transfer { number, passed: vec![], envelope: Some(envelope), recovered: false };
-        self.session
-            .sender()
-            .send(Lane::Routine, Kind::Transfer(transfer))
-            .await
-            .expect("a live session");
+        self.session.sender().send(lane, Kind::Transfer(transfer)).await.expect("a live session");
     }
 
     /// The next frame from the node.
@@ -135,6 +156,15 @@ impl Hostile {
         }
     }
 
+    /// The next Deferral, believed as it is; other frames are passed over.
+    pub async fn next_deferral(&mut self) -> v1::Deferral {
+        loop {
+            if let Kind::Deferral(signed) = self.next().await.kind {
+                return prost::Message::decode(signed.bytes).expect("a deferral");
+            }
+        }
+    }
+
     /// The next receipt about something that this peer sent; its statement.
     pub async fn next_receipt(&mut self) -> v1::Statement {
         loop {
@@ -145,14 +175,52 @@ impl Hostile {
         }
     }
 
+    /// The next message that the node sends, past receipts.
+    pub async fn next_transfer(&mut self) -> v1::Transfer {
+        loop {
+            if let Kind::Transfer(transfer) = self.next().await.kind {
+                return transfer;
+            }
+        }
+    }
+
+    /// Answers on the lane of control.
+    pub async fn say(&self, kind: Kind) {
+        self.session.sender().send(Lane::Control, kind).await.expect("a live session");
+    }
+
+    /// Answers a message on the lane that it came on.
+    pub async fn reply(&self, lane: Lane, kind: Kind) {
+        self.session.sender().reply(lane, kind).await.expect("a live session");
+    }
+
+    /// Ends the session with words of its own, and the link.
+    pub async fn close_with(self, text: &str) {
+        self.session.close(relay_node::link::CloseCode::Stopping, text);
+        self.session.ended().cancelled().await;
+        self.link.shutdown().await;
+    }
+
     /// Ends the session and the link.
     pub async fn close(self) {
         self.link.shutdown().await;
     }
 }
 
+/// The session that a dial brings.
+pub(crate) async fn first_session(events: &mut mpsc::Receiver<LinkEvent>) -> Session {
+    loop {
+        match tokio::time::timeout(Duration::from_secs(10), events.recv()).await {
+            Ok(Some(LinkEvent::Up(session))) => return *session,
+            Ok(Some(LinkEvent::DialFailed { text, .. })) => unreachable!("dial failed: {text}"),
+            Ok(Some(_)) => {}
+            other => unreachable!("no session: {other:?}"),
+        }
+    }
+}
+
 /// Knows one card.
-struct Book(Card);
+pub(crate) struct Book(pub Card);
 
 impl PeerBook for Book {
     fn by_spki(&self, spki: &[u8]) -> Option<PeerNode> {
@@ -178,7 +246,16 @@ impl PeerBook for Book {
 }
 
 /// Says the least that a Hello may say, and what a test adds.
-struct Hello(Box<dyn Fn(&mut v1::Hello) + Send + Sync>);
+pub(crate) struct Hello(Box<dyn Fn(&mut v1::Hello) + Send + Sync>);
+
+impl Hello {
+    /// Says how many receipts it has.
+    pub fn having(receipts: u64) -> Self {
+        Self(Box::new(move |hello| {
+            hello.heads.get_or_insert_default().receipts_have = receipts;
+        }))
+    }
+}
 
 impl HelloSource for Hello {
     fn hello_for(&self, _peer: &UnitId) -> v1::Hello {

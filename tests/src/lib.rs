@@ -8,3 +8,4 @@ pub mod forge;
 pub mod hostile;
 pub mod process;
 pub mod sim;
+pub mod twin;

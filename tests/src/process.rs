@@ -51,33 +51,100 @@ pub struct Process {
     pub unit: String,
     /// Its directory.
     pub dir: PathBuf,
+    /// What overrides the level of its logs.
+    pub log_filter: Option<&'static str>,
     child: Option<Child>,
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status; nothing when a signal ended it.
+    pub code: Option<i32>,
+    /// Results.
+    pub out: String,
+    /// All else.
+    pub err: String,
+}
+
+impl Ended {
+    /// The document that `--json` printed.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| unreachable!("{error}: {self:?}"))
+    }
+
+    fn of(output: std::process::Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("programs write UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
 }
 
 impl Process {
     /// Makes a node with `relay-node init` below `base`; `extra` goes to the end of its
     /// configuration.
     pub fn init(base: &Path, unit: &str, extra: &str) -> Self {
-        let dir = base.join(unit);
         let address = format!("127.0.0.1:{}", free_udp_port());
+        Self::init_at(&base.join(unit), unit, &address, (unit, "+1-202-555-0100"), extra)
+    }
+
+    /// Makes a node in `dir` at an address; its card shows this name and telephone.
+    pub fn init_at(
+        dir: &Path,
+        unit: &str,
+        address: &str,
+        (name, phone): (&str, &str),
+        extra: &str,
+    ) -> Self {
         let made = Command::new(&Binaries::built().node)
-            .args(["init", "--unit", unit, "--clock", "assumed", "--phone", "+1-202-555-0100"])
-            .args(["--name", unit, "--listen", &address, "--advertise", &address, "--dir"])
-            .arg(&dir)
+            .args(["init", "--unit", unit, "--clock", "assumed", "--phone", phone])
+            .args(["--name", name, "--listen", address, "--advertise", address, "--dir"])
+            .arg(dir)
             .output()
             .expect("relay-node runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let config = dir.join("relay.toml");
         let text = std::fs::read_to_string(&config).expect("a configuration");
-        std::fs::write(&config, text + extra).expect("a configuration that can be written");
-        Self { unit: unit.to_owned(), dir, child: None }
+        std::fs::write(&config, text + STORE + extra).expect("a configuration that can be written");
+        Self { unit: unit.to_owned(), dir: dir.to_owned(), log_filter: None, child: None }
+    }
+
+    /// Runs `relay-cli` with this node.
+    pub fn cli(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(&Binaries::built().cli);
+        let command = command.arg("--node").arg(self.socket()).args(arguments);
+        Ended::of(command.stdin(Stdio::null()).output().expect("relay-cli runs"))
+    }
+
+    /// Runs the daemon that is expected to refuse: how it ended.
+    pub fn run_refused(&self) -> Ended {
+        let mut child = Command::new(&Binaries::built().node)
+            .args(["run", "--config"])
+            .arg(self.dir.join("relay.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("relay-node runs");
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while child.try_wait().expect("a child").is_none() {
+            if std::time::Instant::now() > deadline {
+                // What it says then shows why it should have refused.
+                let _ = child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ended::of(child.wait_with_output().expect("a child"))
     }
 
     /// Starts the process; it logs to `node.log` of its directory.
     pub fn spawn(&mut self) {
         let log =
             std::fs::File::options().append(true).create(true).open(self.dir.join("node.log"));
-        let child = Command::new(&Binaries::built().node)
+        let mut command = Command::new(&Binaries::built().node);
+        if let Some(filter) = self.log_filter {
+            command.env("RELAY_LOG", filter);
+        }
+        let child = command
             .args(["run", "--config"])
             .arg(self.dir.join("relay.toml"))
             .stdin(Stdio::null())
@@ -171,6 +238,13 @@ pub async fn introduce(nodes: &[Process]) {
     }
 }
 
+/// Runs `relay-cli` without any node.
+pub fn offline_cli(dir: &Path, arguments: &[&str]) -> Ended {
+    let mut command = Command::new(&Binaries::built().cli);
+    let command = command.current_dir(dir).args(arguments);
+    Ended::of(command.stdin(Stdio::null()).output().expect("relay-cli runs"))
+}
+
 /// Imports a card.
 pub async fn add(node: &Process, other: &Process) {
     let card = std::fs::read(other.card()).expect("a card").into();
@@ -192,6 +266,9 @@ pub async fn verify(node: &Process, other: &Process) {
     };
     peers.verify_peer(request).await.expect("equal digits");
 }
+
+/// Nothing is kept for a full disk: these nodes live for a test, and there are many of them.
+const STORE: &str = "\n[store]\nreserve_percent = 0\nreserve_bytes_min = \"0B\"\n";
 
 /// A new request id.
 pub fn request_id() -> String {

@@ -11,6 +11,8 @@ mod docs;
 mod lock;
 #[path = "tidy/manifests.rs"]
 mod manifests;
+#[path = "tidy/named.rs"]
+mod named;
 #[path = "tidy/rooms.rs"]
 mod rooms;
 #[path = "tidy/shape.rs"]
@@ -72,4 +74,11 @@ fn dependencies_are_above_their_floors() {
 fn documents_name_files_that_exist() {
     let files = repository();
     none("documents", docs::findings(&files));
+}
+
+#[test]
+fn named_tests_exist() {
+    let files = repository();
+    let document = files.iter().find(|file| file.path == "tests/README.md").expect("the tables");
+    none("named tests", named::findings(document, &files));
 }

@@ -224,7 +224,7 @@ impl Outbox {
         asked: usize,
         actions: &mut Vec<Action>,
     ) {
-        let live = self.session;
+        let (live, bytes_max) = (self.session, self.settings.window_bytes);
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         state.claiming = false;
         if !live {
@@ -232,6 +232,11 @@ impl Outbox {
         }
         state.more |= entries.len() >= asked;
         for entry in entries {
+            if state.in_flight_bytes >= bytes_max {
+                // The rest is claimed when there is room.
+                state.more = true;
+                break;
+            }
             state.claimed_up_to = state.claimed_up_to.max(entry.number);
             if state.in_flight.contains_key(&entry.number) {
                 continue;
@@ -552,6 +557,47 @@ mod tests {
         assert_eq!(outbox.in_flight(), 0);
     }
 
+    /// One claim may bring more than the window of bytes: what is over it is claimed again when
+    /// there is room. EMERGENCY, with a window of its own, is not held up by that.
+    #[test]
+    fn the_window_of_bytes_bounds_a_claim() {
+        let settings = Settings { window_bytes: 2_500, ..Settings::default() };
+        let mut outbox = Outbox::new(settings);
+        outbox.handle(NOW, Input::SessionUp, None, 0);
+        let claimed = |lane, numbers: &[u64]| Input::Claimed {
+            lane,
+            entries: numbers.iter().map(|number| entry(*number)).collect(),
+            asked: 256,
+        };
+        let routine = claimed(Priority::Routine, &[1, 2, 3, 4, 5]);
+        let actions = outbox.handle(NOW, routine, None, 0);
+        assert_eq!(sent(&actions), [1, 2, 3]);
+        assert_eq!(claim(&actions, Priority::Routine), None);
+        let emergency = claimed(Priority::Emergency, &[6]);
+        assert_eq!(sent(&outbox.handle(NOW, emergency, None, 0)), [6]);
+        let actions = outbox.handle(NOW, Input::Settled(vec![1]), None, 0);
+        assert_eq!(claim(&actions, Priority::Routine), Some((3, 254)));
+    }
+
+    /// A flood of one lane takes nothing from the others: EMERGENCY is claimed first, and in the
+    /// same turn each of the lower lanes has its own share.
+    #[test]
+    fn each_lane_claims_its_share() {
+        let (mut outbox, _) = up();
+        let full: Vec<u64> = (1..=4).collect();
+        for lane in Priority::ALL {
+            let entries = full.iter().map(|number| entry(*number)).collect();
+            let actions = outbox.handle(NOW, Input::Claimed { lane, entries, asked: 4 }, None, 0);
+            assert_eq!(sent(&actions).len(), 4, "{lane:?}");
+        }
+        let actions = outbox.handle(NOW, Input::Settled(vec![3]), None, 0);
+        let claims: Vec<Priority> = actions
+            .iter()
+            .filter_map(|a| if let Action::Claim { lane, .. } = a { Some(*lane) } else { None })
+            .collect();
+        assert_eq!(claims, Priority::ALL);
+    }
+
     /// A copy without receipt on a live session goes out again.
     #[test]
     fn silence_is_answered_by_sending_again() {
@@ -571,7 +617,7 @@ mod tests {
             Just(Input::DialFailed(Reason::PeerUnreachable)),
             Just(Input::Timer),
             Just(Input::RetryNow),
-            (1u64..9).prop_map(Input::Settled),
+            (1u64..9).prop_map(|number| Input::Settled(vec![number])),
             (1u64..9).prop_map(move |number| Input::Fault { number, reason }),
             (1u64..9, 0u64..99).prop_map(move |(number, s)| Input::Deferred {
                 number: (number < 8).then_some(number),

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use relay_proto::{ids::UnitId, payload::open_clear, receipt::Statement, timestamp::Timestamp, v1};
 
 use super::{Service, status::Problem};
-use crate::store::records::{AckRecord, EntryRecord, EntryState, MessageRecord, ReceiptRecord};
+use crate::store::records::{
+    AckRecord, BackoffRecord, EntryRecord, EntryState, MessageRecord, ReceiptRecord,
+};
 
 impl Service {
     /// A message as a view shows it.
@@ -86,16 +88,31 @@ impl Service {
         status.is_ok_and(|status| status.up && status.in_flight > 0)
     }
 
+    /// What keeps an entry back that has no reason of its own: why its peer cannot be reached.
+    fn obstacle(&self, entry: &EntryRecord) -> Option<BackoffRecord> {
+        if !entry.is_open() || !entry.reason.is_empty() {
+            return None;
+        }
+        let unit = entry.next_hop.parse::<UnitId>().ok()?;
+        let up = self.relay().peer_status(&unit).up;
+        // It only explains: that it cannot be read must not hide the message.
+        (!up).then(|| self.relay().store().backoff(&unit).ok().flatten()).flatten()
+    }
+
     fn delivery(&self, entry: &EntryRecord) -> v1::Delivery {
+        let obstacle = self.obstacle(entry).unwrap_or_default();
         v1::Delivery {
             recipient: entry.recipient.clone(),
             state: self.delivery_state(entry).into(),
             attempts: entry.attempts,
             next_attempt_time: match entry.state() {
                 EntryState::Deferred => instant(entry.not_before_ms),
-                _ => None,
+                _ => instant(obstacle.next_try_ms),
             },
-            reason: entry.reason.clone(),
+            reason: match entry.reason.is_empty() {
+                true => obstacle.reason,
+                false => entry.reason.clone(),
+            },
             queued_time: instant(entry.queued_at_ms),
             settled_time: instant(entry.settled_at_ms),
         }

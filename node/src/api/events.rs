@@ -155,6 +155,7 @@ impl Service {
             | Fact::IndexMark(_)
             | Fact::Anchor(_)
             | Fact::TailCut(_)
+            | Fact::Snapshotted(_)
             | Fact::Erased(_)
             | Fact::Created(_)
             | Fact::OwedAgain(_)

@@ -5,6 +5,7 @@
 //! durable; every error is made by [`status`], with a stable reason; a caller is known by the
 //! kernel's or the certificate's word, not by his own.
 
+mod admission;
 mod args;
 mod convert;
 mod cursor;
@@ -75,13 +76,16 @@ pub enum ApiError {
     #[error("the directory of the socket `{}` is not there: make it first", .0.display())]
     NoDirectory(PathBuf),
     /// Somebody answers on the socket.
-    #[error("`{}` is in use: another node answers on it", .0.display())]
+    #[error(
+        "`{}` is in use, another node answers on it: stop it, or choose another `api.socket`",
+        .0.display()
+    )]
     InUse(PathBuf),
     /// There is something that is no socket.
     #[error("`{}` is there and is not a socket: choose another path", .0.display())]
     NotASocket(PathBuf),
     /// The socket could not be made.
-    #[error("cannot listen on `{}`", .path.display())]
+    #[error("cannot listen on `{}` (`api.socket`)", .path.display())]
     Socket {
         /// Which.
         path: PathBuf,
@@ -90,7 +94,7 @@ pub enum ApiError {
         source: io::Error,
     },
     /// The TCP address could not be taken.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on TCP {address} (`api.tcp.listen`)")]
     Tcp {
         /// Which.
         address: SocketAddr,
@@ -99,7 +103,7 @@ pub enum ApiError {
         source: io::Error,
     },
     /// A certificate or key could not be read.
-    #[error("cannot read `{}`", .path.display())]
+    #[error("cannot read `{}` (`api.tcp`)", .path.display())]
     Pem {
         /// Which.
         path: PathBuf,
@@ -126,8 +130,8 @@ struct Shared {
     tasks: Tasks,
     stop: CancellationToken,
     started: Timestamp,
-    /// One permit a message that is being taken.
-    submissions: Arc<Semaphore>,
+    /// Places of messages that are being taken.
+    submissions: admission::Admission,
     /// One permit a stream that stays open.
     streams: Arc<Semaphore>,
     /// Fingerprints cost 100,000 hashes: kept by the peer's identity key.
@@ -139,7 +143,7 @@ struct Shared {
 impl Service {
     fn new(relay: Relay, tasks: Tasks) -> Self {
         let (stop, started) = (tasks.drain_token(), relay.clock().now());
-        let submissions = Arc::new(Semaphore::new(SUBMISSIONS_MAX));
+        let submissions = admission::Admission::new();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
         Self {
             shared: Arc::new(Shared {
@@ -179,9 +183,6 @@ impl Service {
         self.shared.fingerprints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Messages that are being taken at once, over all callers.
-const SUBMISSIONS_MAX: usize = 4096;
 
 /// Watches and bulk streams that are open at once.
 const STREAMS_MAX: usize = 256;

@@ -58,12 +58,16 @@ impl Service {
             start_time: time(self.shared.started),
             clock: Some(relay.clock().state()),
             display_name: name.unwrap_or_default(),
-            store: Some(self.store_status()),
+            store: Some(self.store_status()?),
             log: Some(self.log_status()),
             outbox_open: peers.iter().map(|peer| peer.outbox_messages).sum(),
             oldest_outbox_time: oldest,
             peers,
-            inbox_unacknowledged: store.unacknowledged_counts()?.values().sum(),
+            inbox_unacknowledged: store
+                .unacknowledged_counts()?
+                .values()
+                .map(|count| count.0)
+                .sum(),
             needs_acknowledgement: waiting,
             verify_failures: relay.counters().read(Counter::VerifyFailure),
             replays_answered: relay.counters().read(Counter::Duplicate),
@@ -75,20 +79,20 @@ impl Service {
         })
     }
 
-    fn store_status(&self) -> v1::StoreStatus {
+    fn store_status(&self) -> Result<v1::StoreStatus, Problem> {
         let store = self.relay().store();
         let (p50, p99) = store.sync_percentiles();
         let state = if self.store_ended() { "STOPPED" } else { "OPEN" };
-        v1::StoreStatus {
+        let space = store.space()?;
+        Ok(v1::StoreStatus {
             state: state.to_owned(),
             durable_seq: store.head().borrow().seq,
             indexed_seq: store.indexed_seq(),
-            // Not known to this room: the store does not tell where it lies.
-            bytes: 0,
-            free_bytes: 0,
+            bytes: space.map_or(0, |space| space.used),
+            free_bytes: space.map_or(0, |space| space.free),
             sync_p50_us: p50,
             sync_p99_us: p99,
-        }
+        })
     }
 
     fn log_status(&self) -> v1::LogStatus {

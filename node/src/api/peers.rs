@@ -69,7 +69,11 @@ impl PeerService for Service {
         let unit = args::unit(&request.into_inner().unit)?;
         let known = self.relay().directory().snapshot().peer(&unit).is_some();
         known.then_some(()).ok_or_else(|| no_peer(&unit))?;
-        let unreachable = |text: String| Problem::text(Reason::PeerUnreachable, text);
+        // A peer that refuses us is there: what helps is another thing than for one that is not.
+        let last = self.relay().store().backoff(&unit).map_err(Problem::from)?.unwrap_or_default();
+        let refused = last.reason == Reason::NotVerifiedThere.label();
+        let reason = if refused { Reason::NotVerifiedThere } else { Reason::PeerUnreachable };
+        let unreachable = |text: String| Problem::text(reason, text);
         let pong = self.relay().ping(&unit).await;
         let pong = pong.ok_or_else(|| unreachable("the link does not run".to_owned()))?;
         let rtt = pong.map_err(|error| unreachable(format!("{unit}: {error}")))?;
@@ -89,9 +93,10 @@ impl PeerService for Service {
         let request = request.into_inner();
         args::request_id(&request.request_id)?;
         let unit = args::unit(&request.unit)?;
-        let why = args::person("reason", &request.reason)?;
+        let (by, why) =
+            (args::person("by", &request.by)?, args::person("reason", &request.reason)?);
         let now = self.relay().clock().now();
-        let suspended = self.relay().directory().suspend(&unit, &why, now).await;
+        let suspended = self.relay().directory().suspend(&unit, &by, &why, now).await;
         Ok(Response::new(self.changed(suspended).await?))
     }
 
@@ -188,6 +193,7 @@ impl Service {
             (false, None) => v1::PeerState::Never,
         };
         let nodes = peer.card.nodes().iter();
+        let suspended = peer.suspended.as_ref();
         let addresses = nodes.flat_map(|node| node.addresses.iter().cloned()).collect();
         Ok(v1::Peer {
             name: format!("peers/{unit}"),
@@ -210,6 +216,9 @@ impl Service {
             verified_time: peer.verified_at.and_then(time),
             fingerprint: String::new(),
             alarms: self.alarms(Some(unit))?,
+            suspended_time: suspended.and_then(|suspended| suspended.at).and_then(time),
+            suspended_by: suspended.map(|one| one.by.clone()).unwrap_or_default(),
+            suspend_reason: suspended.map(|one| one.why.clone()).unwrap_or_default(),
             rollback: peer.next_card.as_deref().map(rollback).unwrap_or_default(),
         })
     }

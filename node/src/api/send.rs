@@ -14,8 +14,8 @@ impl Service {
     ) -> Result<v1::SendMessageResponse, Problem> {
         let submission = self.submission(principal, request)?;
         // Refused rather than queued: the caller can wait better than the node.
-        let permit = self.shared.submissions.try_acquire();
-        let _permit = permit.map_err(|_| Problem::new(Reason::Busy))?;
+        let place = self.shared.submissions.try_enter(submission.draft.priority());
+        let _place = place.ok_or_else(|| Problem::new(Reason::Busy))?;
         let (draft, check_only) = (submission.draft.clone(), submission.validate_only);
         let answer = self.relay().submit(vec![submission]).await.pop();
         let answer = answer.ok_or_else(|| Problem::internal("a submission without answer"))??;

@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 
 use relay_proto::{payload::Faults, reason::Reason};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
     directory::DirectoryError,
@@ -23,7 +23,15 @@ pub(super) struct Problem {
     reason: Reason,
     message: String,
     metadata: Vec<(&'static str, String)>,
-    fields: Vec<(String, String)>,
+    fields: Vec<Field>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Field {
+    path: String,
+    text: String,
+    label: &'static str,
 }
 
 impl Problem {
@@ -41,7 +49,7 @@ impl Problem {
     pub fn field(reason: Reason, path: &str, text: impl Into<String>) -> Self {
         let text = text.into();
         let mut problem = Self::text(reason, format!("{path}: {text}"));
-        problem.fields.push((path.to_owned(), text));
+        problem.fields.push(Field { path: path.to_owned(), text, label: reason.label() });
         problem
     }
 
@@ -80,13 +88,23 @@ impl From<Problem> for Status {
         let mut details = ErrorDetails::new();
         let total = problem.fields.len();
         let mut room = DETAILS_BYTES_MAX;
-        for (path, text) in problem.fields {
-            let Some(left) = room.checked_sub(path.len() + text.len()) else {
+        let mut violations = Vec::new();
+        for Field { path, text, label } in problem.fields {
+            let Some(left) = room.checked_sub(path.len() + text.len() + label.len()) else {
                 metadata.insert("faults".to_owned(), total.to_string());
                 break;
             };
             room = left;
-            details.add_bad_request_violation(path, text);
+            let (description, reason) = (text, label.to_owned());
+            violations.push(FieldViolation {
+                field: path,
+                description,
+                reason,
+                localized_message: None,
+            });
+        }
+        if !violations.is_empty() {
+            details.set_bad_request(violations);
         }
         details.set_error_info(reason.label(), DOMAIN, metadata);
         if let Some(wait) = wait_of(reason) {
@@ -179,7 +197,7 @@ fn of_faults(faults: &Faults) -> Problem {
             }
             None => fault.text.clone(),
         };
-        problem.fields.push((fault.api_path(), text));
+        problem.fields.push(Field { path: fault.api_path(), text, label: fault.label() });
     }
     problem
 }
@@ -239,6 +257,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::PeerUnverified
         | Reason::PeerSuspended
         | Reason::KeyNotPinned
+        | Reason::NotVerifiedThere
         | Reason::DuplicateIdentity
         | Reason::HopLimit
         | Reason::ClockUntrusted
@@ -337,7 +356,8 @@ mod tests {
         assert_eq!((violation.len(), violation.first().unwrap().field.as_str()), (1, path));
 
         let mut many = Problem::new(Reason::InvalidContent);
-        many.fields = vec![("a".repeat(50), "b".repeat(50)); 100];
+        let (path, text) = ("a".repeat(40), "b".repeat(40));
+        many.fields = vec![Field { path, text, label: "LABEL_OF_20_LETTERS_" }; 100];
         let status = Status::from(many);
         assert!(status.details().len() < 5000);
         let details = status.get_error_details();

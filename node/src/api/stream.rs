@@ -47,11 +47,11 @@ impl Service {
                 () = answers.closed() => return,
                 read = ready(requests.as_mut()) => read,
             };
-            let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-            if count > 0 {
+            for (priority, batch) in by_priority(batch) {
+                let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
                 // Both waits hold the reader back, and by HTTP/2's flow control the caller.
                 let own = Arc::clone(&in_flight).acquire_many_owned(count).await;
-                let all = Arc::clone(&self.shared.submissions).acquire_many_owned(count).await;
+                let all = self.shared.submissions.enter(priority, count).await;
                 let (service, principal) = (self.clone(), principal.clone());
                 let answers = answers.clone();
                 self.shared.tasks.spawn("api-send", TaskKind::Session, async move {
@@ -106,6 +106,27 @@ async fn answer(answers: &mpsc::Sender<Answer>, id: String, result: Result<v1::S
     // A caller that is gone asks again by request id.
     let _ =
         answers.send(Ok(v1::SendMessagesResponse { request_id: id, outcome: Some(outcome) })).await;
+}
+
+/// A batch by priority, the most urgent first: each is a commit of its own, so EMERGENCY waits for
+/// no place of ROUTINE's.
+fn by_priority(
+    batch: Vec<v1::SendMessageRequest>,
+) -> impl Iterator<Item = (v1::Priority, Vec<v1::SendMessageRequest>)> {
+    let (mut emergency, mut urgent, mut routine) = (Vec::new(), Vec::new(), Vec::new());
+    for request in batch {
+        match request.draft.as_ref().map(v1::Draft::priority).unwrap_or_default() {
+            v1::Priority::Emergency => emergency.push(request),
+            v1::Priority::Urgent => urgent.push(request),
+            v1::Priority::Routine | v1::Priority::Unspecified => routine.push(request),
+        }
+    }
+    let all = [
+        (v1::Priority::Emergency, emergency),
+        (v1::Priority::Urgent, urgent),
+        (v1::Priority::Routine, routine),
+    ];
+    all.into_iter().filter(|(_, batch)| !batch.is_empty())
 }
 
 /// What ended a stream of requests: its end, or a fault of the transport.

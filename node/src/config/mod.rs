@@ -26,7 +26,7 @@ use self::document::{Document, Places};
 pub use self::{
     fault::{Fault, Place, Report, Severity, escaped, is_printable},
     profile::language,
-    read::{SOCKET_BYTES_MAX, host_and_port},
+    read::{SOCKET_BYTES_MAX, host_and_port, socket_bytes},
     settings::*,
 };
 

@@ -19,7 +19,7 @@ use super::{
     settings::{
         ApiSettings, ApiTcpSettings, ClockSettings, ClockSource, InboxSettings, KeyExchange,
         KeySettings, LinkSettings, LogFormat, LogLevel, LogSettings, NodeSettings, OutboxSettings,
-        RetrySettings, Settings, StopSettings, StoreSettings,
+        QuotaSettings, RetrySettings, Settings, StopSettings, StoreSettings,
     },
 };
 
@@ -33,6 +33,7 @@ pub(super) struct Parts {
     pub(super) store: StoreSettings,
     pub(super) outbox: OutboxSettings,
     pub(super) inbox: InboxSettings,
+    pub(super) quota: QuotaSettings,
     pub(super) retry: RetrySettings,
     pub(super) log: LogSettings,
     pub(super) stop: StopSettings,
@@ -42,9 +43,8 @@ pub(super) struct Parts {
 impl Parts {
     /// The settings, once the profiles are read.
     pub(super) fn with(self, profiles: Vec<Arc<Profile>>) -> Option<Settings> {
-        let Self { node, keys, link, api, clock, store, outbox, inbox, retry, log, stop, .. } =
-            self;
-        let node = node?;
+        let Self { keys, link, api, clock, store, outbox, inbox, quota, retry, log, .. } = self;
+        let (node, stop) = (self.node?, self.stop);
         Some(Settings {
             node,
             keys,
@@ -54,6 +54,7 @@ impl Parts {
             store,
             outbox,
             inbox,
+            quota,
             retry,
             profiles,
             log,
@@ -81,6 +82,7 @@ pub(super) fn settings(mut root: Section<'_, '_>, base: &Path) -> Parts {
         store: store(root.section("store")),
         outbox: outbox(root.section("outbox")),
         inbox: inbox(root.section("inbox")),
+        quota: quota(root.section("quota")),
         retry: retry(root.section("retry")),
         log: log(root.section("log")),
         stop: stop(root.section("stop")),
@@ -166,9 +168,12 @@ fn api(mut section: Section<'_, '_>, base: &Path) -> ApiSettings {
     let default = ApiSettings::default();
     let socket = section.optional("socket", "\"/run/relay/api.sock\"", |text| {
         let path = path(text, base)?;
-        match path.as_os_str().len() {
+        match socket_bytes(&path) {
             ..=SOCKET_BYTES_MAX => Ok(path),
-            len => Err(format!("{len} bytes, the system allows {SOCKET_BYTES_MAX} for a socket")),
+            len => Err(format!(
+                "needs {len} bytes, the system allows {SOCKET_BYTES_MAX} for a socket's path: \
+                 choose a shorter one"
+            )),
         }
     });
     let socket_mode = section.optional("socket_mode", "\"0660\"", |text| {
@@ -241,7 +246,20 @@ fn store(mut section: Section<'_, '_>) -> StoreSettings {
             default.index_cache_bytes,
             8 * MIB..=8192 * MIB,
         ),
+        reserve_percent: section.number("reserve_percent", default.reserve_percent, 0..=50),
+        reserve_bytes_min: section.size(
+            "reserve_bytes_min",
+            default.reserve_bytes_min,
+            0..=1_048_576 * MIB,
+        ),
     };
+    let off = store.reserve_percent == 0 && store.reserve_bytes_min == 0;
+    if !off && store.reserve_bytes_min / 4 < store.segment_bytes {
+        let problem = "is less than four journal files: the disk could be full before a refusal";
+        let mend = "choose at least four times `store.segment_bytes`, or \"0B\" with \
+                    `store.reserve_percent = 0` for no reserve";
+        section.refuse("reserve_bytes_min", problem.into(), mend.into());
+    }
     section.finish();
     store
 }
@@ -287,6 +305,20 @@ fn inbox(mut section: Section<'_, '_>) -> InboxSettings {
     };
     section.finish();
     inbox
+}
+
+fn quota(mut section: Section<'_, '_>) -> QuotaSettings {
+    let default = QuotaSettings::default();
+    let mut per_hour = |key, default, max| section.number(key, default, 1..=max);
+    let quota = QuotaSettings {
+        emergency_per_hour: per_hour("emergency_per_hour", default.emergency_per_hour, 100_000),
+        urgent_per_hour: per_hour("urgent_per_hour", default.urgent_per_hour, 100_000),
+        refusals_per_hour: per_hour("refusals_per_hour", default.refusals_per_hour, 100_000),
+        alarms_per_hour: per_hour("alarms_per_hour", default.alarms_per_hour, 10_000),
+        notes_per_hour: per_hour("notes_per_hour", default.notes_per_hour, 1_000_000),
+    };
+    section.finish();
+    quota
 }
 
 fn retry(mut section: Section<'_, '_>) -> RetrySettings {
@@ -388,3 +420,10 @@ const STATE_FILES_MAX: usize = 8;
 
 /// `sun_path` of unix(7) holds 108 bytes with the closing zero.
 pub const SOCKET_BYTES_MAX: usize = 107;
+
+/// The bytes that a socket's path needs: the node makes it in a directory `.PID` beside, where its
+/// path may be longer.
+pub fn socket_bytes(path: &Path) -> usize {
+    let beside = path.parent().map_or(0, |dir| dir.as_os_str().len());
+    path.as_os_str().len().max(beside.saturating_add("/.4194304/s".len()))
+}

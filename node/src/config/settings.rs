@@ -28,6 +28,8 @@ pub struct Settings {
     pub outbox: OutboxSettings,
     /// What waits for our own case systems.
     pub inbox: InboxSettings,
+    /// What each peer may cause in an hour.
+    pub quota: QuotaSettings,
     /// When a failed transfer is tried again.
     pub retry: RetrySettings,
     /// The networks that this node takes part in, at least one.
@@ -128,11 +130,12 @@ pub struct ClockSettings {
     pub source: ClockSource,
     /// With `assumed`: the bound of the error that the operator vouches for.
     pub assumed_uncertainty: Duration,
-    /// With `kernel`: files that a time service touches whenever it has set the clock.
+    /// Where the kernel may not be asked: files that a time service touches when it has set the
+    /// clock.
     pub state_files: Vec<PathBuf>,
-    /// With `kernel`: a file not touched for so long says nothing any more.
+    /// There: a file not touched for so long says nothing any more.
     pub state_age_max: Duration,
-    /// With `kernel`: the bound of the error while such a file is fresh.
+    /// There: the bound of the error while such a file is fresh.
     pub state_uncertainty: Duration,
 }
 
@@ -152,6 +155,10 @@ pub struct StoreSettings {
     pub segment_bytes: u64,
     /// Memory of the index.
     pub index_cache_bytes: u64,
+    /// Part of the file system that is kept for a full disk.
+    pub reserve_percent: u32,
+    /// At least so much of it.
+    pub reserve_bytes_min: u64,
 }
 
 /// `[outbox]`
@@ -174,6 +181,21 @@ pub struct InboxSettings {
     pub queue_messages_max: u32,
     /// Most bytes of one peer that nobody has acknowledged.
     pub queue_bytes_max: u64,
+}
+
+/// `[quota]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuotaSettings {
+    /// Messages of one peer that are carried as EMERGENCY in an hour.
+    pub emergency_per_hour: u32,
+    /// Messages of one peer that are carried as URGENT in an hour.
+    pub urgent_per_hour: u32,
+    /// Messages of one peer that are refused for good in an hour.
+    pub refusals_per_hour: u32,
+    /// Alarms about one peer that are kept in an hour.
+    pub alarms_per_hour: u32,
+    /// Notes about one peer that are written in an hour and belong to no new message.
+    pub notes_per_hour: u32,
 }
 
 /// `[retry]`
@@ -276,7 +298,12 @@ impl Default for ClockSettings {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, index_cache_bytes: 64 << 20 }
+        Self {
+            segment_bytes: 64 << 20,
+            index_cache_bytes: 64 << 20,
+            reserve_percent: 5,
+            reserve_bytes_min: 256 << 20,
+        }
     }
 }
 
@@ -294,6 +321,18 @@ impl Default for OutboxSettings {
 impl Default for InboxSettings {
     fn default() -> Self {
         Self { queue_messages_max: 10_000, queue_bytes_max: 256 << 20 }
+    }
+}
+
+impl Default for QuotaSettings {
+    fn default() -> Self {
+        Self {
+            emergency_per_hour: 60,
+            urgent_per_hour: 600,
+            refusals_per_hour: 600,
+            alarms_per_hour: 60,
+            notes_per_hour: 10_000,
+        }
     }
 }
 

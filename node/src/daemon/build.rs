@@ -2,12 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use relay_core::{outbox, profile::Profile, retry::Schedule};
-use relay_proto::{
-    card::{Card, CardLog},
-    ids::{LogOrigin, NodeId},
-    v1,
-};
+use bytes::Bytes;
+use relay_core::{outbox, profile::Profile, quota, retry::Schedule};
+use relay_proto::{card::Card, ids::NodeId};
 use sha2::{Digest as _, Sha512};
 
 use super::RunError;
@@ -16,10 +13,10 @@ use crate::{
     clock::Clock,
     config::{self, ApiSettings, Settings},
     directory::Directory,
-    keys::{KeyStore, KeyUse, Signer},
+    keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{Backend, OpenStore, Store},
+    store::{Backend, NewAlarm, OpenStore, Store, space::ReserveSettings},
     tasks::Tasks,
     telemetry::Counters,
     tlog::{Opened, Tlog, TlogError},
@@ -59,7 +56,8 @@ pub struct NodeParts {
 impl NodeParts {
     /// Reads keys and card, takes the rest from the settings.
     pub fn from_settings(settings: Settings, clock: Clock) -> Result<Self, RunError> {
-        let card = read_card(&settings.keys.card)?;
+        let card =
+            read_card(&settings.keys.card).map_err(|error| RunError::start("card", error))?;
         let generation = open_log_of(&card).map_or(1, |log| log.origin.generation);
         let keys = KeyStore::open(&settings.keys.dir, generation)
             .map_err(|error| RunError::start("keys", error))?;
@@ -67,11 +65,7 @@ impl NodeParts {
             id: settings.node.id.clone(),
             keys,
             card,
-            backend: Backend::Embedded {
-                dir: settings.node.dir.clone(),
-                segment_bytes: settings.store.segment_bytes,
-                cache_bytes: settings.store.index_cache_bytes,
-            },
+            backend: backend(&settings),
             anchors: Some(settings.node.anchor_dir.clone()),
             clock,
             limits: limits(&settings),
@@ -81,6 +75,19 @@ impl NodeParts {
             api: Some(settings.api),
             random: Arc::new(|bytes| rand::Rng::fill_bytes(&mut rand::rng(), bytes)),
         })
+    }
+}
+
+/// Where the store of these settings lies.
+pub(super) fn backend(settings: &Settings) -> Backend {
+    Backend::Embedded {
+        dir: settings.node.dir.clone(),
+        segment_bytes: settings.store.segment_bytes,
+        cache_bytes: settings.store.index_cache_bytes,
+        reserve: ReserveSettings {
+            percent: settings.store.reserve_percent,
+            bytes_min: settings.store.reserve_bytes_min,
+        },
     }
 }
 
@@ -97,7 +104,7 @@ impl Node {
     /// Builds every room and starts serving. Call within a runtime.
     pub async fn start(parts: NodeParts) -> Result<Self, RunError> {
         let NodeParts { id, keys, card, .. } = &parts;
-        let origin = own_log(&parts)?;
+        let origin = log_of(card, keys, id).map_err(|error| RunError::start("card", error))?;
         let tasks = Tasks::new();
         let store = OpenStore { backend: parts.backend.clone(), unit: id.unit().clone(), origin };
         let store = store.open().map_err(|error| RunError::start("store", error))?;
@@ -170,8 +177,10 @@ async fn open_log(
 ) -> Result<Tlog, RunError> {
     let opened = Tlog::open(store.clone(), Arc::clone(signer), parts.anchors.as_deref());
     let Opened { tlog, alarms } = opened.map_err(|error| RunError::start("log", error))?;
-    for (reason, text) in alarms {
-        let kept = store.alarm(reason, parts.id.unit().clone(), text, parts.clock.now()).await;
+    for (reason, detail) in alarms {
+        let (peer, evidence, now) = (parts.id.unit().to_string(), Bytes::new(), parts.clock.now());
+        let new = NewAlarm { reason, peer, detail, evidence, now };
+        let kept = store.alarm(new, quota::Meter::unlimited()).await;
         kept.map_err(|error| RunError::start("log", error))?;
     }
     match tlog.start(tasks).await {
@@ -210,38 +219,6 @@ fn start_link(
     Ok(link)
 }
 
-/// The unit's open log; its key and the signing key must be those that this node has.
-fn own_log(parts: &NodeParts) -> Result<LogOrigin, RunError> {
-    let refuse = |why: &str| Err(RunError::start("card", why.to_owned()));
-    let (card, signer) = (&parts.card, parts.keys.signer());
-    if card.unit() != parts.id.unit() {
-        return refuse("the card in keys.card is of another unit than node.unit");
-    }
-    if card.key(v1::KeyKind::Signing, signer.key_id(KeyUse::Envelope)).is_none() {
-        return refuse("the card in keys.card does not name the signing key in keys.dir");
-    }
-    let transport = parts.keys.transport().public();
-    let node = card.nodes().iter().find(|node| node.id == parts.id);
-    if !node.is_some_and(|node| node.transport_keys.iter().any(|key| key.key == transport)) {
-        return refuse("the card in keys.card does not name this node with its transport key");
-    }
-    match open_log_of(card) {
-        Some(log) if log.key.key == signer.public(KeyUse::Checkpoint) => Ok(log.origin.clone()),
-        _ => refuse("the card in keys.card does not name an open log with the key in keys.dir"),
-    }
-}
-
-/// The log of a card that goes on.
-pub(super) fn open_log_of(card: &Card) -> Option<&CardLog> {
-    card.logs().iter().find(|log| log.state == v1::LogState::Open)
-}
-
-pub(super) fn read_card(path: &PathBuf) -> Result<Card, RunError> {
-    let named = |error: String| RunError::start("card", format!("{}: {error}", path.display()));
-    let file = std::fs::read(path).map_err(|error| named(error.to_string()))?;
-    Card::from_file(&file).map_err(|error| named(error.to_string()))
-}
-
 fn limits(settings: &Settings) -> Limits {
     Limits {
         outbox: outbox::Settings {
@@ -257,6 +234,14 @@ fn limits(settings: &Settings) -> Limits {
         },
         queue_messages_max: u64::from(settings.outbox.queue_messages_max),
         inbox_messages_max: u64::from(settings.inbox.queue_messages_max),
+        inbox_bytes_max: settings.inbox.queue_bytes_max,
+        quotas: quota::Settings {
+            emergency_per_hour: settings.quota.emergency_per_hour,
+            urgent_per_hour: settings.quota.urgent_per_hour,
+            refusals_per_hour: settings.quota.refusals_per_hour,
+            alarms_per_hour: settings.quota.alarms_per_hour,
+            notes_per_hour: settings.quota.notes_per_hour,
+        },
     }
 }
 

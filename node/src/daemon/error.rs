@@ -1,4 +1,11 @@
-//! Why a node did not start or did not go on, and the exit status that says so.
+//! Why a node did not start or did not go on, what helps, and the exit status that says so.
+
+use std::error::Error;
+
+use crate::{
+    keys::CardFault,
+    store::{StoreError, journal::JournalError},
+};
 
 /// Why a node did not start or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +46,18 @@ impl RunError {
         Self::Start { what, source: source.into() }
     }
 
+    /// What helps, where the error does not say it itself.
+    pub fn mend(&self) -> Option<&'static str> {
+        match self {
+            Self::Start { source, .. } => mend_of(source.as_ref()),
+            Self::Journal { .. } => Some(
+                "look at the disk and the system's log; then start the node again: what it had \
+                 answered is checked and kept",
+            ),
+            Self::Task { .. } => Some("this is a bug: start the node again, and report the log"),
+        }
+    }
+
     /// The process's exit status: 74 (EX_IOERR) asks service managers not to restart before a look
     /// at the disk.
     pub fn exit_code(&self) -> u8 {
@@ -47,4 +66,19 @@ impl RunError {
             Self::Start { .. } | Self::Task { .. } => 1,
         }
     }
+}
+
+fn mend_of(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+    if let Some(fault) = error.downcast_ref::<CardFault>() {
+        return Some(fault.mend());
+    }
+    let Some(StoreError::Journal(error)) = error.downcast_ref::<StoreError>() else { return None };
+    Some(match error {
+        JournalError::NewerFormat { .. } => "run the newer version of this program",
+        JournalError::Full(_) => "make room on the file system of `node.dir`",
+        JournalError::Missing | JournalError::Damage { .. } => {
+            "nothing was changed: keep a copy of `node.dir`, then restore the store from its backup"
+        }
+        _ => "look at the disk of `node.dir` and the system's log",
+    })
 }

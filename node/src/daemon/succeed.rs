@@ -26,12 +26,12 @@ use relay_proto::{
     v1,
 };
 
-use super::build::{open_log_of, read_card};
+use super::build::backend;
 use crate::{
     config::Settings,
-    keys::{IDENTITY_FILE, Identity, KeyStore, KeyUse},
+    keys::{IDENTITY_FILE, Identity, KeyStore, KeyUse, open_log_of, read_card},
     store::{
-        Backend, Hashes, NewSuccession, OpenStore, Store, StoreError, files::FilesError,
+        Hashes, NewSuccession, OpenStore, Store, StoreError, files::FilesError,
         records::CheckpointRecord,
     },
     tlog::AnchorFile,
@@ -95,7 +95,7 @@ pub fn succeed(
     now: Timestamp,
 ) -> Result<Succeeded, SucceedError> {
     check(order)?;
-    let card = read_card(&settings.keys.card).map_err(|error| failed("card", error.to_string()))?;
+    let card = read_card(&settings.keys.card).map_err(|error| failed("card", error))?;
     let identity = identity(settings, order, &card)?;
     let old = open_log_of(&card).ok_or_else(|| failed("card", "it names no open log"))?;
     let old = old.origin.clone();
@@ -139,12 +139,8 @@ fn identity(settings: &Settings, order: &Order, card: &Card) -> Result<Identity,
 }
 
 fn open(settings: &Settings, card: &Card, origin: &LogOrigin) -> Result<Store, SucceedError> {
-    let backend = Backend::Embedded {
-        dir: settings.node.dir.clone(),
-        segment_bytes: settings.store.segment_bytes,
-        cache_bytes: settings.store.index_cache_bytes,
-    };
-    let open = OpenStore { backend, unit: card.unit().clone(), origin: origin.clone() };
+    let open =
+        OpenStore { backend: backend(settings), unit: card.unit().clone(), origin: origin.clone() };
     open.open().map_err(|error| match error {
         StoreError::Files(FilesError::InUse(_)) => SucceedError::Running,
         error => failed("store", error),

@@ -13,6 +13,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prost::Message;
+use relay_core::quota::Meter;
 use relay_proto::{
     card::{Card, CardError},
     ids::UnitId,
@@ -22,9 +23,9 @@ use relay_proto::{
     v1,
 };
 
-pub use snapshot::{Peer, Snapshot, Trust};
+pub use snapshot::{Peer, Snapshot, Suspension, Trust};
 
-use crate::store::{Store, StoreError, records::PeerRecord};
+use crate::store::{NewAlarm, Store, StoreError, records::PeerRecord};
 
 /// The local directory. Clones share it.
 #[derive(Clone)]
@@ -69,7 +70,10 @@ impl Directory {
         let peer = self.snapshot().peer(&unit).cloned().ok_or(DirectoryError::NotFound)?;
         if peer.next_card.is_some() {
             let detail = rollback::told(&card);
-            self.store.alarm(Reason::PeerRolledBack, unit, detail, now).await?;
+            let (reason, peer) = (Reason::PeerRolledBack, unit.to_string());
+            let new = NewAlarm { reason, peer, detail, evidence: Bytes::new(), now };
+            // An operator brought the card: this is in nobody's hand but his.
+            self.store.alarm(new, Meter::unlimited()).await?;
         }
         Ok(peer)
     }
@@ -101,7 +105,7 @@ impl Directory {
             record.trust = Trust::Verified.number();
             record.verified_by = by;
             record.verified_at_ms = now.as_millis();
-            record.note = String::new();
+            lift_suspension(&mut record);
             Ok(record)
         };
         self.change(unit, now, change).await
@@ -111,14 +115,17 @@ impl Directory {
     pub async fn suspend(
         &self,
         unit: &UnitId,
+        by: &str,
         why: &str,
         now: Timestamp,
     ) -> Result<Peer, DirectoryError> {
-        let why = why.to_owned();
+        let (by, why) = (by.to_owned(), why.to_owned());
         let change = move |before: Option<PeerRecord>| {
             let mut record = before.ok_or(Reason::NotFound)?;
             record.trust = Trust::Suspended.number();
-            record.note = why;
+            record.suspended_why = why;
+            record.suspended_by = by;
+            record.suspended_at_ms = now.as_millis();
             Ok(record)
         };
         self.change(unit, now, change).await
@@ -274,6 +281,13 @@ fn keys_of(card: &Card) -> impl Iterator<Item = [u8; 32]> {
     let working = card.keys().iter().chain(card.logs().iter().map(|log| &log.key));
     let working = working.chain(card.nodes().iter().flat_map(|node| &node.transport_keys));
     working.map(|key| *key.key.as_bytes()).chain([*card.identity().as_bytes()])
+}
+
+/// It is trusted again: the journal keeps who had suspended it, the record no longer does.
+fn lift_suspension(record: &mut PeerRecord) {
+    record.suspended_why.clear();
+    record.suspended_by.clear();
+    record.suspended_at_ms = 0;
 }
 
 /// The record with a new card.

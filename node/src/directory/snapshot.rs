@@ -55,12 +55,23 @@ pub struct Peer {
     pub verified_by: String,
     /// When.
     pub verified_at: Option<Timestamp>,
-    /// Why it was suspended.
-    pub note: String,
+    /// While it is suspended.
+    pub suspended: Option<Suspension>,
     /// A newer card that says that the unit's log lost leaves; it waits for an operator's word.
     pub next_card: Option<Arc<Card>>,
     /// Messages that its log lost are not all queued again yet.
     pub has_lost: bool,
+}
+
+/// Who stopped the exchange with a unit, when, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// Why.
+    pub why: String,
 }
 
 /// One state of the directory.
@@ -98,7 +109,11 @@ impl Snapshot {
                 trust,
                 verified_by: record.verified_by.clone(),
                 verified_at: Timestamp::from_wire(record.verified_at_ms),
-                note: record.note.clone(),
+                suspended: (trust == Trust::Suspended).then(|| Suspension {
+                    by: record.suspended_by.clone(),
+                    at: Timestamp::from_wire(record.suspended_at_ms),
+                    why: record.suspended_why.clone(),
+                }),
                 next_card: card_in(&record.next_card).map(Arc::new),
                 has_lost: !record.lost.is_empty(),
                 card: Arc::new(card),

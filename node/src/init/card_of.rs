@@ -45,7 +45,7 @@ fn card(
         number: 1,
         issued_at_ms: now.as_millis(),
         names: vec![v1::CardName { language: language.clone(), name }],
-        phone_24x7: people.phone.clone().unwrap_or_else(|| NOT_STATED.into()),
+        phone_24x7: people.phone.clone(),
         languages: vec![language],
         office_hours: text(&people.hours),
         time_zone: people.time_zone.clone().unwrap_or_else(|| "UTC".into()),
@@ -121,4 +121,3 @@ const IDENTITY_WINDOW: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const IDENTITY_EPOCH: u32 = 1;
 const CAPABILITIES: [&str; 2] = ["alert", "preservation_request"];
 const ROLE: &str = "24/7 point of contact";
-const NOT_STATED: &str = "not stated";

@@ -2,12 +2,14 @@
 //! printed.
 //!
 //! Enter through [`KeyStore`]: [`KeyStore::create`] for `init`, [`KeyStore::open`] for a running
-//! node, then [`KeyStore::signer`] for whoever signs. May use `proto` and `config` only.
+//! node, then [`KeyStore::signer`] for whoever signs; [`log_of`] holds the unit's card to
+//! them. May use `proto` and `config` only.
 //!
 //! Invariants: a key file is created with its mode and never overwritten; a file or directory that
 //! others could read or change is refused; the identity key is not read by a running node, so it
 //! can be taken offline.
 
+mod card;
 mod file;
 mod signer;
 mod store;
@@ -15,6 +17,7 @@ mod store;
 use std::{io, path::PathBuf};
 
 pub use self::{
+    card::{CardFault, check_unit, log_of, open_log_of, read_card},
     file::{check_dir, check_file},
     signer::{KeyUse, SignError, Signer},
     store::{

@@ -107,9 +107,13 @@ impl Closed {
         Self { code, by_peer: false, text: printable(&text.into()) }
     }
 
-    /// The label that leaves the machine.
+    /// The label that leaves the machine. That a key is not in the book means another thing, and
+    /// another mend, when it is the peer's book.
     pub fn reason(&self) -> Reason {
-        self.code.reason()
+        match self.code {
+            CloseCode::Removed | CloseCode::Suspended if self.by_peer => Reason::NotVerifiedThere,
+            code => code.reason(),
+        }
     }
 }
 
@@ -168,6 +172,19 @@ mod tests {
             let back = CloseCode::from_number(code.number().into());
             assert_eq!(back, (*code != CloseCode::Lost).then_some(*code));
         }
+    }
+
+    /// Whose book lacks the key tells who has to do something.
+    #[test]
+    fn a_refused_key_is_ours_or_theirs() {
+        for code in [CloseCode::Removed, CloseCode::Suspended] {
+            let ours = Closed::by_us(code, "");
+            let theirs = Closed { by_peer: true, ..ours.clone() };
+            assert_eq!(ours.reason(), code.reason());
+            assert_eq!(theirs.reason(), Reason::NotVerifiedThere);
+        }
+        let busy = Closed { by_peer: true, ..Closed::by_us(CloseCode::Busy, "") };
+        assert_eq!(busy.reason(), Reason::Busy);
     }
 
     /// No escape sequence, line break or flood of a peer's text gets through.

@@ -71,9 +71,10 @@ pub(super) fn spawn(shared: &Arc<Shared>, unit: &UnitId) {
             Ok(established) => establish::run(&own, established).await,
             // The crossing connection is the session.
             Err(closed) if crossed(&own, &unit, &closed).await => {}
-            Err(Closed { code, text, .. }) => {
+            Err(closed) => {
+                let (reason, code, text) = (closed.reason(), closed.code, closed.text);
                 tracing::debug!(%unit, ?code, text, "dial failed");
-                own.tell(LinkEvent::DialFailed { unit, reason: code.reason(), text }).await;
+                own.tell(LinkEvent::DialFailed { unit, reason, text }).await;
             }
         }
     });

@@ -19,7 +19,9 @@ use super::{settings, tls};
 /// Binds the socket: where to listen, or any port for a node that only dials.
 pub(super) fn open(listen: Option<SocketAddr>) -> Result<Wire, LinkError> {
     let socket = match listen {
-        Some(address) => UdpSocket::bind(address)?,
+        Some(address) => {
+            UdpSocket::bind(address).map_err(|error| LinkError::Listen(address, error))?
+        }
         // An IPv6 socket reaches IPv4 as well; a host without IPv6 has the other.
         None => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
             .or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?,

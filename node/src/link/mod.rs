@@ -313,6 +313,9 @@ pub enum LinkError {
     #[error(transparent)]
     CipherSuite(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
     /// The address is in use, not ours or not allowed.
+    #[error("cannot listen on UDP {0} (`link.listen`)")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The system gives no socket.
     #[error("socket could not be opened")]
     Socket(#[from] io::Error),
     /// A limit that QUIC cannot express.

@@ -105,7 +105,7 @@ impl Relay {
             })
             .await?;
         if answer == AckAnswer::First && waited {
-            ctx.inbox.taken(&record.from);
+            ctx.inbox.taken(&record.from, u64::from(record.wire_bytes));
         }
         Ok(answer)
     }

@@ -156,7 +156,9 @@ impl Answers {
     fn fault(&self, fault: &v1::TransferFault) {
         let reason = fault.reason.parse().unwrap_or(Reason::Malformed);
         let (number, label) = (fault.number, reason.label());
-        info!(peer = %self.unit, number, reason = label, "copy called faulty");
+        if let Some(left_out) = self.ctx.quotas.meter(&self.unit).line() {
+            info!(peer = %self.unit, number, reason = label, left_out, "copy called faulty");
+        }
         self.ctx.peers.advise(&self.unit, Input::Fault { number: fault.number, reason });
     }
 

@@ -7,44 +7,50 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_core::policy::{self, Arrival, Judgement, kind_allowed};
+use relay_core::{
+    policy::{self, Arrival, Judgement, kind_allowed},
+    quota::Meter,
+};
 use relay_proto::{
-    envelope::{Header, HeaderError, clear_payload},
+    envelope::{Header, HeaderError, Priority, clear_payload},
     ids::{Digest, UnitId},
     payload::{self, Payload},
     reason::Reason,
     receipt::Event,
-    signed::{Signable, Unsigned},
+    signed::Unsigned,
     v1,
 };
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::{Context, own};
+use super::{Context, own, peers::alarm};
 use crate::{
     keys::KeyUse,
     link::{Incoming, Lane, SessionSender},
-    store::{ArrivalAnswer, NewArrival, NewRefusal, Verdict},
+    store::{ArrivalAnswer, NewArrival, NewRefusal, StoreError, Verdict, wire_bytes},
     telemetry::Counter,
 };
 
+/// One lane of a session.
+pub(super) struct Reader {
+    pub ctx: Arc<Context>,
+    pub unit: UnitId,
+    pub sender: SessionSender,
+    pub priority: Priority,
+}
+
 /// Reads one lane of a session until it ends.
-pub(super) async fn run(
-    ctx: Arc<Context>,
-    unit: UnitId,
-    sender: SessionSender,
-    mut lane: mpsc::Receiver<Incoming>,
-) {
+pub(super) async fn run(reader: Reader, mut lane: mpsc::Receiver<Incoming>) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let count = lane.recv_many(&mut batch, BATCH).await;
         if count == 0 {
             return;
         }
-        let now = ctx.now();
-        ctx.peers.update(&unit, |status| status.last_contact = Some(now));
+        let now = reader.ctx.now();
+        reader.ctx.peers.update(&reader.unit, |status| status.last_contact = Some(now));
         let arrivals: Vec<Incoming> = std::mem::take(&mut batch);
-        if let Err(error) = take(&ctx, &unit, &sender, arrivals).await {
+        if let Err(error) = reader.take(arrivals).await {
             // Nothing was answered: the sender keeps its copies.
             warn!(%error, "arrivals not taken");
             return;
@@ -52,56 +58,134 @@ pub(super) async fn run(
     }
 }
 
-async fn take(
-    ctx: &Context,
-    unit: &UnitId,
-    sender: &SessionSender,
-    arrivals: Vec<Incoming>,
-) -> Result<(), crate::store::StoreError> {
-    let mut verdicts = Vec::with_capacity(arrivals.len());
-    let mut most_urgent = relay_proto::envelope::Priority::Routine;
-    let full = ctx.inbox.is_full(unit, ctx.parts.limits.inbox_messages_max);
-    for incoming in arrivals {
-        let v1::frame::Kind::Transfer(transfer) = incoming.kind else { continue };
-        let lane = incoming.lane;
-        match decide(ctx, unit, &transfer, full) {
-            Decision::Verdict(verdict) => {
-                let header = match &verdict {
-                    Verdict::Accept(new) => &new.header,
-                    Verdict::Refuse(new) => &new.header,
-                };
-                most_urgent = most_urgent.max(header.priority);
-                verdicts.push(verdict);
-            }
-            Decision::Fault(reason, detail) => {
-                ctx.parts.counters.add(Counter::VerifyFailure);
-                let (number, label) = (transfer.number, reason.label());
-                info!(peer = %unit, number, reason = label, "copy dropped");
-                let fault = fault(&transfer, reason, detail);
-                // The peer sends again what it hears nothing of.
-                let _ = sender.try_reply(lane, v1::frame::Kind::Fault(fault));
-            }
-            Decision::Defer(digest, reason) => defer(ctx, unit, sender, lane, digest, reason).await,
+/// What was decided of a batch, in its order.
+#[derive(Default)]
+struct Decided {
+    verdicts: Vec<Verdict>,
+    /// What each verdict is about.
+    heads: Vec<Head>,
+    deferred: Vec<(Digest, Reason)>,
+}
+
+struct Head {
+    digest: Digest,
+    /// What it states.
+    priority: Priority,
+    /// The lane in which it counts and its size, if it is taken.
+    taken: Option<(Priority, u64)>,
+}
+
+impl Reader {
+    async fn take(&self, arrivals: Vec<Incoming>) -> Result<(), StoreError> {
+        let meter = self.ctx.quotas.meter(&self.unit);
+        let lane = lane_of(&arrivals);
+        let decided = {
+            let _pass = self.ctx.gate.enter(self.priority).await;
+            self.decide_all(arrivals, &meter)
+        };
+        for (digest, reason) in decided.deferred {
+            self.defer(lane, digest, reason, &meter).await;
         }
+        if decided.verdicts.is_empty() {
+            return Ok(());
+        }
+        let lanes = decided.heads.iter().filter_map(|head| head.taken.map(|(lane, _)| lane));
+        let most_urgent = lanes.max().unwrap_or(Priority::Routine);
+        let store = &self.ctx.parts.store;
+        let answers = match store.accept_arrivals(most_urgent, decided.verdicts).await {
+            Err(StoreError::Full) => {
+                vec![ArrivalAnswer::Deferred(Reason::StorageFull); decided.heads.len()]
+            }
+            answers => answers?,
+        };
+        for (answer, head) in answers.into_iter().zip(decided.heads) {
+            self.answered(answer, lane, &head, &meter).await;
+        }
+        Ok(())
     }
-    if verdicts.is_empty() {
-        return Ok(());
+
+    fn decide_all(&self, arrivals: Vec<Incoming>, meter: &Meter) -> Decided {
+        let (ctx, unit) = (&*self.ctx, &self.unit);
+        let limits = &ctx.parts.limits;
+        let full = ctx.inbox.is_full(unit, limits.inbox_messages_max, limits.inbox_bytes_max);
+        let mut decided = Decided::default();
+        for incoming in arrivals {
+            let v1::frame::Kind::Transfer(transfer) = incoming.kind else { continue };
+            match decide(ctx, unit, &transfer, full, meter) {
+                Decision::Verdict(verdict) => {
+                    decided.heads.push(Head::of(&verdict));
+                    decided.verdicts.push(verdict);
+                }
+                Decision::Fault(reason, detail) => {
+                    ctx.parts.counters.add(Counter::VerifyFailure);
+                    let (number, label) = (transfer.number, reason.label());
+                    if let Some(left_out) = meter.line() {
+                        info!(peer = %unit, number, reason = label, left_out, "copy dropped");
+                    }
+                    let fault = fault(&transfer, reason, detail);
+                    // The peer sends again what it hears nothing of.
+                    let _ = self.sender.try_reply(incoming.lane, v1::frame::Kind::Fault(fault));
+                }
+                Decision::Defer(digest, reason) => decided.deferred.push((digest, reason)),
+            }
+        }
+        decided
     }
-    let answers = ctx.parts.store.accept_arrivals(most_urgent, verdicts).await?;
-    for answer in answers {
+
+    async fn answered(&self, answer: ArrivalAnswer, lane: Lane, head: &Head, meter: &Meter) {
+        let counters = &self.ctx.parts.counters;
         match answer {
             ArrivalAnswer::Stored => {
-                ctx.inbox.added(unit);
-                ctx.parts.counters.add(Counter::Arrived);
+                counters.add(Counter::Arrived);
+                self.stored(head, meter).await;
+                return;
             }
-            ArrivalAnswer::Duplicate => ctx.parts.counters.add(Counter::Duplicate),
-            ArrivalAnswer::Refused(Reason::Conflict) => ctx.parts.counters.add(Counter::Replay),
+            ArrivalAnswer::Duplicate => counters.add(Counter::Duplicate),
+            ArrivalAnswer::Refused(Reason::Conflict) => counters.add(Counter::Replay),
             ArrivalAnswer::Refused(reason) => {
-                info!(peer = %unit, reason = reason.label(), "message refused");
+                if let Some(left_out) = meter.line() {
+                    let reason = reason.label();
+                    info!(peer = %self.unit, reason, left_out, "message refused");
+                }
             }
+            ArrivalAnswer::Deferred(reason) => self.defer(lane, head.digest, reason, meter).await,
+        }
+        if let Some((carried, _)) = head.taken {
+            // Not stored, so it used nothing of its sender's quota.
+            meter.not_carried(carried);
         }
     }
-    Ok(())
+
+    /// Counts it; that messages go to a lower lane is told once an hour.
+    async fn stored(&self, head: &Head, meter: &Meter) {
+        let Some((carried, wire_bytes)) = head.taken else { return };
+        self.ctx.inbox.added(&self.unit, wire_bytes);
+        let stated = head.priority;
+        if stated != carried && meter.tells_lowered(stated) {
+            let stated = format!("{stated:?}").to_uppercase();
+            let detail =
+                format!("over its quota of {stated}: more of this hour go to a lower lane");
+            alarm(&self.ctx, Reason::Quota, &self.unit, detail).await;
+        }
+    }
+}
+
+impl Head {
+    fn of(verdict: &Verdict) -> Self {
+        let (header, taken) = match verdict {
+            Verdict::Accept(new) => {
+                let wire_bytes = u64::from(wire_bytes(&new.header, &new.payload));
+                (&new.header, Some((new.carried, wire_bytes)))
+            }
+            Verdict::Refuse(new) => (&new.header, None),
+        };
+        Self { digest: header.digest, priority: header.priority, taken }
+    }
+}
+
+/// All of a batch came on one lane.
+fn lane_of(arrivals: &[Incoming]) -> Lane {
+    arrivals.first().map_or(Lane::Routine, |incoming| incoming.lane)
 }
 
 enum Decision {
@@ -110,7 +194,13 @@ enum Decision {
     Defer(Digest, Reason),
 }
 
-fn decide(ctx: &Context, unit: &UnitId, transfer: &v1::Transfer, full: bool) -> Decision {
+fn decide(
+    ctx: &Context,
+    unit: &UnitId,
+    transfer: &v1::Transfer,
+    full: bool,
+    meter: &Meter,
+) -> Decision {
     let malformed = |what: &str| Decision::Fault(Reason::Malformed, what.to_owned());
     let Some(envelope) = &transfer.envelope else { return malformed("no envelope") };
     let Some(signed) = &envelope.header else { return malformed("no header") };
@@ -141,7 +231,7 @@ fn decide(ctx: &Context, unit: &UnitId, transfer: &v1::Transfer, full: bool) -> 
         Judgement::Accept { clock_unverified } => clock_unverified,
         // It was here in time, before our log lost the receipt that said so.
         Judgement::Refuse(Reason::Expired) if recovered => false,
-        Judgement::Refuse(reason) => return refusal(ctx, unit, transfer, header, reason),
+        Judgement::Refuse(reason) => return refusal(ctx, meter, transfer, header, reason),
         Judgement::Fault(reason) => return Decision::Fault(reason, reason.to_string()),
         Judgement::Defer(reason) => return Decision::Defer(header.digest, reason),
     };
@@ -149,18 +239,26 @@ fn decide(ctx: &Context, unit: &UnitId, transfer: &v1::Transfer, full: bool) -> 
         Ok(payload) => payload.clone(),
         Err(reason) => return Decision::Fault(reason, reason.to_string()),
     };
-    // EMERGENCY is never kept out by a full inbox.
-    if full && header.priority != relay_proto::envelope::Priority::Emergency {
+    // EMERGENCY is never kept out by a full inbox; what is EMERGENCY beyond the quota may be.
+    let carried = meter.carry(header.priority);
+    if full && carried != Priority::Emergency {
+        meter.not_carried(carried);
         return Decision::Defer(header.digest, Reason::QueueFull);
     }
-    match content(ctx, &header, &clear) {
+    let decision = match content(ctx, &header, &clear) {
         Ok(content) => {
+            let taken = (content, clear, carried);
             let seen = Seen { clock_unverified, recovered };
-            accept(ctx, unit, transfer, header, clear, &content, seen)
+            match accept(ctx, (unit, meter), transfer, header, taken, seen) {
+                Ok(new) => return Decision::Verdict(Verdict::Accept(new)),
+                Err(digest) => Decision::Defer(digest, Reason::Internal),
+            }
         }
-        Err(Content::Fault(reason)) => Decision::Fault(reason, reason.to_string()),
-        Err(Content::Refuse(reason)) => refusal(ctx, unit, transfer, header, reason),
-    }
+        Err(reason) => refusal(ctx, meter, transfer, header, reason),
+    };
+    // Not taken, so it used nothing of its sender's quota.
+    meter.not_carried(carried);
+    decision
 }
 
 /// How an arrival is marked.
@@ -178,46 +276,33 @@ fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool
     transfer.recovered && succession.is_some_and(|one| header.created_at <= one.at)
 }
 
-enum Content {
-    Fault(Reason),
-    Refuse(Reason),
-}
-
 /// Reads the payload. Its digest is the header's, so what is wrong with it is its sender's doing.
-fn content(ctx: &Context, header: &Header, clear: &Bytes) -> Result<Payload, Content> {
-    let raw = payload::open_clear(clear).map_err(|error| Content::Refuse(error.reason()))?;
-    let value: v1::Header = relay_proto::scan::decode(
-        &header.signed.bytes,
-        v1::Header::schema(),
-        v1::Header::BYTES_MAX,
-    )
-    .map_err(|error| Content::Fault(error.reason()))?;
-    payload::check_inner(&raw, &value).map_err(Content::Refuse)?;
-    let Some(profile) = ctx.profile(&header.profile) else {
-        return Err(Content::Refuse(Reason::UnknownProfile));
-    };
+fn content(ctx: &Context, header: &Header, clear: &Bytes) -> Result<Payload, Reason> {
+    let raw = payload::open_clear(clear).map_err(|error| error.reason())?;
+    payload::check_inner(&raw, header)?;
+    let profile = ctx.profile(&header.profile).ok_or(Reason::UnknownProfile)?;
     if raw.kind() == v1::Kind::Unspecified {
-        return Err(Content::Refuse(Reason::UnsupportedKind));
+        return Err(Reason::UnsupportedKind);
     }
-    kind_allowed(profile, raw.kind()).map_err(Content::Refuse)?;
+    kind_allowed(profile, raw.kind())?;
     let kinds = super::submit::kinds(profile);
     let context = super::submit::payload_context(profile, header.priority, &kinds);
-    Payload::parse(&raw, &context).map_err(|faults| Content::Refuse(faults.reason()))
+    Payload::parse(&raw, &context).map_err(|faults| faults.reason())
 }
 
+/// The message with its receipt, or the digest of what cannot be answered now.
 fn accept(
     ctx: &Context,
-    unit: &UnitId,
+    (unit, meter): (&UnitId, &Meter),
     transfer: &v1::Transfer,
     header: Header,
-    clear: Bytes,
-    content: &Payload,
-    seen: Seen,
-) -> Decision {
+    (content, clear, carried): (Payload, Bytes, Priority),
+    Seen { clock_unverified, recovered }: Seen,
+) -> Result<Box<NewArrival>, Digest> {
     let now = ctx.now();
-    let Seen { clock_unverified, recovered } = seen;
     let flags = [
         (clock_unverified, v1::StatementFlag::ClockUnverified),
+        (carried != header.priority, v1::StatementFlag::LaneLowered),
         (recovered, v1::StatementFlag::Recovered),
     ];
     let flags: Vec<_> = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
@@ -228,11 +313,11 @@ fn accept(
     conflict.recipient = Some(ctx.unit());
     conflict.reason = Some(Reason::Conflict);
     let (Ok(consignment), Ok(conflict)) = (own(&consignment), own(&conflict)) else {
-        return Decision::Defer(header.digest, Reason::Internal);
+        return Err(header.digest);
     };
     let (consignment, conflict) = (consignment.bytes().clone(), conflict.bytes().clone());
     debug!(peer = %unit, number = transfer.number, message = %header.digest, "message taken");
-    Decision::Verdict(Verdict::Accept(Box::new(NewArrival {
+    Ok(Box::new(NewArrival {
         payload: clear,
         kind: i32::from(content.kind()).unsigned_abs(),
         case_id: Bytes::copy_from_slice(content.case_id.as_bytes()),
@@ -241,15 +326,17 @@ fn accept(
         consignment,
         conflict,
         clock_unverified,
+        carried,
+        meter: meter.clone(),
         recovered,
         now,
         header,
-    })))
+    }))
 }
 
 fn refusal(
     ctx: &Context,
-    unit: &UnitId,
+    meter: &Meter,
     transfer: &v1::Transfer,
     header: Header,
     reason: Reason,
@@ -268,8 +355,9 @@ fn refusal(
         return Decision::Defer(header.digest, Reason::Internal);
     };
     let rejection = statement.bytes().clone();
-    let (peer, number) = (unit.clone(), transfer.number);
-    let new = NewRefusal { header, reason, peer, number, rejection, now };
+    // Whoever is refused is the session's peer: another sender is a fault of the copy.
+    let (peer, number, meter) = (header.from.clone(), transfer.number, meter.clone());
+    let new = NewRefusal { header, reason, peer, number, rejection, meter, now };
     Decision::Verdict(Verdict::Refuse(Box::new(new)))
 }
 
@@ -295,39 +383,45 @@ fn fault(transfer: &v1::Transfer, reason: Reason, detail: String) -> v1::Transfe
     }
 }
 
-/// Asks the peer to come back later, signed, never a leaf.
-async fn defer(
-    ctx: &Context,
-    unit: &UnitId,
-    sender: &SessionSender,
-    lane: Lane,
-    digest: Digest,
-    reason: Reason,
-) {
-    let now = ctx.now();
-    let signer = &ctx.parts.signer;
-    let key_id = signer.key_id(KeyUse::Deferral);
-    let deferral = v1::Deferral {
-        unit: ctx.unit().to_string(),
-        peer: unit.to_string(),
-        header_digest: Bytes::copy_from_slice(digest.as_bytes()),
-        reason: reason.label().to_owned(),
-        issued_at_ms: now.as_millis(),
-        not_before_ms: now.after(DEFER_FOR).as_millis(),
-        signer: Some(v1::Signer {
-            unit: ctx.unit().to_string(),
-            key_id: Bytes::copy_from_slice(key_id.as_bytes()),
-            algorithm: v1::Algorithm::Ed25519.into(),
-            epoch: signer.epoch(KeyUse::Deferral),
-        }),
-    };
-    let unsigned = Unsigned::new(&deferral, key_id);
-    match signer.sign(KeyUse::Deferral, unsigned.input()).await {
-        Ok(signature) => {
-            let signed = unsigned.signed(signature);
-            let _ = sender.try_reply(lane, v1::frame::Kind::Deferral(signed));
+impl Reader {
+    /// Asks the peer to come back later, signed, never a leaf.
+    async fn defer(&self, lane: Lane, digest: Digest, reason: Reason, meter: &Meter) {
+        if !meter.deferral() {
+            return;
         }
-        Err(error) => warn!(%error, "deferral not signed"),
+        let (ctx, unit) = (&self.ctx, &self.unit);
+        let now = ctx.now();
+        let signer = &ctx.parts.signer;
+        let key_id = signer.key_id(KeyUse::Deferral);
+        let deferral = v1::Deferral {
+            unit: ctx.unit().to_string(),
+            peer: unit.to_string(),
+            header_digest: Bytes::copy_from_slice(digest.as_bytes()),
+            reason: reason.label().to_owned(),
+            issued_at_ms: now.as_millis(),
+            not_before_ms: now.after(DEFER_FOR).as_millis(),
+            signer: Some(v1::Signer {
+                unit: ctx.unit().to_string(),
+                key_id: Bytes::copy_from_slice(key_id.as_bytes()),
+                algorithm: v1::Algorithm::Ed25519.into(),
+                epoch: signer.epoch(KeyUse::Deferral),
+            }),
+        };
+        let unsigned = Unsigned::new(&deferral, key_id);
+        match signer.sign(KeyUse::Deferral, unsigned.input()).await {
+            Ok(signature) => {
+                if let Some(left_out) = meter.line() {
+                    info!(peer = %unit, reason = reason.label(), left_out, "message deferred");
+                }
+                let signed = unsigned.signed(signature);
+                let _ = self.sender.try_reply(lane, v1::frame::Kind::Deferral(signed));
+            }
+            Err(error) => {
+                if let Some(left_out) = meter.line() {
+                    warn!(%error, left_out, "deferral not signed");
+                }
+            }
+        }
     }
 }
 

@@ -11,19 +11,22 @@ pub mod acknowledge;
 mod answers;
 pub mod evidence;
 mod expire;
+mod gate;
 mod hello;
 mod inbound;
 mod inbox;
 mod outbound;
 mod owed;
 mod peers;
+mod quotas;
 mod recover;
+mod sending;
 mod settle;
 pub mod submit;
 
 use std::{sync::Arc, time::Duration};
 
-use relay_core::{outbox, policy::ClockView, profile::Profile};
+use relay_core::{outbox, policy::ClockView, profile::Profile, quota};
 use relay_proto::{
     envelope::Header,
     ids::{NodeId, UnitId},
@@ -79,10 +82,14 @@ pub struct Parts {
 pub struct Limits {
     /// Window and back-off of a peer's outbox.
     pub outbox: outbox::Settings,
-    /// Most open entries towards one peer.
+    /// Most open entries of one priority towards one peer.
     pub queue_messages_max: u64,
     /// Most messages of one peer that nobody has taken.
     pub inbox_messages_max: u64,
+    /// Most bytes of them.
+    pub inbox_bytes_max: u64,
+    /// What each peer may cause in an hour.
+    pub quotas: quota::Settings,
 }
 
 /// Where random bytes come from: the system, or a seed in simulations.
@@ -99,13 +106,19 @@ pub(crate) struct Context {
     pub parts: Parts,
     pub peers: Peers,
     pub inbox: inbox::Inbox,
+    pub quotas: quotas::Quotas,
+    pub gate: gate::Gate,
 }
 
 impl Relay {
     /// The relay over its parts; nothing runs yet.
     pub fn new(parts: Parts) -> Result<Self, StoreError> {
         let inbox = inbox::Inbox::load(&parts.store)?;
-        Ok(Self { ctx: Arc::new(Context { parts, peers: Peers::default(), inbox }) })
+        let quotas = quotas::Quotas::new(parts.limits.quotas);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let gate = gate::Gate::new(processors);
+        let peers = Peers::default();
+        Ok(Self { ctx: Arc::new(Context { parts, peers, inbox, quotas, gate }) })
     }
 
     /// Starts serving: the peers that are known, the link's events, expiries.

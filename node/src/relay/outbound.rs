@@ -7,19 +7,19 @@ use std::{
 };
 
 use relay_core::outbox::{Action, Entry, Input, Outbox};
-use relay_proto::{envelope::Priority, ids::UnitId, timestamp::Timestamp, v1};
+use relay_proto::{envelope::Priority, ids::UnitId, timestamp::Timestamp};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::Instant,
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     Context,
     peers::{Live, alarm},
+    sending::Sending,
 };
 use crate::{
-    link::{CloseCode, Lane},
     store::{StoreError, records::BackoffRecord},
     telemetry::Counter,
     tlog::Hold,
@@ -37,8 +37,9 @@ pub(super) async fn run(
     let bells = ctx.parts.store.bells(&unit);
     let outbox = Outbox::new(ctx.parts.limits.outbox);
     let steady = Steady { start: ctx.now(), since: Instant::now() };
-    let mut worker =
-        Worker { outbox, ctx, unit, session, wake: None, steady, recovered: BTreeSet::new() };
+    let sending = Sending::start(&ctx, &unit, session.clone());
+    let recovered = BTreeSet::new();
+    let mut worker = Worker { outbox, ctx, unit, session, sending, wake: None, steady, recovered };
     if worker.start().await.is_err() {
         return;
     }
@@ -84,6 +85,7 @@ struct Worker {
     unit: UnitId,
     outbox: Outbox,
     session: watch::Receiver<Option<Live>>,
+    sending: Sending,
     wake: Option<Timestamp>,
     steady: Steady,
     /// Numbers of entries that are sent again because the peer's log lost their receipts.
@@ -186,7 +188,7 @@ impl Worker {
                 return Ok(Some(Input::Claimed { lane, entries, asked: max }));
             }
             Action::Send { lane, number, digest } => {
-                self.send(lane, number, digest).await?;
+                self.sending.order(lane, number, digest, self.recovered.contains(&number));
             }
             Action::Dial => {
                 if let Some(link) = self.ctx.peers.link() {
@@ -202,13 +204,19 @@ impl Worker {
                     reason: reason.map(|reason| reason.label().to_owned()).unwrap_or_default(),
                     at_ms: now.as_millis(),
                 });
-                store.save_backoff(self.unit.clone(), backoff, now).await?;
+                // Over its quota a peer's back-off is kept in memory alone; a restart forgets it.
+                if backoff.is_none() || self.ctx.quotas.meter(&self.unit).note() {
+                    store.save_backoff(self.unit.clone(), backoff, now).await?;
+                }
             }
             Action::SaveDeferral { digest, reason, not_before, attempts, .. } => {
                 self.ctx.parts.counters.add(Counter::Deferred);
                 let (to, now) = (self.unit.to_string(), self.ctx.now());
                 let not_before = self.steady.shown(now, not_before);
-                store.defer(digest, to, reason, not_before, attempts, now).await?;
+                // As with the back-off: a peer that defers all day writes no book here.
+                if self.ctx.quotas.meter(&self.unit).note() {
+                    store.defer(digest, to, reason, not_before, attempts, now).await?;
+                }
             }
             Action::Wake(at) => {
                 self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
@@ -219,55 +227,6 @@ impl Worker {
             }
         }
         Ok(None)
-    }
-
-    async fn send(
-        &self,
-        lane: Priority,
-        number: u64,
-        digest: relay_proto::ids::Digest,
-    ) -> Result<(), StoreError> {
-        let Some(live) = self.session.borrow().clone() else { return Ok(()) };
-        let store = &self.ctx.parts.store;
-        let lane = lane_of(lane);
-        let Some(record) = store.message(&digest)? else { return Ok(()) };
-        let content = store.content(&record)?;
-        let Some(payload) = content.payload else {
-            // The content was erased on order: this number stays empty on this hop.
-            let void = v1::Void { number, reason: "ERASED".to_owned() };
-            let _ = live.sender.send(lane, v1::frame::Kind::Void(void)).await;
-            return Ok(());
-        };
-        let transfer = v1::Transfer {
-            number,
-            passed: Vec::new(),
-            envelope: Some(v1::Envelope {
-                header: Some(content.header),
-                payload: Some(v1::envelope::Payload::Clear(payload)),
-                wraps: Vec::new(),
-            }),
-            recovered: self.recovered.contains(&number),
-        };
-        debug!(peer = %self.unit, number, message = %digest, "transfer sent");
-        // A session that ended meanwhile makes the entry due again: SessionDown is on its way.
-        let sent = live.sender.send(lane, v1::frame::Kind::Transfer(transfer));
-        if tokio::time::timeout(SEND_WAIT, sent).await.is_err()
-            && let Some(link) = self.ctx.peers.link()
-        {
-            // A peer that reads nothing must not hold its worker for ever.
-            warn!(peer = %self.unit, "lane stands still, session ended");
-            link.close_peer(&self.unit, CloseCode::Slow, "lane stands still");
-        }
-        Ok(())
-    }
-}
-
-/// The lane of a priority.
-pub(super) fn lane_of(priority: Priority) -> Lane {
-    match priority {
-        Priority::Emergency => Lane::Emergency,
-        Priority::Urgent => Lane::Urgent,
-        Priority::Routine => Lane::Routine,
     }
 }
 
@@ -282,9 +241,6 @@ pub(super) async fn sleep(wait: Option<Duration>) {
 
 /// The longest wait that an instant of the clock can mean.
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
-
-/// A lane that takes no frame for so long stands still.
-const SEND_WAIT: Duration = Duration::from_secs(60);
 
 /// Inputs that are taken together.
 const INPUTS_MAX: usize = 512;

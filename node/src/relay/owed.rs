@@ -1,10 +1,13 @@
 //! Receipts on their way home: sent in groups under one checkpoint, again on every new session
-//! until the peer says that it has them.
+//! until the peer says that it has them. In a backlog those about EMERGENCY go ahead, one group for
+//! each that goes in turn.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message as _;
 use relay_proto::{
+    envelope::Priority,
     ids::{Digest, UnitId},
     limits,
     tlog::SignedCheckpoint,
@@ -82,6 +85,10 @@ struct Sent {
     up_to: u64,
     /// Size of our log that the peer holds, as far as we know.
     held: u64,
+    /// Up to this number a backlog was looked through for EMERGENCY.
+    looked: u64,
+    /// The last group went ahead of its turn: the next one is in turn, whatever waits.
+    ahead: bool,
 }
 
 impl Sent {
@@ -94,7 +101,7 @@ impl Sent {
             SignedCheckpoint::open(note, |_| Some(log.key.key)).ok()
         });
         let held = held.map_or(0, |held| held.checkpoint().size);
-        Self { session: Some(live.id), up_to: heads.receipts_have, held }
+        Self { session: Some(live.id), up_to: heads.receipts_have, held, ..Self::default() }
     }
 }
 
@@ -105,35 +112,90 @@ async fn send_group(
     live: &Live,
     sent: &mut Sent,
 ) -> Result<bool, TlogError> {
-    let owed = ctx.parts.store.owed_receipts(unit, sent.up_to, GROUP_MAX)?;
-    let Some((last, _)) = owed.last() else { return Ok(false) };
-    let last = *last;
+    let store = &ctx.parts.store;
+    let in_turn = store.owed_receipts(unit, sent.up_to, GROUP_MAX)?;
+    let Some((last, _)) = in_turn.last() else { return Ok(false) };
+    let mut ahead = Vec::new();
+    if in_turn.len() >= GROUP_MAX && !sent.ahead {
+        // A backlog. What goes ahead goes again in its turn: the peer confirms by number.
+        let from = sent.looked.max(*last);
+        (ahead, sent.looked) = store.owed_ahead(unit, from, Priority::Emergency, GROUP_MAX)?;
+    }
+    sent.ahead = !ahead.is_empty();
+    let owed = if sent.ahead { ahead } else { in_turn };
+    let (group, size) = group(ctx, sent.held, owed).await?;
+    let (count, last) = (group.receipts.len(), group.receipts.last().map_or(0, |one| one.number));
+    debug!(peer = %unit, count, last, size, ahead = sent.ahead, "receipts sent");
+    if live.sender.send(Lane::Control, v1::frame::Kind::Receipts(group)).await.is_err() {
+        // The session ended; the next one begins where the peer says.
+        sent.session = None;
+        return Ok(false);
+    }
+    match sent.ahead {
+        // What did not fit any more is looked for again.
+        true => sent.looked = sent.looked.min(last),
+        false => sent.up_to = last,
+    }
+    sent.held = size;
+    Ok(true)
+}
+
+/// A group of the first of these receipts, as many as a frame takes, and the size of its log.
+async fn group(
+    ctx: &Context,
+    held: u64,
+    owed: Vec<(u64, ReceiptRecord)>,
+) -> Result<(v1::ReceiptGroup, u64), TlogError> {
     let checkpoint = ctx.parts.tlog.checkpoint().await?;
-    let from = if sent.held > checkpoint.size { 0 } else { sent.held };
+    let from = if held > checkpoint.size { 0 } else { held };
     let consistency = match from > 0 && from < checkpoint.size {
         true => ctx.parts.tlog.consistency(from, checkpoint.size)?,
         false => Vec::new(),
     };
-    let mut receipts = Vec::with_capacity(owed.len());
-    for (number, record) in owed {
-        receipts.push(numbered(ctx, number, record, checkpoint.size)?);
-    }
-    let count = receipts.len();
-    let group = v1::ReceiptGroup {
+    let mut group = v1::ReceiptGroup {
         checkpoint: checkpoint.note.to_string(),
         consistency_from: if consistency.is_empty() { 0 } else { from },
         consistency: hashes(&consistency),
-        receipts,
+        receipts: Vec::with_capacity(owed.len()),
     };
-    debug!(peer = %unit, count, last, size = checkpoint.size, "receipts sent");
-    if live.sender.send(Lane::Control, v1::frame::Kind::Receipts(group)).await.is_ok() {
-        sent.up_to = last;
-        sent.held = checkpoint.size;
-        return Ok(true);
+    let mut room = Room::beside(&group);
+    for (number, record) in owed {
+        let receipt = numbered(ctx, number, record, checkpoint.size)?;
+        // One always fits.
+        if !room.take(&receipt) && !group.receipts.is_empty() {
+            break;
+        }
+        group.receipts.push(receipt);
     }
-    // The session ended; the next one begins where the peer says.
-    sent.session = None;
-    Ok(false)
+    Ok((group, checkpoint.size))
+}
+
+/// What is left of a control frame: bytes and fields are both limited.
+#[derive(Debug)]
+struct Room {
+    bytes: usize,
+    fields: usize,
+}
+
+impl Room {
+    /// Beside a group that has no receipts yet.
+    fn beside(group: &v1::ReceiptGroup) -> Self {
+        let bytes = group.encoded_len() + FRAME_HEAD;
+        let fields = group.consistency.len() + GROUP_FIELDS;
+        Self {
+            bytes: limits::CONTROL_BYTES_MAX.saturating_sub(bytes),
+            fields: limits::FIELDS_MAX.saturating_sub(fields),
+        }
+    }
+
+    /// Takes what a receipt needs; false when it is not there any more.
+    fn take(&mut self, receipt: &v1::NumberedReceipt) -> bool {
+        let bytes = self.bytes.checked_sub(receipt.encoded_len() + ELEMENT_HEAD);
+        let fields = self.fields.checked_sub(receipt.path.len() + RECEIPT_FIELDS);
+        let (Some(bytes), Some(fields)) = (bytes, fields) else { return false };
+        (self.bytes, self.fields) = (bytes, fields);
+        true
+    }
 }
 
 fn numbered(
@@ -157,9 +219,84 @@ pub(super) fn hashes(path: &[Digest]) -> Vec<Bytes> {
     path.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
 }
 
-/// Receipts of a group: with proofs of 20 hashes each some 150 KiB, within a control frame.
+/// Receipts of a group; those with long paths and names are fewer, as `Room` counts.
 const GROUP_MAX: usize =
     if limits::RECEIPTS_PER_GROUP_MAX < 128 { limits::RECEIPTS_PER_GROUP_MAX } else { 128 };
 
+/// Tags and lengths of the frame and its group.
+const FRAME_HEAD: usize = 16;
+
+/// Tag and length of one receipt of a group.
+const ELEMENT_HEAD: usize = 4;
+
+/// The frame's alternative, and the group's fields apart from its lists.
+const GROUP_FIELDS: usize = 3;
+
+/// A receipt as an element, and its fields apart from the path.
+const RECEIPT_FIELDS: usize = 5;
+
 /// How long a signer that gives no signature is left alone.
 const SIGNER_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use relay_proto::scan::{self, schema};
+
+    use super::*;
+
+    fn receipt(statement: usize, path: usize, actor: usize) -> v1::NumberedReceipt {
+        v1::NumberedReceipt {
+            number: u64::MAX,
+            statement: Bytes::from(vec![7; statement]),
+            index: u64::MAX,
+            path: vec![Bytes::from_static(&[9; 32]); path],
+            actor: "x".repeat(actor),
+        }
+    }
+
+    /// As many as fit go into the group; it is taken by a peer's limits, and with one more it would
+    /// not be.
+    fn fill(note: usize, one: &v1::NumberedReceipt) -> usize {
+        let mut group = v1::ReceiptGroup {
+            checkpoint: "n".repeat(note),
+            consistency_from: u64::MAX,
+            consistency: vec![Bytes::from_static(&[9; 32]); limits::CONSISTENCY_HASHES_MAX],
+            receipts: Vec::new(),
+        };
+        let mut room = Room::beside(&group);
+        while room.take(one) {
+            group.receipts.push(one.clone());
+        }
+        let opens = |group: &v1::ReceiptGroup| {
+            let kind = Some(v1::frame::Kind::Receipts(group.clone()));
+            let bytes = Bytes::from(v1::Frame { kind }.encode_to_vec());
+            scan::decode::<v1::Frame>(&bytes, &schema::FRAME, limits::CONTROL_BYTES_MAX).is_ok()
+        };
+        assert!(opens(&group), "too much for a frame");
+        let count = group.receipts.len();
+        // What the estimate leaves unused is less than two receipts.
+        group.receipts.extend([one.clone(), one.clone()]);
+        assert!(!opens(&group), "room was left");
+        count
+    }
+
+    /// Statements, paths and names are counted by their bytes, paths by their fields as well. The
+    /// largest of all still go, a few dozen in a frame.
+    #[test]
+    fn groups_are_split_by_bytes() {
+        let largest = receipt(
+            limits::STATEMENT_BYTES_MAX,
+            limits::PATH_HASHES_MAX,
+            4 * limits::ACTOR_CHARS_MAX,
+        );
+        let large = fill(limits::NOTE_BYTES_MAX, &largest);
+        assert!((40..60).contains(&large), "{large}");
+        assert!(large < GROUP_MAX);
+        // Short statements under long paths: the fields end first.
+        let fields = fill(200, &receipt(20, limits::PATH_HASHES_MAX, 1));
+        assert!((100..GROUP_MAX).contains(&fields), "{fields}");
+        // What is usual goes in full groups.
+        assert!(fill(200, &receipt(300, 20, 20)) > GROUP_MAX);
+    }
+}

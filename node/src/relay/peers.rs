@@ -11,14 +11,20 @@ use std::{
 
 use bytes::Bytes;
 use relay_core::outbox::Input;
-use relay_proto::{ids::UnitId, reason::Reason, timestamp::Timestamp, v1};
+use relay_proto::{
+    envelope::Priority,
+    ids::{NodeId, UnitId},
+    reason::Reason,
+    timestamp::Timestamp,
+    v1,
+};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use super::{Context, answers, inbound, outbound, owed, recover};
 use crate::{
     link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
-    store::{NewClaim, StoreError},
+    store::{NewAlarm, NewClaim, StoreError},
     tasks::TaskKind,
     telemetry::Counter,
 };
@@ -55,7 +61,12 @@ struct Worker {
     inputs: mpsc::UnboundedSender<Input>,
     /// Advice of the peer that waits for the worker: faults and deferrals.
     advice: Arc<Semaphore>,
+    /// The session that is sent on: the newest of `sessions`.
     session: watch::Sender<Option<Live>>,
+    /// All live sessions, one a node of the unit, the newest last.
+    sessions: Vec<Live>,
+    /// Receipts of all sessions are settled one group after the other.
+    settling: Arc<tokio::sync::Mutex<()>>,
     status: Arc<Mutex<PeerStatus>>,
 }
 
@@ -63,9 +74,14 @@ struct Worker {
 #[derive(Clone)]
 pub(super) struct Live {
     pub id: SessionId,
+    /// The peer's node.
+    pub node: NodeId,
     pub sender: SessionSender,
     /// The peer's Hello.
     pub hello: Arc<v1::Hello>,
+    /// Held while a group of this unit's receipts is checked and recorded: what two of its nodes
+    /// bring at once is judged one after the other.
+    pub settling: Arc<tokio::sync::Mutex<()>>,
     /// A checkpoint of ours that the peer holds and our store does not bear out.
     pub claim: Option<NewClaim>,
 }
@@ -184,7 +200,11 @@ impl Peers {
         tasks.spawn("peer-receipts", TaskKind::Process, receipts);
         let status = Arc::default();
         let proven_by = Bytes::new();
-        workers.insert(unit.clone(), Worker { proven_by, inputs, advice, session, status });
+        let (sessions, settling) = (Vec::new(), Arc::default());
+        workers.insert(
+            unit.clone(),
+            Worker { proven_by, inputs, advice, session, sessions, settling, status },
+        );
     }
 
     fn session_up(&self, ctx: &Arc<Context>, session: Session) {
@@ -204,35 +224,37 @@ impl Peers {
         // Before anything is signed for this session: what the peer holds of our log.
         let claim = ctx.parts.tlog.hear(&unit, &hello.held_checkpoint);
         ctx.parts.tlog.heard(Some(&unit), &verified(ctx));
-        let (id, sender) = (session.id(), session.sender());
-        let live = Live { id, sender, hello, claim };
-        if let Some(worker) = self.lock().get(&unit) {
-            worker.session.send_replace(Some(live.clone()));
-        }
+        let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());
+        let Some(live) = self.lock().get_mut(&unit).map(|worker| {
+            let settling = Arc::clone(&worker.settling);
+            let live = Live { id, node, sender, hello, claim, settling };
+            worker.up(live.clone());
+            live
+        }) else {
+            return;
+        };
         self.input(&unit, Input::SessionUp);
-        info!(peer = %session.peer(), group = session.key_exchange(), "session up");
+        if let Some(left_out) = ctx.quotas.meter(&unit).line() {
+            let group = session.key_exchange();
+            info!(peer = %session.peer(), group, left_out, "session up");
+        }
         serve(ctx, &unit, session, live);
     }
 
     fn session_down(&self, ctx: &Context, unit: &UnitId, id: SessionId) {
-        let current = {
-            let workers = self.lock();
-            let Some(worker) = workers.get(unit) else { return };
-            worker.session.send_if_modified(|live| {
-                let is_it = live.as_ref().is_some_and(|live| live.id == id);
-                if is_it {
-                    *live = None;
-                }
-                is_it
-            })
-        };
-        if current {
-            let now = ctx.now();
-            self.update(unit, |status| {
-                status.up = false;
-                status.last_contact = Some(now);
-            });
-            self.input(unit, Input::SessionDown);
+        let Some(fall) = self.lock().get_mut(unit).map(|worker| worker.down(id)) else { return };
+        match fall {
+            Fall::Other => {}
+            // What was in flight on the one that fell is due again on the one that stays.
+            Fall::Moved => self.input(unit, Input::SessionUp),
+            Fall::Last => {
+                let now = ctx.now();
+                self.update(unit, |status| {
+                    status.up = false;
+                    status.last_contact = Some(now);
+                });
+                self.input(unit, Input::SessionDown);
+            }
         }
     }
 
@@ -246,6 +268,37 @@ fn verified(ctx: &Context) -> Vec<UnitId> {
     let snapshot = ctx.parts.directory.snapshot();
     let units = snapshot.peers().map(|peer| peer.card.unit().clone());
     units.filter(|unit| snapshot.verified(unit).is_some()).collect()
+}
+
+/// What the end of one session means for sending.
+#[derive(Debug, PartialEq, Eq)]
+enum Fall {
+    /// Nothing: another one is sent on.
+    Other,
+    /// Another node of the unit has a session: it is sent on now.
+    Moved,
+    /// There is none left.
+    Last,
+}
+
+impl Worker {
+    /// Sends on a new session from now on; the older one of the same node is over.
+    fn up(&mut self, live: Live) {
+        self.sessions.retain(|other| other.node != live.node);
+        self.sessions.push(live.clone());
+        self.session.send_replace(Some(live));
+    }
+
+    fn down(&mut self, id: SessionId) -> Fall {
+        self.sessions.retain(|live| live.id != id);
+        if self.session.borrow().as_ref().is_none_or(|live| live.id != id) {
+            return Fall::Other;
+        }
+        let next = self.sessions.last().cloned();
+        let fall = if next.is_some() { Fall::Moved } else { Fall::Last };
+        self.session.send_replace(next);
+        fall
+    }
 }
 
 /// Serves the link's events until the node stops.
@@ -269,15 +322,20 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
             }
             LinkEvent::Down { peer, session, closed } => {
                 let reason = closed.reason().label();
-                info!(peer = %peer, reason, text = closed.text, "session down");
+                if let Some(left_out) = ctx.quotas.meter(peer.unit()).line() {
+                    info!(peer = %peer, reason, text = closed.text, left_out, "session down");
+                }
                 ctx.peers.session_down(&ctx, peer.unit(), session);
             }
             LinkEvent::DialFailed { unit, reason, text } => {
                 ctx.parts.counters.add(Counter::SessionFailure);
-                info!(peer = %unit, reason = reason.label(), text, "dial failed");
+                if let Some(left_out) = ctx.quotas.meter(&unit).line() {
+                    info!(peer = %unit, reason = reason.label(), text, left_out, "dial failed");
+                }
                 ctx.peers.input(&unit, Input::DialFailed(reason));
             }
             LinkEvent::Alarm(LinkAlarm::DuplicateIdentity { peer, address }) => {
+                // The link tells it once a minute at most.
                 warn!(peer = %peer, address = %address, "two instances use one transport key");
                 let detail = format!("second instance at {address}");
                 alarm(&ctx, Reason::DuplicateIdentity, peer.unit(), detail).await;
@@ -286,9 +344,22 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
     }
 }
 
-/// Keeps an alarm; a store that stopped has its own way to say so.
+/// Keeps an alarm, as far as its peer's quota goes; a store that stopped has its own way to say
+/// so.
 pub(super) async fn alarm(ctx: &Context, reason: Reason, peer: &UnitId, detail: String) {
-    let kept = ctx.parts.store.alarm(reason, peer.clone(), detail, ctx.now()).await;
+    proof(ctx, reason, peer, detail, Bytes::new()).await;
+}
+
+/// As [`alarm`], with bytes that the peer signed and that prove it.
+pub(super) async fn proof(
+    ctx: &Context,
+    reason: Reason,
+    peer: &UnitId,
+    detail: String,
+    evidence: Bytes,
+) {
+    let new = NewAlarm { reason, peer: peer.to_string(), detail, evidence, now: ctx.now() };
+    let kept = ctx.parts.store.alarm(new, ctx.quotas.meter(peer)).await;
     if let Err(error) = kept {
         warn!(%error, reason = reason.label(), "alarm could not be kept");
     }
@@ -316,12 +387,14 @@ fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
     let tasks = &ctx.parts.tasks;
     let ended = session.ended();
     let arrivals = session.arrivals;
-    for (name, lane) in [
-        ("session-emergency", arrivals.emergency),
-        ("session-urgent", arrivals.urgent),
-        ("session-routine", arrivals.routine),
+    for (name, priority, lane) in [
+        ("session-emergency", Priority::Emergency, arrivals.emergency),
+        ("session-urgent", Priority::Urgent, arrivals.urgent),
+        ("session-routine", Priority::Routine, arrivals.routine),
     ] {
-        let reader = inbound::run(Arc::clone(ctx), unit.clone(), live.sender.clone(), lane);
+        let (unit, sender) = (unit.clone(), live.sender.clone());
+        let reader = inbound::Reader { ctx: Arc::clone(ctx), unit, sender, priority };
+        let reader = inbound::run(reader, lane);
         tasks.spawn(name, TaskKind::Session, reader);
     }
     let reader = answers::run(Arc::clone(ctx), unit.clone(), live, arrivals.control, ended);

@@ -9,7 +9,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use relay_core::outbox::Input;
+use relay_core::{outbox::Input, quota::Meter};
 use relay_proto::{
     card::Card,
     envelope::Header,
@@ -20,7 +20,7 @@ use relay_proto::{
         CheckpointAdvance, ConsistencyPath, Expected, Legality, Received, Statement, advance,
         check_group, check_receipt, legal_after,
     },
-    tlog::SignedCheckpoint,
+    tlog::{Checkpoint, SignedCheckpoint},
     v1,
 };
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use super::{
     Context,
-    peers::{Live, alarm, alarm_once},
+    peers::{Live, alarm, alarm_once, proof},
 };
 use crate::{
     link::Lane,
@@ -77,6 +77,8 @@ impl Settler {
         if note.is_empty() {
             return Ok(());
         }
+        let settling = Arc::clone(&self.live.settling);
+        let _one_at_a_time = settling.lock().await;
         let Some(card) = self.card() else { return Ok(()) };
         let signed = match check_group(note, &card) {
             Ok(signed) => signed,
@@ -98,10 +100,14 @@ impl Settler {
         let held = self.ctx.parts.store.held_checkpoint(&shown.origin)?;
         let Some(held) = held else { return Ok(()) };
         let forked = held.size == shown.size && held.root != shown.root.as_bytes().as_slice();
+        if forked {
+            self.forked(shown, note).await?;
+            return Ok(());
+        }
         // Within one run of the peer a Hello may be older than a group that another session
         // brought.
         let same_run = self.ctx.peers.proven_by(&self.unit, &self.live.hello.boot_id);
-        if forked || (shown.size < held.size && !same_run) {
+        if shown.size < held.size && !same_run {
             let detail = format!("log shows size {}, {} is held", shown.size, held.size);
             alarm(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
         }
@@ -161,6 +167,8 @@ impl Settler {
         group: v1::ReceiptGroup,
         proof: Option<v1::Consistency>,
     ) -> Result<Option<u64>, StoreError> {
+        let settling = Arc::clone(&self.live.settling);
+        let _one_at_a_time = settling.lock().await;
         let Some(card) = self.card() else { return Ok(None) };
         let signed = match check_group(&group.checkpoint, &card) {
             Ok(signed) => signed,
@@ -179,13 +187,17 @@ impl Settler {
                 self.ask(group, from, to);
                 return Ok(None);
             }
+            CheckpointAdvance::Fork => {
+                self.forked(signed.checkpoint(), &group.checkpoint).await?;
+                return Ok(None);
+            }
             other => {
                 let reason = other.reason().unwrap_or(Reason::BadConsistency);
                 self.bad_checkpoint(reason).await;
                 return Ok(None);
             }
         }
-        self.record(group, &signed, &card).await.map(Some)
+        self.record(group, &signed, &card).await
     }
 
     fn advance(
@@ -195,7 +207,13 @@ impl Settler {
         proof: Option<&v1::Consistency>,
     ) -> Result<CheckpointAdvance, StoreError> {
         let checkpoint = signed.checkpoint();
-        let held = self.ctx.parts.store.held_checkpoint(&checkpoint.origin)?;
+        let (store, origin) = (&self.ctx.parts.store, checkpoint.origin.to_string());
+        let same_size = store.checkpoint(&origin, checkpoint.size)?;
+        if same_size.is_some_and(|same| same.root != checkpoint.root.as_bytes().as_slice()) {
+            // Also below the newest one: two roots of one size need no other proof.
+            return Ok(CheckpointAdvance::Fork);
+        }
+        let held = store.held_checkpoint(&checkpoint.origin)?;
         let held = held.and_then(|held| Some((held.size, Digest::from_bytes(&held.root).ok()?)));
         let (from, to, path) = match proof {
             Some(proof) => (proof.from, proof.to, &proof.path),
@@ -214,8 +232,11 @@ impl Settler {
         }
         self.waiting.push_back(Waiting { group, from, to, since: Instant::now(), alarmed: false });
         let asked = v1::frame::Kind::GetConsistency(v1::GetConsistency { from, to });
-        if self.live.sender.try_send(Lane::Control, asked).is_err() {
-            info!(peer = %self.unit, from, to, "question for a proof waits for the next session");
+        if self.live.sender.try_send(Lane::Control, asked).is_err()
+            && let Some(left_out) = self.meter().line()
+        {
+            let text = "question for a proof waits for the next session";
+            info!(peer = %self.unit, from, to, left_out, text);
         }
     }
 
@@ -224,12 +245,13 @@ impl Settler {
         group: v1::ReceiptGroup,
         signed: &SignedCheckpoint,
         card: &Card,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Option<u64>, StoreError> {
         let checkpoint = signed.checkpoint();
         let mut have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
         have = have.max(self.before_first.unwrap_or(0));
         let mut receipts = Vec::with_capacity(group.receipts.len());
         let mut taken = Vec::with_capacity(group.receipts.len());
+        let mut lowered = false;
         for numbered in group.receipts {
             // Numbers have no gaps: what follows a gap was sent before what it waits for, and is
             // sent again.
@@ -238,6 +260,7 @@ impl Settler {
             }
             match self.check(&numbered, signed, card, &taken)? {
                 Ok((receipt, statement)) => {
+                    lowered |= statement.has(v1::StatementFlag::LaneLowered);
                     receipts.push(receipt);
                     taken.push(statement);
                 }
@@ -249,7 +272,11 @@ impl Settler {
             }
         }
         self.ctx.parts.counters.add_many(Counter::ReceiptAccepted, receipts.len() as u64);
-        let settled = self
+        if lowered && self.meter().tells_lowered_there() {
+            let detail = "our messages are over its quota: it carries them in a lower lane";
+            alarm(&self.ctx, Reason::Quota, &self.unit, detail.to_owned()).await;
+        }
+        let recorded = self
             .ctx
             .parts
             .store
@@ -261,15 +288,26 @@ impl Settler {
                 root: checkpoint.root,
                 receipts,
                 have,
+                meter: self.meter(),
                 now: self.ctx.now(),
             })
-            .await?;
+            .await;
+        let settled = match recorded {
+            Ok(settled) => settled,
+            // Nothing new, too often: it is not had, and its sender keeps it.
+            Err(StoreError::Refused(Reason::Quota)) => return Ok(None),
+            Err(StoreError::Refused(Reason::PeerRolledBack)) => {
+                self.forked(checkpoint, &signed.note().to_string()).await?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         self.ctx.peers.proven(&self.unit, &self.live.hello.boot_id);
         self.ctx.parts.counters.add_many(Counter::Delivered, settled.len() as u64);
         if !settled.is_empty() {
             self.ctx.peers.input(&self.unit, Input::Settled(settled));
         }
-        Ok(have)
+        Ok(Some(have))
     }
 
     /// Checks one receipt; a reason says what is wrong with it. `taken` came before it in its
@@ -327,12 +365,18 @@ impl Settler {
         Ok(match legal_after(&held, statement) {
             Legality::Applied | Legality::Repeats => Vec::new(),
             Legality::LateAfterFailure => {
-                warn!(message = %statement.message_id, "receipt came after the failure was stated");
+                if let Some(left_out) = self.meter().line() {
+                    let message = statement.message_id;
+                    warn!(%message, left_out, "receipt came after the failure was stated");
+                }
                 vec![Reason::LateAfterFailure]
             }
             Legality::Contradiction => {
                 self.ctx.parts.counters.add(Counter::Equivocation);
-                warn!(peer = %self.unit, message = %statement.message_id, "receipts contradict");
+                if let Some(left_out) = self.meter().line() {
+                    let message = statement.message_id;
+                    warn!(peer = %self.unit, %message, left_out, "receipts contradict");
+                }
                 vec![Reason::Contradiction]
             }
         })
@@ -349,6 +393,22 @@ impl Settler {
     fn card(&self) -> Option<Arc<Card>> {
         let snapshot = self.ctx.parts.directory.snapshot();
         snapshot.verified(&self.unit).map(|peer| Arc::clone(&peer.card))
+    }
+
+    fn meter(&self) -> Meter {
+        self.ctx.quotas.meter(&self.unit)
+    }
+
+    /// Two signed roots of one size: both notes are kept, they prove the fork to anybody.
+    async fn forked(&self, shown: &Checkpoint, note: &str) -> Result<(), StoreError> {
+        self.ctx.parts.counters.add(Counter::Equivocation);
+        let origin = shown.origin.to_string();
+        let held = self.ctx.parts.store.checkpoint(&origin, shown.size)?;
+        let held = held.map(|held| held.note).unwrap_or_default();
+        let detail = format!("log {origin} has two roots at size {}", shown.size);
+        let evidence = Bytes::from([held.as_str(), note].concat());
+        proof(&self.ctx, Reason::PeerRolledBack, &self.unit, detail, evidence).await;
+        Ok(())
     }
 
     async fn bad_checkpoint(&self, reason: Reason) {

@@ -144,7 +144,12 @@ impl Context {
             };
         }
         let now = self.now();
-        let ready = self.check(draft, now)?;
+        let priority = Priority::from_wire(draft.priority()).unwrap_or(Priority::Routine);
+        // Not held while the signer works: that may be slow, and is no work of this processor.
+        let pass = self.gate.enter(priority).await;
+        let checked = self.check(draft, now);
+        drop(pass);
+        let ready = checked?;
         let message_id = ready.message_id;
         if submission.validate_only {
             let digest = Digest::from_array([0; 32]);
@@ -189,8 +194,11 @@ impl Context {
         if new.is_empty() {
             return Vec::new();
         }
+        let count = new.len();
+        let full = || SubmitError::Refused(Reason::StorageFull);
         let answers = match self.parts.store.accept_submissions(new).await {
             Ok(answers) => answers,
+            Err(StoreError::Full) => return (0..count).map(|_| Err(full())).collect(),
             Err(error) => {
                 tracing::warn!(%error, "messages not stored");
                 return Vec::new();
@@ -205,6 +213,7 @@ impl Context {
                 }
                 SubmissionAnswer::Repeated(digest) => self.stored_answer(digest.as_bytes()),
                 SubmissionAnswer::Conflict => Err(SubmitError::RequestConflict),
+                SubmissionAnswer::StorageFull => Err(full()),
                 SubmissionAnswer::QueueFull(unit) => Err(SubmitError::Recipient {
                     unit: unit.to_string(),
                     reason: Reason::QueueFull,

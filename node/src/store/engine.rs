@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use relay_proto::{
+    envelope::Priority,
     ids::{Digest, LogOrigin},
     timestamp::Timestamp,
     tlog::Frontier,
@@ -27,8 +28,9 @@ use crate::store::{
     index::Index,
     journal::{Appended, EventFrame, Journal, JournalError, JournalReader},
     project,
-    queue::{Done, Job},
+    queue::{Done, Job, Kept},
     recent::Recent,
+    space::{Room, Space},
     txn::{Batch, Txn},
     view::{Overlay, View},
     wake::Wakes,
@@ -49,12 +51,16 @@ pub struct Shared {
     pub wakes: Wakes,
     /// Durations of syncs.
     pub syncs: SyncTimes,
+    /// Room on the disk.
+    pub space: Space,
     /// The last sequence that the index holds.
     pub indexed_seq: AtomicU64,
     /// The last checkpoint that was signed and is not noted yet.
     signed: Mutex<Option<(u64, Digest)>>,
     /// What was last seen as the lowest number of an open entry towards a peer.
-    lowest_open: Mutex<BTreeMap<String, u64>>,
+    lowest_open: Mutex<BTreeMap<(String, Priority), u64>>,
+    /// Up to where the index was last proven durable.
+    proven: AtomicU64,
     /// The index's mark stays at or below this, so that an erasure under way is found again after a
     /// crash.
     mark_bound: AtomicU64,
@@ -81,7 +87,7 @@ pub struct LogHead {
 
 impl Shared {
     /// What readers and the writer of a store share.
-    pub fn new(index: Index, reader: JournalReader, frontier: &Frontier) -> Self {
+    pub fn new(index: Index, reader: JournalReader, frontier: &Frontier, space: Space) -> Self {
         let seq = reader.durable_seq();
         let head = LogHead { size: frontier.size(), root: frontier.root(), seq };
         let indexed_seq = AtomicU64::new(index.applied());
@@ -93,9 +99,11 @@ impl Shared {
             recent: RwLock::default(),
             wakes: Wakes::default(),
             syncs: SyncTimes::default(),
+            space,
             indexed_seq,
             signed: Mutex::default(),
             lowest_open: Mutex::default(),
+            proven: AtomicU64::new(0),
             mark_bound: AtomicU64::new(u64::MAX),
         }
     }
@@ -145,7 +153,20 @@ impl Shared {
     pub fn prove(&self) -> Result<u64, StoreError> {
         let proven = self.index.make_durable()?;
         // Read afterwards: a batch that is not indexed yet is beyond what was proven anyway.
-        Ok(proven.min(self.mark_bound.load(Ordering::Acquire)))
+        let proven = proven.min(self.mark_bound.load(Ordering::Acquire));
+        self.proven.store(proven, Ordering::Release);
+        Ok(proven)
+    }
+
+    /// Up to where the index was proven durable since the store was opened; 0: not yet.
+    pub fn proven(&self) -> u64 {
+        self.proven.load(Ordering::Acquire)
+    }
+
+    /// Everything up to here is in the index, and no erasure before it is under way.
+    pub fn proven_bound(&self) -> u64 {
+        let indexed = self.indexed_seq.load(Ordering::Acquire);
+        indexed.min(self.mark_bound.load(Ordering::Acquire))
     }
 
     fn overlays(&self) -> RwLockReadGuard<'_, Overlays> {
@@ -159,6 +180,8 @@ pub struct Engine {
     shared: Arc<Shared>,
     frontier: Frontier,
     origin: LogOrigin,
+    /// Bodies whose erasure is ordered and not finished.
+    erasing: Vec<u64>,
 }
 
 impl Engine {
@@ -169,7 +192,7 @@ impl Engine {
         frontier: Frontier,
         origin: LogOrigin,
     ) -> Self {
-        Self { journal, shared, frontier, origin }
+        Self { journal, shared, frontier, origin, erasing: Vec::new() }
     }
 
     /// What the writer shares with readers.
@@ -183,28 +206,42 @@ impl Engine {
         let mut jobs = VecDeque::from(jobs);
         // Each round takes at least one job.
         while !jobs.is_empty() {
-            let (dones, batch) = self.decide(&mut jobs);
+            let room = self.shared.space.look();
+            let (dones, batch) = self.decide(&mut jobs, room);
             let rewound = batch.rewound.clone();
-            if !batch.frames.is_empty() {
-                self.write(batch)?;
+            let kept = match batch.frames.is_empty() {
+                true => Kept::Durable,
+                false => self.write(batch)?,
+            };
+            if kept == Kept::Durable {
+                self.shared.wakes.rewind(&rewound);
             }
-            self.shared.wakes.rewind(&rewound);
             for done in dones {
-                done();
+                done(kept);
             }
         }
         Ok(())
     }
 
-    /// Erases the body of an event, durably. The event that orders it is durable already.
-    /// Repeatable.
-    pub fn erase(&mut self, seq: u64) -> Result<(), StoreError> {
+    /// Erases bodies, durably. The events that order it are durable already. Repeatable.
+    pub fn erase(&mut self, seqs: Vec<u64>) -> Result<(), StoreError> {
+        self.erasing.extend(seqs);
+        while let Some(seq) = self.erasing.first().copied() {
+            match self.erase_one(seq) {
+                // It needs one more batch, and there is no room for it: the next one serves.
+                Err(StoreError::Journal(JournalError::EraseTooEarly { .. })) => return Ok(()),
+                done => done?,
+            }
+            self.erasing.retain(|other| *other != seq);
+        }
+        self.shared.mark_bound.store(u64::MAX, Ordering::Release);
+        Ok(())
+    }
+
+    fn erase_one(&mut self, seq: u64) -> Result<(), StoreError> {
         self.shared.recent.write().unwrap_or_else(PoisonError::into_inner).erase(seq);
-        let found = self.shared.reader.scan(seq, 1, 0)?;
-        let Some((_, position, _)) = found.first() else {
-            return Err(StoreError::Damaged { seq });
-        };
-        match self.journal.erase_body(*position) {
+        let position = self.shared.reader.position_of(seq)?;
+        match self.journal.erase_body(position) {
             Err(JournalError::EraseTooEarly { .. }) => {}
             done => return Ok(done?),
         }
@@ -213,9 +250,9 @@ impl Engine {
         let seq = self.shared.indexed_seq.load(Ordering::Acquire);
         self.commit(vec![Box::new(move |txn| {
             txn.push(Timestamp::default(), Fact::IndexMark(IndexMark { seq }), Bytes::new());
-            Box::new(|| {})
+            Box::new(|_| {})
         })])?;
-        Ok(self.journal.erase_body(*position)?)
+        Ok(self.journal.erase_body(position)?)
     }
 
     /// The last sequence that is durable.
@@ -233,12 +270,30 @@ impl Engine {
         &mut self.journal
     }
 
+    /// What the embedded store leaves to other threads: a segment after a full disk, the reserve.
+    pub fn tend(&mut self) {
+        let space = &self.shared.space;
+        if space.is_blocked()
+            && let Some(preparation) = self.journal.take_preparation()
+            && space.may_prepare(preparation.bytes())
+            && let Ok(prepared) = preparation.run()
+        {
+            self.journal.add_prepared(prepared);
+            space.note_prepared();
+        }
+        if let Some(work) = space.take_work()
+            && let Err(error) = work.run(Duration::ZERO)
+        {
+            tracing::warn!(%error, "reserve not made");
+        }
+    }
+
     /// Writes the clean mark and lets go of the journal.
     pub fn close(self) -> Result<(), JournalError> {
         self.journal.close()
     }
 
-    fn decide(&self, jobs: &mut VecDeque<Job>) -> (Vec<Done>, Batch) {
+    fn decide(&self, jobs: &mut VecDeque<Job>, room: Room) -> (Vec<Done>, Batch) {
         let overlays = self.shared.overlays();
         let mut txn = Txn::new(
             &overlays.front,
@@ -248,7 +303,8 @@ impl Engine {
             self.origin.clone(),
             self.journal.durable_seq() + 1,
             &self.shared.lowest_open,
-        );
+        )
+        .with_room(room);
         let mut dones = Vec::with_capacity(jobs.len());
         while !txn.is_full()
             && let Some(job) = jobs.pop_front()
@@ -262,14 +318,14 @@ impl Engine {
         (dones, txn.finish())
     }
 
-    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+    fn write(&mut self, batch: Batch) -> Result<Kept, StoreError> {
         let started = Instant::now();
-        let appended = self.journal.append(&batch.frames)?;
+        let Some(appended) = self.append(&batch)? else { return Ok(Kept::NoRoom) };
         self.shared.syncs.record(started.elapsed());
         // From here on the batch is durable.
         let erased: Vec<u64> = batch.events.iter().filter_map(Event::erases).collect();
         if !erased.is_empty() {
-            self.shared.mark_bound.store(appended.first_seq - 1, Ordering::Release);
+            self.shared.mark_bound.fetch_min(appended.first_seq - 1, Ordering::AcqRel);
         }
         self.show(batch.changes, batch.events, batch.frames, &appended);
         (self.origin, self.frontier) = (batch.origin, batch.frontier);
@@ -279,13 +335,37 @@ impl Engine {
             seq: self.journal.durable_seq(),
         });
         self.shared.wakes.wake(&batch.woken);
-        if !erased.is_empty() {
-            for seq in erased {
-                self.erase(seq)?;
-            }
-            self.shared.mark_bound.store(u64::MAX, Ordering::Release);
+        if !erased.is_empty() || !self.erasing.is_empty() {
+            self.erase(erased)?;
         }
-        Ok(())
+        Ok(Kept::Durable)
+    }
+
+    /// Appends a batch; `None` when there is no room for it, also after the reserve was given up.
+    fn append(&mut self, batch: &Batch) -> Result<Option<Appended>, StoreError> {
+        let space = &self.shared.space;
+        // The index waits for room and holds as much in memory as it may.
+        let stuck = self.shared.is_behind() && !space.may_index();
+        let last = self.shared.reader.last_segment();
+        let mut appended = match stuck {
+            true => Err(JournalError::Full(std::io::ErrorKind::StorageFull.into())),
+            false => self.journal.append(&batch.frames),
+        };
+        if matches!(appended, Err(JournalError::Full(_))) && space.note_full() && !stuck {
+            appended = self.journal.append(&batch.frames);
+        }
+        if matches!(appended, Err(JournalError::Full(_))) {
+            // The anchor of the log stays to be noted.
+            let mut signed = self.shared.signed.lock().unwrap_or_else(PoisonError::into_inner);
+            *signed = signed.or(batch.signed);
+            // Entries that this batch ended are open.
+            self.shared.lowest_open.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            return Ok(None);
+        }
+        if self.shared.reader.last_segment() > last {
+            space.note_prepared();
+        }
+        Ok(Some(appended?))
     }
 
     /// Makes a durable batch seen by readers.

@@ -21,7 +21,7 @@ pub struct Event {
     /// What happened.
     #[prost(
         oneof = "Fact",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34"
     )]
     pub fact: Option<Fact>,
 }
@@ -93,8 +93,11 @@ pub enum Fact {
     /// A duplicate arrived: its receipts are owed once more.
     #[prost(message, tag = "19")]
     OwedAgain(OwedAgain),
-    /// A peer holds a checkpoint of ours that this store does not bear out.
+    /// A snapshot of the index is on disk.
     #[prost(message, tag = "30")]
+    Snapshotted(Snapshotted),
+    /// A peer holds a checkpoint of ours that this store does not bear out.
+    #[prost(message, tag = "34")]
     LogClaimed(LogClaimed),
     /// A log that lost leaves ended, another one begins.
     #[prost(message, tag = "31")]
@@ -456,6 +459,23 @@ pub struct Created {
     /// The instance that init made.
     #[prost(bytes = "bytes", tag = "2")]
     pub instance: Bytes,
+}
+
+/// See [`Fact::Snapshotted`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Snapshotted {
+    /// It holds the effects of all events up to this one, and of some later ones.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// SHA-256 of the file without its last 32 bytes, which are this hash.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub hash: Bytes,
+    /// Length of the file.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// Pairs in it.
+    #[prost(uint64, tag = "4")]
+    pub pairs: u64,
 }
 
 /// See [`Fact::OwedAgain`].

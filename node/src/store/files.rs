@@ -6,12 +6,18 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    process,
 };
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::{statfs::statfs, statvfs::statvfs},
+};
 use relay_proto::ids::UnitId;
+
+use crate::store::journal::is_full;
 
 /// Whose store a directory holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +31,8 @@ pub struct StoreId {
 /// A held lock; let go with the value.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    same_boot: bool,
 }
 
 impl StoreId {
@@ -60,7 +67,10 @@ impl StoreId {
         let format = lines.next().unwrap_or_default();
         if format != FORMAT {
             return Err(match format.strip_prefix(FORMAT_NAME).map(str::trim) {
-                Some(version) => FilesError::NewerFormat(version.chars().take(8).collect()),
+                Some(version) => FilesError::NewerFormat {
+                    dir: dir.to_owned(),
+                    version: version.chars().take(8).collect(),
+                },
                 None => FilesError::NotAStore(path),
             });
         }
@@ -75,16 +85,27 @@ impl StoreId {
             return Err(FilesError::NotAStore(path));
         };
         if found != *unit {
-            return Err(FilesError::OtherUnit { found, expected: unit.clone() });
+            let (dir, expected) = (dir.to_owned(), unit.clone());
+            return Err(FilesError::OtherUnit { dir, found, expected });
         }
         Ok(Self { unit: found, instance })
     }
 }
 
 impl Lock {
-    /// Takes the lock of a store, or says that another process has it.
+    /// Whether a process holds the lock of a store, also this one. Nothing is taken or made.
+    pub fn is_held(dir: &Path) -> bool {
+        let Ok(file) = File::open(dir.join(LOCK_FILE)) else { return false };
+        let mut asked = whole_file();
+        let told = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked));
+        told.is_ok() && asked.l_type != nix::libc::F_UNLCK as i16
+    }
+
+    /// Takes the lock of a store, or says that another process has it. A network file system is
+    /// refused: its locks do not bind the machines that share it.
     pub fn take(dir: &Path) -> Result<Self, FilesError> {
-        let path = dir.join("lock");
+        check_local(dir)?;
+        let path = dir.join(LOCK_FILE);
         let io_error = |source| FilesError::Io { path: path.clone(), source };
         let file = OpenOptions::new()
             .read(true)
@@ -99,19 +120,82 @@ impl Lock {
             })?;
         // An open-file-description lock: it ends with this process, and closing another handle does
         // not end it.
-        let whole = nix::libc::flock {
-            l_type: nix::libc::F_WRLCK as i16,
-            l_whence: nix::libc::SEEK_SET as i16,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
-            Ok(_) => Ok(Self { _file: file }),
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => {
+                let before = read_holder(&file);
+                let same_boot = boot_id().is_some_and(|boot| before.contains(&boot));
+                Ok(Self { file, same_boot })
+            }
             Err(nix::Error::EAGAIN | nix::Error::EACCES) => Err(FilesError::InUse(dir.to_owned())),
             Err(error) => Err(io_error(error.into())),
         }
     }
+}
+
+fn whole_file() -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+impl Lock {
+    /// Whether whoever held it last did so since this machine was started: then all that he wrote
+    /// is there, synced or not.
+    pub fn is_same_boot(&self) -> bool {
+        self.same_boot
+    }
+
+    /// Writes into the file who holds it: the store's instance, this process, this run of the
+    /// machine.
+    pub fn name(&self, id: &StoreId) -> Result<(), FilesError> {
+        // Always of one length, so that writing it anew needs no room.
+        let boot = boot_id().unwrap_or_else(|| "unknown".to_owned());
+        let (instance, process) = (hex(&id.instance), process::id());
+        let text = format!("instance {instance}\nprocess {process:010}\nboot {boot:36}\n");
+        match self.file.write_all_at(text.as_bytes(), 0) {
+            // It is for people, the lock itself holds.
+            Err(error) if is_full(&error) => Ok(()),
+            done => done.map_err(|source| FilesError::Io { path: LOCK_FILE.into(), source }),
+        }
+    }
+}
+
+/// Whatever can be read of it, on one line.
+fn read_holder(file: &File) -> String {
+    let mut bytes = [0; HOLDER_BYTES];
+    let read = file.read_at(&mut bytes, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).into_owned();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Random, made by the kernel when the machine starts.
+fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| id.len() == 36)
+}
+
+/// Refuses a directory that other machines may have as well.
+fn check_local(dir: &Path) -> Result<(), FilesError> {
+    let path = dir.to_owned();
+    let kind = match statfs(dir) {
+        Ok(stat) => stat.filesystem_type().0,
+        Err(nix::Error::ENOENT) => return Err(FilesError::NotThere(path)),
+        Err(error) => return Err(FilesError::Io { path, source: error.into() }),
+    };
+    match network_name(kind as u32) {
+        Some(kind) => Err(FilesError::Network { dir: path, kind }),
+        None => Ok(()),
+    }
+}
+
+/// The name of a network file system by its magic number (statfs(2)).
+fn network_name(magic: u32) -> Option<&'static str> {
+    let known = NETWORK.iter().find(|(number, _)| *number == magic);
+    known.map(|(_, name)| *name)
 }
 
 /// Reads up to where the index was proven durable; anything unreadable counts as nothing.
@@ -152,6 +236,42 @@ pub fn clear_restored(dir: &Path) -> Result<(), FilesError> {
     }
 }
 
+/// Room of the file system that a store lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that the store's files take there.
+    pub used: u64,
+    /// Bytes that this user may still fill.
+    pub free: u64,
+}
+
+impl Space {
+    /// Asks the file system. Files that go while it is looked are not counted.
+    pub fn of(dir: &Path) -> Result<Self, FilesError> {
+        let found = statvfs(dir)
+            .map_err(|error| FilesError::Io { path: dir.to_owned(), source: error.into() })?;
+        let free = found.blocks_available().saturating_mul(found.fragment_size());
+        let mut used: u64 = 0;
+        // The store's directory, its journal's and its index's; the index keeps its blobs one
+        // deeper.
+        let mut level = vec![dir.to_owned()];
+        for _ in 0..DEPTH_MAX {
+            let entries = level.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten();
+            let mut below = Vec::new();
+            for entry in entries.flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                // What is prepared and not written yet takes no room.
+                used = used.saturating_add(metadata.blocks().saturating_mul(BLOCK_BYTES));
+                if metadata.is_dir() {
+                    below.push(entry.path());
+                }
+            }
+            level = below;
+        }
+        Ok(Self { used, free })
+    }
+}
+
 /// Makes entries of a directory durable.
 pub fn sync_dir(dir: &Path) -> Result<(), FilesError> {
     File::open(dir)
@@ -159,34 +279,67 @@ pub fn sync_dir(dir: &Path) -> Result<(), FilesError> {
         .map_err(|source| FilesError::Io { path: dir.to_owned(), source })
 }
 
-/// What is wrong with the store's files, and what to do.
+/// What is wrong with the store's files: `what is wrong: what helps`.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// No store there.
-    #[error("no store in {0}: `relay-node init` makes one; check node.dir for a wrong path")]
+    #[error(
+        "`{}` holds no store: correct `node.dir`; only `relay-node init` makes a store",
+        .0.display()
+    )]
     NotThere(PathBuf),
     /// There is one already.
-    #[error("{0} holds a store already")]
+    #[error("`{}` holds a store already: choose another directory", .0.display())]
     Exists(PathBuf),
     /// The file is not ours.
-    #[error("{0} is not the file of a relay store")]
+    #[error(
+        "`{}` is not the file of a relay store: correct `node.dir`, or put the file back from a \
+         backup", .0.display()
+    )]
     NotAStore(PathBuf),
     /// Another unit's.
-    #[error("the store is of unit {found}, the configuration says {expected}")]
+    #[error(
+        "the store in `{}` is of unit {found}, the configuration says {expected}: correct \
+         `node.dir` or `node.unit`", .dir.display()
+    )]
     OtherUnit {
+        /// Where.
+        dir: PathBuf,
         /// Whose it is.
         found: UnitId,
         /// Who was expected.
         expected: UnitId,
     },
     /// Written by a newer version.
-    #[error("the store has format {0}, newer than this program: run the newer version")]
-    NewerFormat(String),
+    #[error(
+        "the store in `{}` has format {version}, newer than this program: run the newer version",
+        .dir.display()
+    )]
+    NewerFormat {
+        /// Where.
+        dir: PathBuf,
+        /// Its format.
+        version: String,
+    },
     /// Another process has it open.
-    #[error("the store in {0} is in use by another process")]
+    #[error(
+        "the store in `{}` is open in another process, probably this node runs already: stop it \
+         first (`systemctl status relay-node`)", .0.display()
+    )]
     InUse(PathBuf),
+    /// Other machines may have the same files open.
+    #[error(
+        "`{}` is on a network file system ({kind}): put `node.dir` on a disk of this machine",
+        .dir.display()
+    )]
+    Network {
+        /// Where.
+        dir: PathBuf,
+        /// Which.
+        kind: &'static str,
+    },
     /// The disk.
-    #[error("{path}")]
+    #[error("`{}` cannot be used", .path.display())]
     Io {
         /// Which file.
         path: PathBuf,
@@ -199,6 +352,8 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
+const LOCK_FILE: &str = "lock";
+const HOLDER_BYTES: usize = 128;
 const ID_FILE: &str = "store.id";
 const MARK_FILE: &str = "index.mark";
 const RESTORED_FILE: &str = "restored";
@@ -206,9 +361,31 @@ const FORMAT_NAME: &str = "relay-store";
 const FORMAT: &str = "relay-store 1";
 const ID_BYTES_MAX: u64 = 4096;
 
+/// The unit in which a file system tells what a file takes (`st_blocks`).
+const BLOCK_BYTES: u64 = 512;
+
+/// Levels of directories below a store, and one to spare.
+const DEPTH_MAX: usize = 4;
+
+const NETWORK: [(u32, &str); 13] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x6b41_4653, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x564c, "NCP"),
+    (0x0102_1997, "9P"),
+    (0x0116_1970, "GFS2"),
+    (0x7461_636f, "OCFS2"),
+    (0x0bd0_0bd0, "Lustre"),
+];
+
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
     fn id(unit: &str) -> StoreId {
@@ -227,9 +404,8 @@ mod tests {
         let other = StoreId::open(dir.path(), &"xb.ncu".parse().unwrap());
         assert!(matches!(other, Err(FilesError::OtherUnit { .. })));
         std::fs::write(dir.path().join(ID_FILE), "relay-store 2\nunit xa.ncu\n").unwrap();
-        assert!(
-            matches!(StoreId::open(dir.path(), &unit), Err(FilesError::NewerFormat(v)) if v == "2")
-        );
+        assert!(matches!(StoreId::open(dir.path(), &unit),
+                Err(FilesError::NewerFormat { version, .. }) if version == "2"));
         std::fs::write(dir.path().join(ID_FILE), "something else").unwrap();
         assert!(matches!(StoreId::open(dir.path(), &unit), Err(FilesError::NotAStore(_))));
     }
@@ -237,10 +413,55 @@ mod tests {
     #[test]
     fn the_lock_is_exclusive() {
         let dir = tempfile::tempdir().unwrap();
+        assert!(!Lock::is_held(dir.path()));
         let held = Lock::take(dir.path()).unwrap();
+        held.name(&id("xa.ncu")).unwrap();
+        held.name(&id("xa.ncu")).unwrap();
+        let text = std::fs::read_to_string(dir.path().join(LOCK_FILE)).unwrap();
+        assert!(text.starts_with(&format!("instance {}\nprocess ", hex(&[7; 16]))), "{text}");
+        assert_eq!(text.len(), 103);
+        assert!(!held.is_same_boot());
+        assert!(text.contains(&process::id().to_string()), "{text}");
         assert!(matches!(Lock::take(dir.path()), Err(FilesError::InUse(_))));
+        assert!(Lock::is_held(dir.path()));
         drop(held);
-        Lock::take(dir.path()).unwrap();
+        assert!(!Lock::is_held(dir.path()));
+        assert!(Lock::take(dir.path()).unwrap().is_same_boot());
+        let other = text.replace(&boot_id().unwrap(), "00000000-0000-4000-8000-000000000000");
+        std::fs::write(dir.path().join(LOCK_FILE), other).unwrap();
+        assert!(!Lock::take(dir.path()).unwrap().is_same_boot());
+    }
+
+    /// The numbers of statfs(2); what this machine's disks are is let in.
+    #[test]
+    fn network_file_systems_are_refused() {
+        for (magic, name) in [(0x6969, "NFS"), (0xff53_4d42, "CIFS"), (0x0102_1997, "9P")] {
+            assert_eq!(network_name(magic), Some(name));
+        }
+        // ext4, XFS, Btrfs, ZFS, tmpfs, overlay, FUSE.
+        for local in
+            [0xef53, 0x5846_5342, 0x9123_683e, 0x2fc1_2fc1, 0x0102_1994, 0x794c_7630, 0x6573_5546]
+        {
+            assert_eq!(network_name(local), None);
+        }
+        check_local(tempfile::tempdir().unwrap().path()).unwrap();
+        let gone = check_local(Path::new("/does/not/exist"));
+        assert!(matches!(gone, Err(FilesError::NotThere(_))));
+    }
+
+    /// What files take is counted, also in directories below; what is free is the file system's.
+    #[test]
+    fn room_is_measured() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = Space::of(dir.path()).unwrap();
+        std::fs::create_dir_all(dir.path().join("journal/deeper")).unwrap();
+        for file in ["journal/1.seg", "journal/deeper/2.seg"] {
+            std::fs::write(dir.path().join(file), vec![7; 100_000]).unwrap();
+        }
+        let after = Space::of(dir.path()).unwrap();
+        assert!(after.used >= before.used + 200_000, "{before:?} {after:?}");
+        assert!(after.used < before.used + 400_000 && after.free > 0, "{before:?} {after:?}");
+        assert!(Space::of(&dir.path().join("nowhere")).is_err());
     }
 
     /// The mark is seen, also when it is no plain file, and can be taken away twice.

@@ -14,7 +14,10 @@ mod project;
 mod queue;
 mod recent;
 pub mod records;
+pub mod scrub;
 pub mod sled;
+mod snapshot;
+pub mod space;
 mod txn;
 mod verbs;
 mod view;
@@ -24,7 +27,7 @@ mod writer;
 #[cfg(test)]
 mod suite;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use relay_proto::{
     envelope::Priority,
@@ -51,8 +54,8 @@ pub struct Store {
     queue: Arc<Queue>,
     unit: UnitId,
     origin: LogOrigin,
-    /// Where it lies; nothing in simulations.
-    dir: Option<PathBuf>,
+    /// Where its files are; none in a simulation.
+    dir: Option<Arc<Path>>,
     /// Becomes `Some` when the store stopped, with the reason.
     ended: watch::Receiver<Option<Ended>>,
 }
@@ -65,6 +68,8 @@ pub enum Ended {
     /// A write or sync failed: the process must end, with the status that keeps it from being
     /// restarted blindly.
     Failed(String),
+    /// The index failed. The journal is sound: a restart replays what the index lost.
+    IndexFailed(String),
 }
 
 impl Store {
@@ -77,7 +82,11 @@ impl Store {
         let (answer, answered) = oneshot::channel();
         let job: queue::Job = Box::new(move |txn| {
             let result = txn.attempt(work);
-            Box::new(move || {
+            Box::new(move |kept| {
+                let result = match kept {
+                    queue::Kept::Durable => result,
+                    queue::Kept::NoRoom => Err(StoreError::Full),
+                };
                 // Nobody waits any more: the commit stands all the same.
                 let _ = answer.send(result);
             })
@@ -116,6 +125,11 @@ impl Store {
         self.shared.syncs.percentiles()
     }
 
+    /// Room on the disk; none in a simulation.
+    pub fn space(&self) -> Result<Option<files::Space>, StoreError> {
+        Ok(self.dir.as_deref().map(files::Space::of).transpose()?)
+    }
+
     /// The last sequence that the index holds.
     pub fn indexed_seq(&self) -> u64 {
         self.shared.indexed_seq.load(std::sync::atomic::Ordering::Acquire)
@@ -127,6 +141,11 @@ impl Store {
         let anchor: Option<event::Anchor> =
             self.read(|view| view.record(index::Tree::Meta, &key))?;
         Ok(anchor.map(|anchor| (anchor.size, records::digest_of(&anchor.root))))
+    }
+
+    /// How much room the disk has, as of the last commit.
+    pub fn room(&self) -> space::Room {
+        self.shared.space.room()
     }
 
     /// A checkpoint was signed; the next batch says so.
@@ -181,6 +200,9 @@ pub enum StoreError {
     /// A thread could not be started.
     #[error("cannot start the store's writer")]
     Thread(#[source] io::Error),
+    /// The disk is full; nothing of the commit was kept, and the store goes on.
+    #[error("the disk is full: make room on the file system of node.dir")]
+    Full,
     /// The log holds as many leaves as a log can.
     #[error("the receipt log is full")]
     LogFull,
@@ -206,6 +228,10 @@ impl StoreError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Refused(reason) => *reason,
+            Self::Full | Self::Journal(JournalError::Full(_)) => Reason::StorageFull,
+            Self::Index(IndexError::Io { source, .. }) if journal::is_full(source) => {
+                Reason::StorageFull
+            }
             Self::Stopped | Self::Journal(_) => Reason::StoreStopped,
             Self::Erased => Reason::NotFound,
             Self::TooLarge(_) => Reason::TooLarge,

@@ -33,7 +33,10 @@ use crate::store::{
     project::project,
     queue::{Job, Queue},
     records::{AlarmRecord, key},
+    scrub,
     sled::{SledIndex, set_aside},
+    snapshot,
+    space::{RESERVE_NAME, ReserveSettings, Space},
     view::View,
     writer,
 };
@@ -49,6 +52,8 @@ pub enum Backend {
         segment_bytes: u64,
         /// Bound of the index's cache.
         cache_bytes: u64,
+        /// What is kept for a full disk.
+        reserve: ReserveSettings,
     },
     /// The same journal on a simulated disk, the index in memory, all on the caller's runtime and
     /// virtual time.
@@ -57,6 +62,8 @@ pub enum Backend {
         disk: SimDisk,
         /// How long a write and sync take.
         sync_time: Duration,
+        /// What is kept for a full disk.
+        reserve: ReserveSettings,
     },
 }
 
@@ -102,10 +109,16 @@ impl OpenStore {
         let shared = match &self.backend {
             Backend::Embedded { dir, cache_bytes, .. } => {
                 let lock = Lock::take(dir)?;
-                StoreId::open(dir, &self.unit)?;
+                let id = StoreId::open(dir, &self.unit)?;
                 let mark = files::read_index_mark(dir);
-                let stored = SledIndex::open(&dir.join("index"), *cache_bytes).map(Index::Sled);
-                let engine = self.start(stored, mark, || aside(dir, *cache_bytes))?;
+                let space = self.space()?;
+                let stored =
+                    space.open_index(|| SledIndex::open(&dir.join("index"), *cache_bytes))?;
+                let stored = stored.map(Index::Sled);
+                let fresh = |keep| aside(dir, *cache_bytes, keep);
+                let engine = self.start(stored, mark, lock.is_same_boot(), space, fresh)?;
+                // Not before: what this run of the machine wrote is all that is believed.
+                lock.name(&id)?;
                 let shared = Arc::clone(engine.shared());
                 let (queue, dir) = (Arc::clone(&queue), dir.clone());
                 thread::Builder::new()
@@ -116,7 +129,7 @@ impl OpenStore {
             }
             Backend::Memory { sync_time, .. } => {
                 let fresh = || Index::Memory(MemoryIndex::new());
-                let engine = self.start(Ok(fresh()), 0, || Ok(fresh()))?;
+                let engine = self.start(Ok(fresh()), 0, true, self.space()?, |_| Ok(fresh()))?;
                 let shared = Arc::clone(engine.shared());
                 let run = writer::run_simulated(engine, Arc::clone(&queue), *sync_time, end);
                 crate::tasks::spawn_simulated(run);
@@ -124,7 +137,7 @@ impl OpenStore {
             }
         };
         let dir = match self.backend {
-            Backend::Embedded { dir, .. } => Some(dir),
+            Backend::Embedded { dir, .. } => Some(dir.into()),
             Backend::Memory { .. } => None,
         };
         Ok(Store { shared, queue, unit: self.unit, origin: self.origin, dir, ended })
@@ -134,7 +147,9 @@ impl OpenStore {
         &self,
         stored: Result<Index, IndexError>,
         mark: u64,
-        fresh: impl FnOnce() -> Result<Index, StoreError>,
+        same_boot: bool,
+        space: Space,
+        fresh: impl Fn(bool) -> Result<Index, StoreError>,
     ) -> Result<Engine, StoreError> {
         let (journal, recovered, beyond_end) = self.open_journal(mark)?;
         let doubt = match &stored {
@@ -143,28 +158,79 @@ impl OpenStore {
                 Some(Doubt::Ahead { reach: index.reach()?.max(mark) })
             }
             Ok(index) if index.applied() < mark => Some(Doubt::LostPages),
+            Ok(_) if !same_boot && !recovered.clean => Some(Doubt::MachineStopped),
             Ok(_) => None,
         };
-        let (index, from) = match (stored, &doubt) {
-            (Ok(index), None) => (index, mark),
+        let (index, erased) = match (stored, &doubt) {
+            (Ok(index), None) => {
+                let erased = replay(&journal, &index, mark, recovered.last_seq)?;
+                (index, erased)
+            }
             (stored, _) => {
+                let keep = !matches!(doubt, Some(Doubt::MachineStopped));
                 let doubt = doubt.as_ref().map(Doubt::to_string);
-                warn!(doubt, mark, journal = recovered.last_seq, "index set aside");
+                warn!(doubt, mark, journal = recovered.last_seq, "index not believed");
                 drop(stored);
-                (fresh()?, 0)
+                self.rebuild(&journal, recovered.last_seq, keep, fresh)?
             }
         };
-        let erased = replay(&journal, &index, from, recovered.last_seq)?;
         let frontier = frontier(&index, &self.origin)?;
-        let shared = Arc::new(Shared::new(index, journal.reader(), &frontier));
+        let shared = Arc::new(Shared::new(index, journal.reader(), &frontier, space));
         let mut engine = Engine::new(journal, shared, frontier, self.origin.clone());
         record_findings(&mut engine, &recovered, doubt.as_ref(), &self.unit)?;
         // What was ordered and perhaps not finished; the orders are durable.
-        for seq in erased {
-            engine.erase(seq)?;
-        }
+        engine.erase(erased)?;
         info!(seq = recovered.last_seq, clean = recovered.clean, "store opened");
         Ok(engine)
+    }
+
+    /// Fills a new index from the newest good snapshot and what follows it, or from all events, and
+    /// compares the newest part with the journal. Returns whose bodies are to be erased as well.
+    fn rebuild(
+        &self,
+        journal: &Journal,
+        last: u64,
+        mut keep: bool,
+        fresh: impl Fn(bool) -> Result<Index, StoreError>,
+    ) -> Result<(Index, Vec<u64>), StoreError> {
+        let reader = journal.reader();
+        let mut from_snapshot = true;
+        loop {
+            let index = fresh(keep)?;
+            let from = match &self.backend {
+                Backend::Embedded { dir, .. } if from_snapshot => {
+                    snapshot::restore(dir, &reader, &index)?
+                }
+                _ => 0,
+            };
+            let erased = replay(journal, &index, from, last)?;
+            let view = View::new([None, None, None], &index);
+            let source = scrub::Source {
+                get: &|tree, key| view.get(tree, key),
+                len: &|tree| Ok(index.len(tree)? as u64),
+            };
+            let report = scrub::compare(&reader, &source, scrub::REBUILD_SEGMENTS)?;
+            if report.is_sound() {
+                return Ok((index, erased));
+            }
+            warn!(from, ?report, "rebuilt index is not what the journal says");
+            if from == 0 {
+                return Err(StoreError::IndexDamaged("rebuilt"));
+            }
+            (from_snapshot, keep) = (false, true);
+        }
+    }
+
+    /// Looks at once: what opens needs room.
+    fn space(&self) -> Result<Space, StoreError> {
+        let (settings, io) = journal_of(&self.backend);
+        let (Backend::Embedded { reserve, .. } | Backend::Memory { reserve, .. }) = &self.backend;
+        let dir = settings.dir.parent().unwrap_or(Path::new("/"));
+        let space = Space::open(io, dir, *reserve, settings.segment_bytes);
+        let path = dir.join(RESERVE_NAME);
+        let space = space.map_err(|source| files::FilesError::Io { path, source })?;
+        space.look();
+        Ok(space)
     }
 
     /// Opens the journal, and says whether it ends before the index's mark. A mark that reaches
@@ -199,6 +265,8 @@ enum Doubt {
     Damaged(String),
     #[error("it holds less than was proven durable")]
     LostPages,
+    #[error("the machine stopped under it, and what was not synced may be lost in part")]
+    MachineStopped,
     #[error("it reaches {reach}, beyond the journal")]
     Ahead {
         /// How far it reaches.
@@ -309,19 +377,25 @@ fn record_findings(
             }
             txn.push(at, fact, Bytes::new());
         }
-        Box::new(|| {})
+        Box::new(|_| {})
     });
     engine.commit(vec![job])
 }
 
-/// Keeps the index beside itself and begins an empty one. The mark spoke of the old one: with it
+/// Keeps the index beside itself, or removes it when nothing can be learnt from it, and begins an
+/// empty one. The mark spoke of the old one: with it
 /// the new one would be believed before it was proven, so it goes first.
-fn aside(dir: &Path, cache_bytes: u64) -> Result<Index, StoreError> {
+fn aside(dir: &Path, cache_bytes: u64, keep: bool) -> Result<Index, StoreError> {
     files::write_index_mark(dir, 0)?;
     let index = dir.join("index");
-    let moved = set_aside(&index)
-        .map_err(|source| files::FilesError::Io { path: index.clone(), source })?;
-    warn!(kept = %moved.display(), "index kept aside, rebuilding from the journal");
+    let failed = |source| files::FilesError::Io { path: index.clone(), source };
+    if keep {
+        let moved = set_aside(&index).map_err(failed)?;
+        warn!(kept = %moved.display(), "index kept aside, rebuilding from the journal");
+    } else {
+        std::fs::remove_dir_all(&index).map_err(failed)?;
+        warn!("index removed, rebuilding from the journal");
+    }
     Ok(Index::Sled(SledIndex::open(&index, cache_bytes)?))
 }
 

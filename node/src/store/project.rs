@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
-    ids::{LogOrigin, UnitId},
+    ids::{Digest, LogOrigin, UnitId},
     timestamp::Timestamp,
 };
 
@@ -19,7 +19,7 @@ use crate::store::{
     journal::Position,
     records::{
         CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord, ReceiptRecord,
-        RequestRecord, digest_of, key,
+        RequestRecord, digest_of, key, priority_number,
     },
 };
 
@@ -66,13 +66,15 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
             for (number, receipt_key) in (fact.first_number..).zip(&fact.receipt_keys) {
                 let (receipt_key, priority) = (receipt_key.clone(), fact.priority);
                 let owed = OwedRecord { receipt_key, priority };
+                let again = owed.receipt_key.to_vec();
+                ops.put_bytes(Tree::OwedAgain, again, number.to_be_bytes().to_vec());
                 let key = key::numbered(&fact.peer, number);
                 ops.put_fresh(Tree::Owed, key, owed.encode_to_vec());
                 ops.number("receipts-made", &fact.peer, number);
             }
         }
         Some(Fact::Created(created)) => ops.put(Tree::Meta, b"created".to_vec(), created),
-        Some(Fact::IndexMark(_) | Fact::TailCut(_)) | None => {}
+        Some(Fact::IndexMark(_) | Fact::TailCut(_) | Fact::Snapshotted(_)) | None => {}
     }
     ops.list
 }
@@ -141,7 +143,8 @@ impl Ops {
             self.message(record);
             if record.direction == MessageRecord::IN {
                 // Nobody took it yet; an acknowledgement deletes this.
-                let value = [&record.digest[..], record.from.as_bytes()].concat();
+                let bytes = record.wire_bytes.to_be_bytes();
+                let value = [&record.digest[..], &bytes, record.from.as_bytes()].concat();
                 self.put_fresh(Tree::Unacknowledged, unacknowledged_key(record), value);
             }
             self.transfer(&fact.peer, fact.number, &record.digest);
@@ -170,7 +173,10 @@ impl Ops {
         for (nth, recorded) in (0..).zip(&fact.receipts) {
             let digest = digest_of(&recorded.digest);
             if let Some(receipt) = &recorded.receipt {
-                self.put(Tree::Receipts, key::receipt(&digest, self.seq, nth), receipt);
+                let receipt_key = key::receipt(&digest, self.seq, nth);
+                self.put(Tree::Receipts, receipt_key.clone(), receipt);
+                let statement = Digest::of(&receipt.statement).as_bytes().to_vec();
+                self.put_bytes(Tree::Statements, statement, receipt_key);
             }
             if let Some(entry) = &recorded.entry {
                 self.entry(entry, false);
@@ -251,6 +257,7 @@ impl Ops {
             origin: leaf.origin.clone(),
             actor: leaf.actor.clone(),
             stored_at_ms: self.at_ms,
+            owed_number: leaf.owed_number,
             ..Default::default()
         };
         self.put(Tree::Receipts, receipt_key.clone(), &receipt);
@@ -309,13 +316,15 @@ impl Ops {
         let (receipt_key, priority) = (fact.receipt_key.clone(), fact.priority);
         let owed = OwedRecord { receipt_key, priority };
         self.put(Tree::Owed, key::numbered(&fact.owed_to, fact.owed_number), &owed);
+        let again = fact.receipt_key.to_vec();
+        self.put_bytes(Tree::OwedAgain, again, fact.owed_number.to_be_bytes().to_vec());
         self.number("receipts-made", &fact.owed_to, fact.owed_number);
     }
 }
 
-/// Priority (the most urgent first), then age: the order in which a desk takes messages.
+/// Lane (the most urgent first), then age: the order in which a desk takes messages.
 pub fn unacknowledged_key(record: &MessageRecord) -> Vec<u8> {
-    let urgency = u8::MAX - u8::try_from(record.priority).unwrap_or(0);
+    let urgency = u8::MAX - u8::try_from(priority_number(record.lane())).unwrap_or(0);
     [&[urgency][..], &record.stored_at_ms.to_be_bytes(), &record.digest].concat()
 }
 

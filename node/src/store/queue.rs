@@ -1,11 +1,12 @@
 //! The writer's queue: commits wait here for their group, EMERGENCY first.
 //!
-//! Bounded: whoever wants to commit waits for room. Every class has a reserved share of a batch, so
-//! none starves.
+//! Bounded: whoever wants to commit waits for room. Every class has room of its own, so that no
+//! flood of one keeps another waiting at the door, and a reserved share of a batch, so that none
+//! starves.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,8 +15,18 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::store::txn::Txn;
 
-/// What a commit does once its batch is durable: it wakes whoever waits for the answer.
-pub type Done = Box<dyn FnOnce() + Send>;
+/// What a commit does once its batch is durable, or is not because the disk is full: it wakes
+/// whoever waits for the answer.
+pub type Done = Box<dyn FnOnce(Kept) + Send>;
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is durable.
+    Durable,
+    /// There was no room for it; nothing of it was kept.
+    NoRoom,
+}
 
 /// One commit: decides and appends events; runs on the writer.
 pub type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Done + Send>;
@@ -25,7 +36,24 @@ pub struct Queue {
     lanes: Mutex<Lanes>,
     filled: Condvar,
     notify: Notify,
-    room: Arc<Semaphore>,
+    room: Rooms,
+}
+
+/// Room of each class.
+struct Rooms {
+    emergency: Semaphore,
+    urgent: Semaphore,
+    routine: Semaphore,
+}
+
+impl Rooms {
+    fn of(&self, priority: Priority) -> &Semaphore {
+        match priority {
+            Priority::Emergency => &self.emergency,
+            Priority::Urgent => &self.urgent,
+            Priority::Routine => &self.routine,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -56,23 +84,23 @@ impl Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
             notify: Notify::new(),
-            room: Arc::new(Semaphore::new(JOBS_MAX)),
+            room: Rooms {
+                emergency: Semaphore::new(JOBS_MAX / 4),
+                urgent: Semaphore::new(JOBS_MAX / 4),
+                routine: Semaphore::new(JOBS_MAX / 2),
+            },
         }
     }
 
     /// Waits for room and queues a job; gives it back when the writer stopped.
     pub async fn push(&self, priority: Priority, job: Job) -> Result<(), Closed> {
-        let permit = self.room.acquire().await.map_err(|_| Closed)?;
+        let permit = self.room.of(priority).acquire().await.map_err(|_| Closed)?;
         permit.forget();
         let mut lanes = self.lock();
         if lanes.closed {
             return Err(Closed);
         }
-        match priority {
-            Priority::Emergency => lanes.emergency.push_back(job),
-            Priority::Urgent => lanes.urgent.push_back(job),
-            Priority::Routine => lanes.routine.push_back(job),
-        }
+        lanes.of_mut(priority).push_back(job);
         let wake = match lanes.writer {
             Waits::ForNothing => false,
             Waits::ForEmergency => priority == Priority::Emergency,
@@ -128,7 +156,9 @@ impl Queue {
     /// No more jobs; what is queued is still taken.
     pub fn close(&self) {
         self.lock().closed = true;
-        self.room.close();
+        for priority in Priority::ALL {
+            self.room.of(priority).close();
+        }
         self.filled.notify_all();
         self.notify.notify_one();
     }
@@ -147,8 +177,12 @@ impl Queue {
         if lanes.is_empty() && lanes.closed {
             return None;
         }
+        let before = Priority::ALL.map(|priority| (priority, lanes.of_mut(priority).len()));
         let jobs = lanes.take();
-        self.room.add_permits(jobs.len());
+        for (priority, before) in before {
+            let taken = before.saturating_sub(lanes.of_mut(priority).len());
+            self.room.of(priority).add_permits(taken);
+        }
         Some(jobs)
     }
 
@@ -158,6 +192,14 @@ impl Queue {
 }
 
 impl Lanes {
+    fn of_mut(&mut self, priority: Priority) -> &mut VecDeque<Job> {
+        match priority {
+            Priority::Emergency => &mut self.emergency,
+            Priority::Urgent => &mut self.urgent,
+            Priority::Routine => &mut self.routine,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.emergency.is_empty() && self.urgent.is_empty() && self.routine.is_empty()
     }
@@ -195,14 +237,14 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        Box::new(|_| Box::new(|| {}))
+        Box::new(|_| Box::new(|_| {}))
     }
 
     /// Under a flood of one class the others still get their share of every batch.
     #[tokio::test]
     async fn no_class_starves() {
         let queue = Queue::new();
-        for _ in 0..2000 {
+        for _ in 0..1024 {
             queue.push(Priority::Emergency, job()).await.unwrap();
         }
         for _ in 0..100 {
@@ -214,6 +256,30 @@ mod tests {
         let lanes = queue.lock();
         assert_eq!(lanes.routine.len(), 100 - 64);
         assert_eq!(lanes.urgent.len(), 0);
+    }
+
+    /// A class that filled its room waits, the others do not; a batch makes room again.
+    #[tokio::test]
+    async fn a_flood_keeps_nobody_else_at_the_door() {
+        let queue = Queue::new();
+        for _ in 0..JOBS_MAX / 2 {
+            queue.push(Priority::Routine, job()).await.unwrap();
+        }
+        let mut waits = Box::pin(queue.push(Priority::Routine, job()));
+        assert!(futures_pending(waits.as_mut()).await);
+        queue.push(Priority::Emergency, job()).await.unwrap();
+        queue.push(Priority::Urgent, job()).await.unwrap();
+        assert_eq!(queue.pop_batch(Duration::ZERO, false).unwrap().len(), BATCH_JOBS_MAX);
+        waits.await.unwrap();
+    }
+
+    async fn futures_pending(future: std::pin::Pin<&mut impl Future>) -> bool {
+        let mut future = Some(future);
+        std::future::poll_fn(move |context| {
+            let polled = future.take().map(|future| future.poll(context).is_pending());
+            std::task::Poll::Ready(polled.unwrap_or(false))
+        })
+        .await
     }
 
     /// After closing, what is queued is still written, and nothing new is taken.

@@ -69,6 +69,9 @@ pub struct MessageRecord {
     /// The arrival could not be judged by time: the clock was not trusted.
     #[prost(bool, tag = "18")]
     pub clock_unverified: bool,
+    /// The lane in which it is carried here when its sender is over a quota; 0: its priority's.
+    #[prost(uint32, tag = "19")]
+    pub carried: u32,
     /// Taken again after our log lost its receipt: it may have been acted on before.
     #[prost(bool, tag = "30")]
     pub recovered: bool,
@@ -95,9 +98,14 @@ impl MessageRecord {
         MessageId::from_bytes(&self.message_id).ok()
     }
 
-    /// How urgent.
+    /// How urgent its sender calls it.
     pub fn priority(&self) -> Priority {
         priority_of(self.priority)
+    }
+
+    /// The lane in which it is carried here.
+    pub fn lane(&self) -> Priority {
+        priority_of(if self.carried == 0 { self.priority } else { self.carried })
     }
 }
 
@@ -210,6 +218,9 @@ pub struct ReceiptRecord {
     /// When it was stored here.
     #[prost(uint64, tag = "8")]
     pub stored_at_ms: u64,
+    /// Issued ones: the first number under which it was owed to the message's sender.
+    #[prost(uint64, tag = "9")]
+    pub owed_number: u64,
 }
 
 /// A receipt that waits for the peer's `Have`. Key: peer || number.
@@ -254,10 +265,16 @@ pub struct PeerRecord {
     pub verified_at_ms: u64,
     /// Why it was suspended.
     #[prost(string, tag = "5")]
-    pub note: String,
+    pub suspended_why: String,
     /// The unit.
     #[prost(string, tag = "6")]
     pub unit: String,
+    /// Who suspended it.
+    #[prost(string, tag = "7")]
+    pub suspended_by: String,
+    /// When.
+    #[prost(uint64, tag = "8")]
+    pub suspended_at_ms: u64,
     /// A newer card that says that the unit's log lost leaves; it waits for an operator's word.
     #[prost(bytes = "bytes", tag = "30")]
     pub next_card: Bytes,

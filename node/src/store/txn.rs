@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
+    envelope::Priority,
     ids::{Digest, LogOrigin},
     receipt,
     timestamp::Timestamp,
@@ -27,6 +28,7 @@ use crate::store::{
     },
     project::project,
     records::{ReceiptRecord, priority_number},
+    space::Room,
     view::{Overlay, View},
 };
 
@@ -39,13 +41,15 @@ pub struct Txn<'a> {
     frontier: Frontier,
     origin: LogOrigin,
     first_seq: u64,
-    lowest_open: &'a Mutex<BTreeMap<String, u64>>,
+    lowest_open: &'a Mutex<BTreeMap<(String, Priority), u64>>,
     events: Vec<(Event, EventFrame)>,
     /// The first event that would leave a record which the index cannot keep.
     unfit: Option<usize>,
     bytes: usize,
     woken: BTreeSet<String>,
     rewound: BTreeSet<String>,
+    room: Room,
+    signed: Option<(u64, Digest)>,
 }
 
 /// A receipt that is about to become a leaf.
@@ -58,7 +62,7 @@ pub struct NewLeaf {
     /// The unit that must have it; nothing: only our own case system.
     pub owed_to: Option<String>,
     /// Lane of the message.
-    pub priority: relay_proto::envelope::Priority,
+    pub priority: Priority,
     /// The name that the statement commits to.
     pub actor: String,
 }
@@ -90,6 +94,8 @@ pub struct Batch {
     pub woken: BTreeSet<String>,
     /// Peers to whom unconfirmed receipts go once more.
     pub rewound: BTreeSet<String>,
+    /// The checkpoint that it notes.
+    pub signed: Option<(u64, Digest)>,
 }
 
 impl<'a> Txn<'a> {
@@ -101,7 +107,7 @@ impl<'a> Txn<'a> {
         frontier: Frontier,
         origin: LogOrigin,
         first_seq: u64,
-        lowest_open: &'a Mutex<BTreeMap<String, u64>>,
+        lowest_open: &'a Mutex<BTreeMap<(String, Priority), u64>>,
     ) -> Self {
         Self {
             pending: Overlay::default(),
@@ -117,7 +123,20 @@ impl<'a> Txn<'a> {
             bytes: 0,
             woken: BTreeSet::new(),
             rewound: BTreeSet::new(),
+            room: Room::Ample,
+            signed: None,
         }
+    }
+
+    /// The same on a disk with so much room.
+    pub fn with_room(mut self, room: Room) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// How much room the disk has: who may add a message.
+    pub fn room(&self) -> Room {
+        self.room
     }
 
     /// What is durable plus this batch.
@@ -271,17 +290,17 @@ impl<'a> Txn<'a> {
         self.rewound.insert(peer.to_owned());
     }
 
-    /// No entry towards this peer with a lower number is open: numbers grow, and whoever opens an
-    /// entry again that had ended says so, so what was seen once stays a bound.
-    pub fn lowest_open(&self, peer: &str) -> u64 {
+    /// No entry of this lane towards this peer with a lower number is open: numbers grow, and
+    /// whoever opens an entry again that had ended says so, so what was seen once stays a bound.
+    pub fn lowest_open(&self, peer: &str, lane: Priority) -> u64 {
         let bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
-        bounds.get(peer).copied().unwrap_or(0)
+        bounds.get(&(peer.to_owned(), lane)).copied().unwrap_or(0)
     }
 
     /// Keeps what was seen as the lowest number of an open entry.
-    pub fn saw_lowest_open(&self, peer: &str, number: u64) {
+    pub fn saw_lowest_open(&self, peer: &str, lane: Priority, number: u64) {
         let mut bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
-        bounds.insert(peer.to_owned(), number);
+        bounds.insert((peer.to_owned(), lane), number);
     }
 
     /// Whether nothing was appended.
@@ -291,6 +310,7 @@ impl<'a> Txn<'a> {
 
     /// Notes the last checkpoint that was signed, as the anchor of the log.
     pub fn anchor(&mut self, signed: Option<(u64, Digest)>) {
+        self.signed = signed;
         if let Some((size, root)) = signed {
             let root = Bytes::copy_from_slice(root.as_bytes());
             let fact = Fact::Anchor(Anchor { origin: self.origin.to_string(), size, root });
@@ -301,8 +321,8 @@ impl<'a> Txn<'a> {
     /// Ends the batch.
     pub fn finish(self) -> Batch {
         let (events, frames) = self.events.into_iter().unzip();
-        let Self { origin, frontier, woken, rewound, pending: changes, .. } = self;
-        Batch { frames, origin, frontier, woken, rewound, events, changes }
+        let Self { origin, frontier, woken, rewound, signed, pending: changes, .. } = self;
+        Batch { frames, origin, frontier, woken, rewound, signed, events, changes }
     }
 }
 

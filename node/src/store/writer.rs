@@ -5,7 +5,7 @@
 //! store; nothing is retried.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,13 +16,17 @@ use std::{
 
 use relay_proto::timestamp::Timestamp;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::store::{
     Ended, StoreError,
     engine::Engine,
     event::{Fact, IndexMark},
     files::{self, Lock},
-    queue::{Job, Queue},
+    index::Tree,
+    journal::is_full,
+    queue::{Job, Kept, Queue},
+    snapshot::Keeper,
 };
 
 /// Runs the embedded store until its queue is closed or a write fails.
@@ -39,15 +43,12 @@ pub fn run(
     let (end, lock) = (end, lock);
     let result = serve(&mut engine, queue, &dir);
     queue.close();
-    let ended = match result.and_then(|()| finish(engine, &dir)) {
-        Ok(()) => Ended::Clean,
-        Err(error) => Ended::Failed(chain(&error)),
-    };
+    let ended = end_of(result.and_then(|()| finish(engine, &dir)));
     drop(lock);
     end.send_replace(Some(ended));
 }
 
-fn serve(engine: &mut Engine, queue: &Queue, dir: &std::path::Path) -> Result<(), StoreError> {
+fn serve(engine: &mut Engine, queue: &Queue, dir: &Path) -> Result<(), StoreError> {
     let shared = Arc::clone(engine.shared());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -58,7 +59,7 @@ fn serve(engine: &mut Engine, queue: &Queue, dir: &std::path::Path) -> Result<()
         });
         // Set also when the writer panics: the scope waits for the index's thread.
         let stopping = SetOnDrop(&stop);
-        let result = write_loop(engine, queue, || applier.is_finished());
+        let result = write_loop(engine, queue, dir, || applier.is_finished());
         drop(stopping);
         // A panic in the index: it is only a projection, but this process cannot trust its state.
         let applied = applier.join().unwrap_or(Err(StoreError::IndexDamaged("panicked")));
@@ -69,15 +70,19 @@ fn serve(engine: &mut Engine, queue: &Queue, dir: &std::path::Path) -> Result<()
 fn write_loop(
     engine: &mut Engine,
     queue: &Queue,
+    dir: &Path,
     is_index_gone: impl Fn() -> bool,
 ) -> Result<(), StoreError> {
     let mut marked = Instant::now();
+    let mut keeper = Keeper::open(dir)?;
+    let mut noted = 0;
     let (prepared_in, prepared_out) = std::sync::mpsc::channel();
     let mut busy = 0u32;
     while let Some(jobs) = queue.pop_batch(MARK_EVERY, busy > 0) {
         let before = engine.durable_seq();
-        if !jobs.is_empty() {
-            engine.commit(jobs)?;
+        match jobs.is_empty() {
+            true => drop(engine.shared().space.look()),
+            false => engine.commit(jobs)?,
         }
         busy = match engine.durable_seq() - before {
             BUSY_EVENTS.. => BUSY_BATCHES,
@@ -86,21 +91,79 @@ fn write_loop(
         if is_index_gone() {
             return Ok(());
         }
-        while engine.shared().is_behind() && !is_index_gone() {
+        let shared = Arc::clone(engine.shared());
+        while shared.is_behind() && shared.space.may_index() && !is_index_gone() {
             thread::park_timeout(Duration::from_millis(1));
         }
         if marked.elapsed() >= MARK_EVERY {
             engine.mark()?;
             marked = Instant::now();
+            note_proven(engine, &mut noted)?;
+            keep_snapshots(engine, &mut keeper)?;
         }
         while let Ok(prepared) = prepared_out.try_recv() {
-            engine.journal().add_prepared(prepared);
+            match prepared {
+                Ok(prepared) => {
+                    engine.journal().add_prepared(prepared);
+                    shared.space.note_prepared();
+                }
+                Err(error) if is_full(&error) => drop(shared.space.note_full()),
+                // The commit that needs the segment says so.
+                Err(_) => {}
+            }
         }
-        if let Some(preparation) = engine.journal().take_preparation() {
+        if let Some(preparation) = engine.journal().take_preparation()
+            && shared.space.may_prepare(preparation.bytes())
+        {
             let done = prepared_in.clone();
-            // When it fails for want of room, the commit that needs the segment says so.
-            thread::spawn(move || preparation.run().map(|prepared| done.send(prepared)));
+            thread::spawn(move || done.send(preparation.run()));
         }
+        if let Some(work) = shared.space.take_work() {
+            thread::spawn(move || {
+                if let Err(error) = work.run(RESERVE_PAUSE) {
+                    warn!(%error, "reserve not made");
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Notes in the journal how far the index was proven durable. `noted` is the last such note: what
+/// lies between is worth another one, the note itself is not.
+fn note_proven(engine: &mut Engine, noted: &mut u64) -> Result<(), StoreError> {
+    let seq = engine.shared().proven();
+    if seq > *noted {
+        engine.commit(vec![index_mark(seq)])?;
+        *noted = engine.shared().reader.durable_seq();
+    }
+    Ok(())
+}
+
+fn index_mark(seq: u64) -> Job {
+    Box::new(move |txn| {
+        txn.push(Timestamp::default(), Fact::IndexMark(IndexMark { seq }), bytes::Bytes::new());
+        Box::new(|_| {})
+    })
+}
+
+/// Begins a snapshot when one is due, and names one that is done.
+fn keep_snapshots(engine: &mut Engine, keeper: &mut Keeper) -> Result<(), StoreError> {
+    if let Some(work) = keeper.due(engine.shared()) {
+        keeper.started(thread::spawn(move || work.run()));
+    }
+    let Some(taken) = keeper.finished() else { return Ok(()) };
+    let seq = taken.seq;
+    let (told, kept) = std::sync::mpsc::channel();
+    let name: Job = Box::new(move |txn| {
+        txn.push(Timestamp::default(), Fact::Snapshotted(taken), bytes::Bytes::new());
+        Box::new(move |kept| {
+            let _ = told.send(kept);
+        })
+    });
+    engine.commit(vec![name])?;
+    if kept.try_recv() == Ok(Kept::Durable) {
+        keeper.named(seq);
     }
     Ok(())
 }
@@ -108,7 +171,7 @@ fn write_loop(
 fn apply_loop(
     shared: &crate::store::engine::Shared,
     stop: &AtomicBool,
-    dir: &std::path::Path,
+    dir: &Path,
 ) -> Result<(), StoreError> {
     let (mut proven, mut due) = (Instant::now(), Instant::now());
     loop {
@@ -116,11 +179,16 @@ fn apply_loop(
         // Changes gather: what comes and goes within the pause never reaches the index's pages,
         // and what changes often reaches them once.
         let gathered = stopping || due.elapsed() >= APPLY_EVERY || shared.is_worth_applying();
-        let worked = gathered && shared.apply()?;
+        // An index whose disk fails cannot go on; what waits is in the journal.
+        let worked = gathered && shared.space.may_index() && shared.apply()?;
         if gathered {
             due = Instant::now();
         }
-        if proven.elapsed() >= PROVE_EVERY {
+        if gathered && !worked {
+            // An index that failed in a thread of its own says so here, also while it has to wait.
+            shared.index.get(Tree::Meta, b"anchor")?;
+        }
+        if proven.elapsed() >= PROVE_EVERY && shared.space.may_index() {
             files::write_index_mark(dir, shared.prove()?)?;
             proven = Instant::now();
         }
@@ -133,15 +201,14 @@ fn apply_loop(
     }
 }
 
-fn finish(mut engine: Engine, dir: &std::path::Path) -> Result<(), StoreError> {
+fn finish(mut engine: Engine, dir: &Path) -> Result<(), StoreError> {
     let shared = Arc::clone(engine.shared());
+    if !shared.space.may_index() {
+        // Not a clean end: the next start replays what the index lacks, or all of it.
+        return engine.mark();
+    }
     let proven = shared.prove()?;
-    let mark: Job = Box::new(move |txn| {
-        let fact = Fact::IndexMark(IndexMark { seq: proven });
-        txn.push(Timestamp::default(), fact, bytes::Bytes::new());
-        Box::new(|| {})
-    });
-    engine.commit(vec![mark])?;
+    engine.commit(vec![index_mark(proven)])?;
     files::write_index_mark(dir, proven)?;
     engine.close()?;
     Ok(())
@@ -159,16 +226,25 @@ pub async fn run_simulated(
     while let Some(jobs) = queue.next_batch().await {
         tokio::time::sleep(sync_time).await;
         result = engine.commit(jobs).and_then(|()| engine.shared().apply().map(drop));
+        engine.tend();
         if result.is_err() {
             break;
         }
     }
     queue.close();
-    let ended = match result.and_then(|()| Ok(engine.close()?)) {
-        Ok(()) => Ended::Clean,
-        Err(error) => Ended::Failed(chain(&error)),
-    };
+    let ended = end_of(result.and_then(|()| Ok(engine.close()?)));
     end.send_replace(Some(ended));
+}
+
+fn end_of(result: Result<(), StoreError>) -> Ended {
+    match result {
+        Ok(()) => Ended::Clean,
+        // Files beside the journal are the index's: its mark, its snapshots.
+        Err(
+            error @ (StoreError::Index(_) | StoreError::IndexDamaged(_) | StoreError::Files(_)),
+        ) => Ended::IndexFailed(chain(&error)),
+        Err(error) => Ended::Failed(chain(&error)),
+    }
 }
 
 /// Sets a flag when it goes.
@@ -208,6 +284,8 @@ const BUSY_EVENTS: u64 = 4;
 const BUSY_BATCHES: u32 = 32;
 /// How often the journal's lazy mark is written.
 const MARK_EVERY: Duration = Duration::from_secs(1);
+/// Between two pieces of the reserve that is made: some 100 MB a second at most.
+const RESERVE_PAUSE: Duration = Duration::from_millis(10);
 /// How long changes gather before they go into the index, when they are few.
 const APPLY_EVERY: Duration = Duration::from_secs(1);
 /// How often that is looked at.

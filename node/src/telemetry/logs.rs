@@ -27,7 +27,10 @@ pub fn start_logs(settings: &LogSettings) -> Result<(), LogError> {
         Err(_) => filter(settings.level),
     };
     let subscriber = subscriber(settings.format, filter, io::stderr);
-    subscriber.try_init().map_err(LogError::Twice)
+    subscriber.try_init().map_err(LogError::Twice)?;
+    // Below this the index prints whole records, with names and numbers of people in them.
+    log::set_max_level(log::max_level().min(INDEX_LEVEL));
+    Ok(())
 }
 
 /// Why the logs did not start.
@@ -139,6 +142,9 @@ fn filter(level: LogLevel) -> EnvFilter {
 }
 
 const ENVIRONMENT: &str = "RELAY_LOG";
+
+/// The lowest level of libraries that log through `log`; `RELAY_LOG` cannot ask for more.
+const INDEX_LEVEL: log::LevelFilter = log::LevelFilter::Info;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@
 //! goes on after a problem, so that the verdict names all of them. Invariant: a key counts as
 //! anchored only through an anchor for the very unit or log that it speaks for.
 
+use bytes::Bytes;
+
 use crate::{
     card::WorkingKey,
     envelope::{Header, HeaderError},
@@ -15,8 +17,9 @@ use crate::{
     ids::{Digest, LogOrigin, UnitId},
     keys::{KeyId, PublicKey},
     limits,
+    payload::{check_inner, open_clear},
     reason::Reason,
-    receipt::{Statement, check_message},
+    receipt::{Statement, check_message, is_outside},
     scan::{self, schema},
     tlog::{Checkpoint, SignedCheckpoint, path_from_wire, verify_inclusion},
     v1,
@@ -139,7 +142,7 @@ fn header_reason(error: &HeaderError) -> Reason {
 fn check_key_time(key: &WorkingKey, header: &Header, verdict: &mut Verdict) {
     if is_revoked(key) {
         let text = "the sender's key was revoked, and nobody else proves when it signed";
-        verdict.unproven("header", text);
+        verdict.unproven("header", Reason::KeyRevoked, text);
     }
     if header.created_at < key.not_before || header.created_at > key.not_after {
         let text = "the header is dated outside the window of its key";
@@ -151,13 +154,23 @@ fn is_revoked(key: &WorkingKey) -> bool {
     key.status == v1::KeyStatus::Revoked || key.compromised_since.is_some()
 }
 
-fn check_payload(payload: &[u8], header: Option<&Header>, verdict: &mut Verdict) {
+fn check_payload(payload: &Bytes, header: Option<&Header>, verdict: &mut Verdict) {
     let Some(header) = header.filter(|_| !payload.is_empty()) else { return };
-    if Digest::of(payload) == header.payload_digest {
-        verdict.payload_matches = true;
-    } else {
+    if Digest::of(payload) != header.payload_digest {
         let text = "the payload is not the one that the header fixes";
         verdict.invalid("payload", Reason::PayloadMismatch, text);
+        return;
+    }
+    match open_clear(payload) {
+        // A header may have been put before another's payload.
+        Ok(opened) => match check_inner(&opened, header) {
+            Ok(()) => verdict.payload_matches = true,
+            Err(reason) => {
+                let text = "the payload names another sender, other recipients or another id";
+                verdict.invalid("payload", reason, text);
+            }
+        },
+        Err(error) => verdict.invalid("payload", error.reason(), &error.to_string()),
     }
 }
 
@@ -215,7 +228,11 @@ impl Case<'_> {
     /// The checkpoint, if the key of a log of the statement's issuer signed it.
     fn checkpoint(&mut self, statement: &Statement, note: &str) -> Option<Checkpoint> {
         let issuer = &statement.issuer;
-        let find = |origin: &LogOrigin| self.log_key(issuer, origin);
+        let mut used = None;
+        let find = |origin: &LogOrigin| {
+            used = self.log_key(issuer, origin);
+            used
+        };
         let checkpoint = match SignedCheckpoint::open(note, find) {
             Ok(signed) => signed.checkpoint().clone(),
             Err(error) => {
@@ -236,7 +253,11 @@ impl Case<'_> {
         if on_card.iter().any(|log| is_revoked(&log.key)) {
             let text = "the log's key was revoked, and nobody else proves when it signed";
             self.verified = false;
-            self.verdict.unproven(&format!("receipt {}", self.number), text);
+            self.verdict.unproven(&format!("receipt {}", self.number), Reason::KeyRevoked, text);
+        }
+        let window = on_card.iter().map(|log| &log.key).find(|key| Some(key.key) == used);
+        if window.is_some_and(|key| is_outside(statement, key)) {
+            self.outside_window(statement);
         }
         let beyond =
             self.parties.closed_size(issuer, origin).is_some_and(|size| checkpoint.size > size);
@@ -259,6 +280,17 @@ impl Case<'_> {
             _ => {}
         }
         Some(checkpoint)
+    }
+
+    /// The statement gives its own date, so a synchronised clock contradicts itself; another clock
+    /// proves nothing either way.
+    fn outside_window(&mut self, statement: &Statement) {
+        let text = "the statement is dated outside the window of its log's key";
+        if statement.clock.state() == v1::ClockState::Synced {
+            return self.invalid(Reason::UnknownKey, text);
+        }
+        self.verified = false;
+        self.verdict.unproven(&format!("receipt {}", self.number), Reason::ClockUntrusted, text);
     }
 
     /// Only a log of the issuer itself: nobody confirms in another unit's name.
@@ -308,7 +340,7 @@ impl Verdict {
         self.problem(Effect::Invalid, place, reason, text);
     }
 
-    fn unproven(&mut self, place: &str, text: &str) {
-        self.problem(Effect::UnprovenTime, place, Reason::KeyRevoked, text);
+    fn unproven(&mut self, place: &str, reason: Reason, text: &str) {
+        self.problem(Effect::UnprovenTime, place, reason, text);
     }
 }

@@ -7,6 +7,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 
 use crate::{
+    envelope::Header,
+    ids::UnitId,
     limits,
     reason::Reason,
     scan::{self, ScanError, schema},
@@ -37,10 +39,10 @@ pub fn open_clear(clear: &Bytes) -> Result<v1::Payload, ScanError> {
 
 /// Compares the payload's own copy of sender, recipients and id with the header: else a carrier
 /// could put its own header before another's payload.
-pub fn check_inner(payload: &v1::Payload, header: &v1::Header) -> Result<(), Reason> {
-    let same = payload.from == header.from
-        && payload.to == header.to
-        && payload.message_id == header.message_id;
+pub fn check_inner(payload: &v1::Payload, header: &Header) -> Result<(), Reason> {
+    let same = payload.from == header.from.as_str()
+        && payload.to.iter().map(String::as_str).eq(header.to.iter().map(UnitId::as_str))
+        && payload.message_id == header.message_id.as_bytes().as_slice();
     if same { Ok(()) } else { Err(Reason::InnerMismatch) }
 }
 
@@ -57,6 +59,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::receipt::fixture::Unit;
 
     fn payload() -> v1::Payload {
         v1::Payload {
@@ -70,22 +73,23 @@ mod tests {
     /// Any other sender, recipient, order of recipients or id is a mismatch.
     #[test]
     fn inner_copy_must_be_the_headers() {
-        let payload = payload();
-        let header = v1::Header {
-            from: payload.from.clone(),
-            to: payload.to.clone(),
-            message_id: payload.message_id.clone(),
+        let unit = Unit::new("xa.ncu", 1);
+        let header = unit.header(&[&Unit::new("xb.ncu", 11)]);
+        let payload = v1::Payload {
+            from: "xa.ncu".to_owned(),
+            to: vec!["xb.ncu".to_owned()],
+            message_id: Bytes::copy_from_slice(header.message_id.as_bytes()),
             ..Default::default()
         };
         assert_eq!(check_inner(&payload, &header), Ok(()));
         let others = [
-            v1::Header { from: "xc.ncu".to_owned(), ..header.clone() },
-            v1::Header { to: vec![], ..header.clone() },
-            v1::Header { to: vec!["xb.ncu".to_owned(); 2], ..header.clone() },
-            v1::Header { message_id: Bytes::from_static(&[8; 16]), ..header },
+            v1::Payload { from: "xc.ncu".to_owned(), ..payload.clone() },
+            v1::Payload { to: vec![], ..payload.clone() },
+            v1::Payload { to: vec!["xb.ncu".to_owned(); 2], ..payload.clone() },
+            v1::Payload { message_id: Bytes::from_static(&[8; 16]), ..payload },
         ];
         for other in others {
-            assert_eq!(check_inner(&payload, &other), Err(Reason::InnerMismatch));
+            assert_eq!(check_inner(&other, &header), Err(Reason::InnerMismatch));
         }
     }
 

@@ -27,6 +27,19 @@ impl Fault {
         Self { path: path.into(), reason: Reason::InvalidContent, text: text.into(), article: None }
     }
 
+    /// The label of this one fault: that of the paragraph that demands it, else of its reason.
+    pub fn label(&self) -> &'static str {
+        match self.article {
+            Some("29(2)(a)") => "ARTICLE_29_2_A",
+            Some("29(2)(b)") => "ARTICLE_29_2_B",
+            Some("29(2)(c)") => "ARTICLE_29_2_C",
+            Some("29(2)(d)") => "ARTICLE_29_2_D",
+            Some("29(2)(e)") => "ARTICLE_29_2_E",
+            Some("29(2)(f)") => "ARTICLE_29_2_F",
+            _ => self.reason.label(),
+        }
+    }
+
     /// The same place in the names of the local API:
     /// `draft.payload.preservation_request.items[0].relationship`.
     pub fn api_path(&self) -> String {

@@ -42,7 +42,7 @@ pub use preservation::{
 };
 pub(crate) use text::is_invisible;
 pub use text::{Country, Language, Name, Text, check_phone};
-pub use value::{Identifier, IdentifierType};
+pub use value::{Identifier, IdentifierType, is_email};
 
 /// A message's content, checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -127,7 +127,7 @@ pub(crate) fn is_address(text: &str) -> bool {
 }
 
 /// An address with one `@` and a domain after it.
-pub(crate) fn is_email(text: &str) -> bool {
+pub fn is_email(text: &str) -> bool {
     text.rsplit_once('@').is_some_and(|(local, domain)| {
         (1..=64).contains(&local.len())
             && !local.contains(|c: char| c.is_whitespace() || c == '@')

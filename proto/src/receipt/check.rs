@@ -7,7 +7,7 @@
 //! would settle the first.
 
 use crate::{
-    card::Card,
+    card::{Card, WorkingKey},
     envelope::Header,
     ids::{Digest, LogOrigin, UnitId},
     reason::Reason,
@@ -56,6 +56,9 @@ pub enum ReceiptError {
     /// A closed log does not grow.
     #[error("log {0} was closed at a smaller size")]
     LogClosed(LogOrigin),
+    /// The issuer dates the statement outside the window of its log's key.
+    #[error("the statement is dated outside the window of the key of log {0}")]
+    OutsideWindow(LogOrigin),
     /// The log is not one of the statement's issuer.
     #[error("the receipt lies in a log of another unit than its issuer")]
     ForeignLog,
@@ -81,6 +84,7 @@ impl ReceiptError {
             Self::Checkpoint(error) => error.reason(),
             Self::LogKeyRevoked(_) => Reason::KeyRevoked,
             Self::LogClosed(_) => Reason::PeerRolledBack,
+            Self::OutsideWindow(_) => Reason::UnknownKey,
             Self::ForeignLog => Reason::UnknownLog,
             Self::Inclusion(error) => error.reason(),
             Self::UnknownNode | Self::WrongRole => Reason::WrongIssuer,
@@ -126,7 +130,21 @@ pub fn check_receipt(
     if !expected.issuer.has_node(&statement.node) {
         return Err(ReceiptError::UnknownNode);
     }
+    let log = expected.issuer.log(&checkpoint.origin);
+    let synced = statement.clock.state() == v1::ClockState::Synced;
+    if synced && log.is_some_and(|log| is_outside(statement, &log.key)) {
+        // What no verifier would take later settles nothing now.
+        return Err(ReceiptError::OutsideWindow(checkpoint.origin.clone()));
+    }
     check_message(statement, expected.header, expected.hubs)
+}
+
+/// Whether a statement is dated outside the window of its log's key. One that was made again in a
+/// newer log may be older than its key.
+pub fn is_outside(statement: &Statement, key: &WorkingKey) -> bool {
+    let again = statement.has(v1::StatementFlag::Recovered);
+    let early = statement.event_time < key.not_before && !again;
+    early || statement.event_time > key.not_after
 }
 
 /// Role and subject of a statement: its issuer may say this, and says it of this header.
@@ -480,5 +498,34 @@ mod tests {
         let same_size = advance(held, &incoming, None);
         assert_eq!(same_size, CheckpointAdvance::Fork);
         assert_eq!(same_size.reason(), Some(Reason::PeerRolledBack));
+    }
+
+    /// What its issuer dates outside the window of its log's key settles nothing, if its clock is
+    /// synchronised; another clock may be wrong in good faith.
+    #[test]
+    fn a_statement_outside_the_window_of_its_log_is_refused() {
+        let (mut f, header) = federation();
+        for state in [v1::ClockState::Synced, v1::ClockState::Unsynced] {
+            let mut new = f.xb.new_statement(Event::ContentConsignment, &header, &f.xb);
+            new.clock.state = state.into();
+            new.clock.uncertainty_ms = 0;
+            let statement = new.build().unwrap();
+            let index = f.xb.append(&statement);
+            let path = f.xb.path(index);
+            let received = Received { statement: &statement, index, path: &path };
+            let signed = f.xb.checkpoint();
+            let mut card = raw_card("xb.ncu", 11);
+            card.logs[0].key.as_mut().unwrap().not_after_ms = statement.event_time.as_millis() - 1;
+            let card = open_card(&card, 11);
+            for (issuer, within) in [(&f.xb.card, true), (&card, false)] {
+                let expected = Expected { header: &header, issuer, hubs: &[] };
+                let got = check_receipt(received, signed.checkpoint(), expected);
+                let taken = within || state != v1::ClockState::Synced;
+                assert_eq!(got.is_ok(), taken, "{got:?}");
+                if let Err(error) = got {
+                    assert_eq!(error.reason(), Reason::UnknownKey);
+                }
+            }
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! A small federation for tests: units with cards, keys from fixed seeds, and logs.
 #![allow(clippy::unwrap_used)]
 
+use bytes::Bytes;
 use ed25519_dalek::Signer as _;
 
 use crate::{
     card::{Card, tests::public},
     envelope::{Header, NewHeader, Priority},
     ids::{Digest, LogOrigin, MessageId, NodeId, UnitId},
+    payload::clear_bytes,
     reason::Reason,
     receipt::{Event, NewStatement, Statement},
     signed::tests::{key, sign, signer},
@@ -15,7 +17,6 @@ use crate::{
     v1,
 };
 
-pub(crate) const PAYLOAD: &[u8] = b"a payload of the test federation";
 pub(crate) const SENT_AT: Timestamp = Timestamp::from_millis(1_772_438_400_000);
 
 /// Identity key `seed`, signing key `seed + 1`, log key `seed + 2`, transport key `seed + 3`.
@@ -45,15 +46,16 @@ impl Unit {
     pub(crate) fn header_with(&self, to: &[&Unit], nonce: u8, seed: u8) -> Header {
         let to: Vec<UnitId> = to.iter().map(|unit| unit.id.clone()).collect();
         let (signing, public) = key(seed);
+        let message_id = MessageId::new(SENT_AT, [nonce; 10]);
         let unsigned = NewHeader {
-            message_id: MessageId::new(SENT_AT, [nonce; 10]),
+            message_id,
             from: &self.id,
             to: &to,
             profile: "budapest-247",
             priority: Priority::Urgent,
             created_at: SENT_AT,
             expires_at: Timestamp::from_millis(SENT_AT.as_millis() + 3_600_000),
-            payload: PAYLOAD,
+            payload: &payload(&self.id, &to, &message_id),
             key_id: public.id(),
             epoch: 1,
         }
@@ -111,6 +113,17 @@ impl Unit {
             actor: String::new(),
         }
     }
+}
+
+/// The payload of a message of this federation, as it travels.
+pub(crate) fn payload(from: &UnitId, to: &[UnitId], message_id: &MessageId) -> Bytes {
+    let payload = v1::Payload {
+        from: from.to_string(),
+        to: to.iter().map(UnitId::to_string).collect(),
+        message_id: Bytes::copy_from_slice(message_id.as_bytes()),
+        ..Default::default()
+    };
+    clear_bytes([5; 32], &payload)
 }
 
 pub(crate) fn synced() -> v1::Clock {

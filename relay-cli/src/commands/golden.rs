@@ -74,7 +74,7 @@ fn status_pages() {
     assert!(golden("status-well", &report).starts_with("OK: nothing needs you\n"));
     assert_eq!(report.exit(), Exit::Done);
     let needy = v1::NodeStatus {
-        peers: peers(),
+        peers: peers().into_iter().take(3).collect(),
         outbox_open: 4,
         oldest_outbox_time: ago(125),
         inbox_unacknowledged: 3,
@@ -90,9 +90,17 @@ fn status_pages() {
     assert!(text.starts_with("ACTION NEEDED: the log signs nothing, receipts wait"));
     let report = StatusReport::of(&needy, now());
     let text = golden("status-needy", &report);
-    assert!(text.starts_with("ACTION NEEDED: 3 to acknowledge, 1 peer down, 1 peer unverified"));
+    assert!(
+        text.starts_with("ACTION NEEDED: 3 to acknowledge, 1 peer down, 1 peer unverified"),
+        "{text}"
+    );
     assert_eq!(report.exit(), Exit::Attention);
     assert!(text.lines().count() <= 24, "a screen has 24 lines");
+    let mut full = well;
+    full.store = full.store.map(|store| v1::StoreStatus { free_bytes: 900_000_000, ..store });
+    let report = StatusReport::of(&full, now());
+    assert_eq!(report.exit(), Exit::Attention);
+    assert!(golden("status-full", &report).starts_with("ACTION NEEDED: disk nearly full, 900 MB"));
 }
 
 /// Titles are not shown on overviews: they may name persons.
@@ -113,6 +121,11 @@ fn lists_of_messages() {
     let messages = vec![MessageView::from(&outgoing())];
     let text = golden("outbox", &OutboxReport { messages, more: false, all: false });
     assert!(!text.contains("phishing") && text.contains("PEER_UNREACHABLE"));
+    let mut refused = outgoing();
+    refused.deliveries[0] = delivery("xb.ncu", v1::DeliveryState::Queued, "NOT_VERIFIED_THERE");
+    let messages = vec![MessageView::from(&refused), MessageView::from(&refused)];
+    let text = golden("outbox-refused", &OutboxReport { messages, more: false, all: false });
+    assert_eq!(text.matches("xb.ncu has not verified us").count(), 1, "{text}");
     golden("outbox-empty", &OutboxReport { messages: vec![], more: false, all: false });
     let request_id = "3f0c0000-0000-4000-8000-000000000001".to_owned();
     golden("retry", &RetryReport { request_id, message: MessageView::from(&outgoing()) });
@@ -205,18 +218,24 @@ fn acknowledging() {
 #[test]
 fn pages_of_peers() {
     let request_id = "3f0c0000-0000-4000-8000-000000000001".to_owned();
+    let our_unit = || Some("xa.cyber-poc".to_owned());
     let peers = peers();
     let views: Vec<PeerView> = peers.iter().map(PeerView::from).collect();
     let list = peer::ListReport { peers: views.clone() };
     let text = golden("peer-list", &list);
     assert_eq!(list.exit(), Exit::Attention);
     assert!(!text.contains("12345") && !document(&list).contains("12345"));
-    let [up, down, new] = [views[0].clone(), views[1].clone(), views[2].clone()];
-    golden("peer-show-up", &peer::PeerReport { peer: up.clone() });
-    golden("peer-show-down", &peer::PeerReport { peer: down.clone() });
-    golden("peer-add", &peer::AddReport { request_id: request_id.clone(), peer: new });
+    let [up, down, new, suspended, refusing] = [0, 1, 2, 3, 4].map(|n| views[n].clone());
+    golden("peer-show-refusing", &peer::PeerReport { our_unit: our_unit(), peer: refusing });
+    golden("peer-show-up", &peer::PeerReport { our_unit: our_unit(), peer: up.clone() });
+    golden("peer-show-down", &peer::PeerReport { our_unit: our_unit(), peer: down.clone() });
+    golden(
+        "peer-add",
+        &peer::AddReport { request_id: request_id.clone(), our_unit: our_unit(), peer: new },
+    );
     let groups: Vec<String> = (0..12).map(|n| format!("{:05}", 11_111 * n % 100_000)).collect();
     let read = peer::ReadReport {
+        our_unit: our_unit(),
         unit: "xb.ncu".into(),
         trust: "unverified".into(),
         fingerprint: groups.concat(),
@@ -233,7 +252,12 @@ fn pages_of_peers() {
         software: HOSTILE.into(),
     };
     golden("peer-ping", &peer::PingReport::new(&"xb.ncu".parse().unwrap(), &answer));
-    golden("peer-suspend", &peer::SuspendReport { request_id: request_id.clone(), peer: down });
+    golden(
+        "peer-show-suspended",
+        &peer::PeerReport { our_unit: our_unit(), peer: suspended.clone() },
+    );
+    let peer = suspended;
+    golden("peer-suspend", &peer::SuspendReport { request_id: request_id.clone(), peer });
     golden("peer-remove", &peer::RemoveReport { request_id, unit: "xb.ncu".into() });
 }
 
@@ -302,15 +326,16 @@ fn judgements() {
 /// What happened, what is safe, what to type; every fault with its path and article.
 #[test]
 fn failures() {
-    let fault = |path: &str, article: &str| Fault {
+    let fault = |path: &str, article: &str, label: &str| Fault {
         path: path.into(),
+        reason: Some(label.into()),
         article: Some(article.into()),
         what: format!("missing {HOSTILE}: name the provider, the custodian or the system"),
     };
     let failure = Failure::new(Exit::Faults, "request.json has 2 faults.")
         .with_faults(vec![
-            fault("items[0].provider", "Article 29(2)(d)"),
-            fault("facts", "Article 29(2)(b)"),
+            fault("items[0].provider", "Article 29(2)(d)", "ARTICLE_29_2_D"),
+            fault("facts", "Article 29(2)(b)", "ARTICLE_29_2_B"),
         ])
         .safe("nothing was sent")
         .with_remedy("mend request.json, then the same command with --dry-run");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{count, pages};
+use super::{count, pages, tell_refusing};
 use crate::{
     args::ListArgs,
     context::Context,
@@ -83,6 +83,7 @@ impl Report for OutboxReport {
         }
         if open > 0 {
             page.gap();
+            tell_refusing(page, self.messages.iter());
             page.line(
                 "To try now: relay-cli retry REF.  Why a peer is silent: relay-cli peer list",
             );

@@ -22,7 +22,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     files,
-    view::PeerView,
+    view::{PeerView, words},
 };
 
 /// Runs a verb of the noun.
@@ -33,8 +33,8 @@ pub async fn run(context: &Context, verb: PeerVerb) -> Result<Exit, Failure> {
         PeerVerb::List => list(context).await,
         PeerVerb::Show { unit } => show(context, &unit).await,
         PeerVerb::Ping { unit } => ping(context, &unit).await,
-        PeerVerb::Suspend { unit, reason, repeat } => {
-            suspend(context, &unit, &reason, &repeat).await
+        PeerVerb::Suspend { unit, by, reason, repeat } => {
+            suspend(context, &unit, by, reason, &repeat).await
         }
         PeerVerb::RollbackAccept { unit, by, repeat } => {
             rollback_accept(context, &unit, &by, &repeat).await
@@ -53,7 +53,8 @@ async fn add(context: &Context, path: &Path, repeat: &RepeatArgs) -> Result<Exit
         async move { client.add_peer(request).await }
     });
     let peer = PeerView::from(&answer.await?);
-    context.printer().report(&AddReport { request_id: id.to_string(), peer })
+    let our_unit = our_unit(&node).await;
+    context.printer().report(&AddReport { request_id: id.to_string(), our_unit, peer })
 }
 
 async fn list(context: &Context) -> Result<Exit, Failure> {
@@ -75,7 +76,13 @@ async fn list(context: &Context) -> Result<Exit, Failure> {
 async fn show(context: &Context, unit: &UnitId) -> Result<Exit, Failure> {
     let node = context.node().await?;
     let peer = PeerView::from(&peer(&node, unit).await?);
-    context.printer().report(&PeerReport { peer })
+    context.printer().report(&PeerReport { our_unit: our_unit(&node).await, peer })
+}
+
+/// Our unit's name, for what the other side has to type. Only a help: nothing fails without it.
+async fn our_unit(node: &Node) -> Option<String> {
+    let answer = node.node().get_card(node.request(v1::GetCardRequest {})).await;
+    answer.ok().map(|answer| answer.into_inner().unit).filter(|unit| !unit.is_empty())
 }
 
 /// A peer as the node sees it.
@@ -85,7 +92,7 @@ async fn peer(node: &Node, unit: &UnitId) -> Result<v1::Peer, Failure> {
     answer.map(Response::into_inner).map_err(|status| {
         let failure = node.failure(&status);
         match failure.exit {
-            Exit::NotFound => failure.with_remedy("relay-cli peer list"),
+            Exit::NotFound => failure.only_remedy("relay-cli peer list"),
             _ => failure,
         }
     })
@@ -95,27 +102,39 @@ async fn ping(context: &Context, unit: &UnitId) -> Result<Exit, Failure> {
     let node = context.node().await?;
     let request = v1::PingPeerRequest { unit: unit.to_string() };
     let answer = node.peers().ping_peer(node.request(request)).await;
-    let answer = answer.map(Response::into_inner).map_err(|status| {
-        node.failure(&status)
-            .safe("messages for it are stored and sent when it returns")
-            .with_remedy(format!("relay-cli peer show {unit}    (telephone)"))
-    })?;
+    let answer = match answer {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return Err(no_answer(&node, unit, node.failure(&status)).await),
+    };
     context.printer().report(&PingReport::new(unit, &answer))
+}
+
+/// What helps when a peer's node does not answer, or refuses ours.
+async fn no_answer(node: &Node, unit: &UnitId, failure: Failure) -> Failure {
+    if failure.exit == Exit::NotFound {
+        return failure.only_remedy("relay-cli peer list");
+    }
+    let failure = failure.safe("messages for it are stored and sent when it returns");
+    let number = format!("relay-cli peer show {unit}    (telephone)");
+    if failure.reason.as_deref() != Some(words::NOT_VERIFIED_THERE) {
+        return failure.with_remedy(number);
+    }
+    let us = our_unit(node).await.unwrap_or_else(|| "OUR-UNIT".to_owned());
+    let they = format!("telephone them; they run: relay-cli peer verify {us} --by NAME");
+    failure.only_remedy(they).with_remedy(number)
 }
 
 async fn suspend(
     context: &Context,
     unit: &UnitId,
-    reason: &str,
+    by: String,
+    reason: String,
     repeat: &RepeatArgs,
 ) -> Result<Exit, Failure> {
     let node = context.node().await?;
     let id = context.request_id(repeat);
-    let request = v1::SuspendPeerRequest {
-        request_id: id.to_string(),
-        unit: unit.to_string(),
-        reason: reason.to_owned(),
-    };
+    let request =
+        v1::SuspendPeerRequest { request_id: id.to_string(), unit: unit.to_string(), reason, by };
     let answer = once_for_sure(context, &node, id, || {
         let (mut client, request) = (node.peers(), node.request(request.clone()));
         async move { client.suspend_peer(request).await }

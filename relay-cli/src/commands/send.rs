@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use relay_proto::{ids::RequestId, v1};
+use relay_proto::{ids::RequestId, timestamp::Timestamp, v1};
 use serde::Serialize;
+use tonic::Response;
 
 use super::{count, message, once_for_sure, receipts};
 use crate::{
@@ -43,26 +44,27 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
         SendVerb::Alert(args) => (v1::Kind::Alert, args),
         SendVerb::Preservation(args) => (v1::Kind::PreservationRequest, args),
     };
-    let draft = read(context, kind, &args)?;
+    let id = context.request_id(&args.repeat);
+    let draft = read(context, kind, &args, id)?;
     let node = context.node().await?;
-    let id = match args.dry_run {
-        // A check stores nothing, so an interruption has nothing to tell.
-        true => args.repeat.request_id.unwrap_or_else(|| RequestId::random(rand::random())),
-        false => context.request_id(&args.repeat),
-    };
     if !args.dry_run {
-        context.printer().say(&format!("REQUEST   {id}  (to repeat: --request-id)"));
+        context.printer().say_request(id, &context.again(id));
     }
     let request = v1::SendMessageRequest {
         request_id: id.to_string(),
         draft: Some(draft),
         validate_only: args.dry_run,
     };
-    let answer = once_for_sure(context, &node, id, || {
+    let call = || {
         let (mut client, request) = (node.messages(), node.request(request.clone()));
         async move { client.send_message(request).await }
-    });
-    let answer = answer.await.map_err(|failure| match failure.exit {
+    };
+    let answer = match args.dry_run {
+        // A check stores nothing: there is nothing to be sure of.
+        true => call().await.map(Response::into_inner).map_err(|status| node.failure(&status)),
+        false => once_for_sure(context, &node, id, call).await,
+    };
+    let answer = answer.map_err(|failure| match failure.exit {
         Exit::Faults | Exit::PeerNotTrusted | Exit::NotFound => failure.safe("nothing was sent"),
         _ => failure,
     })?;
@@ -86,16 +88,15 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
 }
 
 /// The draft of a file of the right kind, or all its faults.
-fn read(context: &Context, kind: v1::Kind, args: &SendArgs) -> Result<v1::Draft, Failure> {
+fn read(
+    context: &Context,
+    kind: v1::Kind,
+    args: &SendArgs,
+    id: RequestId,
+) -> Result<v1::Draft, Failure> {
     let text = files::read_text(&args.file, FILE_BYTES_MAX)?;
     let name = args.file.display();
-    let draft = message_file::parse(&text, context.now()).map_err(|faults| {
-        let number = count(faults.len(), "fault");
-        Failure::new(Exit::Faults, format!("{name} has {number}."))
-            .with_faults(faults)
-            .safe("nothing was sent")
-            .with_remedy(format!("mend {name}, then the same command with --dry-run"))
-    })?;
+    let draft = resolved(&text, id, context.now(), &name.to_string())?;
     let found = draft.payload.as_ref().and_then(|payload| payload.body.as_ref());
     let found = match found {
         Some(v1::payload::Body::Alert(_)) => Some(v1::Kind::Alert),
@@ -111,6 +112,33 @@ fn read(context: &Context, kind: v1::Kind, args: &SendArgs) -> Result<v1::Draft,
         }
         _ => Ok(draft),
     }
+}
+
+/// The draft with its offsets resolved. They count from the instant that the request id carries,
+/// not from now: so the same file under the same id has the same content whenever it is repeated.
+fn resolved(text: &str, id: RequestId, now: Timestamp, name: &str) -> Result<v1::Draft, Failure> {
+    let parse = |from| {
+        message_file::parse(text, from).map_err(|faults| {
+            let number = count(faults.len(), "fault");
+            Failure::new(Exit::Faults, format!("{name} has {number}."))
+                .with_faults(faults)
+                .safe("nothing was sent")
+                .with_remedy(format!("mend {name}, then the same command with --dry-run"))
+        })
+    };
+    let draft = parse(id.made_at().unwrap_or(now))?;
+    // An id of another kind says no instant; then nothing may count from one.
+    if id.made_at().is_none() && parse(now.after(WAIT_TIME))? != draft {
+        let what = format!(
+            "{name} has times that count from now (\"@...\"), and this request id does not say \
+             when that was: a repetition would be another message."
+        );
+        return Err(Failure::new(Exit::Usage, what)
+            .safe("nothing was sent")
+            .with_remedy("leave out --request-id: one is made and printed, to repeat with")
+            .with_remedy("or give a UUID of version 7, or write whole times in the file"));
+    }
+    Ok(draft)
 }
 
 /// Asks until every recipient has got as far as `goal`, one of them never will, or the time is up.

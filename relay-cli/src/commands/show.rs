@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tonic::Response;
 
-use super::{count, receipts};
+use super::{count, receipts, tell_refusing};
 use crate::{
     args::ShowArgs,
     context::Context,
@@ -91,6 +91,7 @@ impl ShowReport {
         page.table(&table);
         if self.message.deliveries.iter().any(|delivery| delivery.is_open()) {
             page.line(format!("To try now: relay-cli retry {}", self.message.short_id));
+            tell_refusing(page, std::iter::once(&self.message));
         }
         page.gap();
     }

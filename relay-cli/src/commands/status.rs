@@ -111,6 +111,7 @@ impl StatusReport {
         }
         for (word, text) in [
             ("down", "down"),
+            ("refuses us", "not letting us in"),
             ("never", "never reached"),
             ("unverified", "unverified"),
             ("suspended", "suspended"),
@@ -131,6 +132,9 @@ impl StatusReport {
         if self.log_held.is_some() {
             concerns.push("the log signs nothing, receipts wait".to_owned());
         }
+        if self.disk_is_short() {
+            concerns.push(format!("disk nearly full, {} free", bytes(self.store_free_bytes)));
+        }
         if !self.clock.starts_with("synced") {
             concerns.push(format!("clock {}", self.clock));
         }
@@ -142,6 +146,11 @@ impl StatusReport {
 
     fn store_is_well(&self) -> bool {
         ["ok", "open", "serving"].iter().any(|well| self.store.eq_ignore_ascii_case(well))
+    }
+
+    /// A node that says nothing of its disk has none of its own.
+    fn disk_is_short(&self) -> bool {
+        self.store_bytes > 0 && self.store_free_bytes < FREE_BYTES_WARNING
     }
 
     fn keys_end_soon(&self) -> bool {
@@ -171,6 +180,9 @@ impl StatusReport {
         }
         for alarm in &self.alarms {
             page.line(format!("ALARM     {alarm}"));
+        }
+        if !self.alarms.is_empty() {
+            page.line("          whose they are, and what helps: relay-cli peer list");
         }
         for peer in &self.peers {
             let (unit, word) = (&peer.unit, peer.word());
@@ -232,7 +244,13 @@ impl Report for StatusReport {
         );
         page.fact("LOG", format!("{}  {} receipts", self.log_origin, self.log_size));
         page.fact("KEYS", format!("ours end {}", page.when(self.working_keys_expire)));
-        page.fact("CLOCK", format!("{}, +-{} ms", self.clock, self.clock_uncertainty_ms));
+        page.fact(
+            "CLOCK",
+            match self.clock.starts_with("synced") {
+                true => format!("{}, +-{} ms", self.clock, self.clock_uncertainty_ms),
+                false => format!("{}; nothing expires by it: run a time service", self.clock),
+            },
+        );
         page.fact(
             "NODE",
             format!("{} {}, up since {}", self.node, self.software, page.when(self.started)),
@@ -262,6 +280,9 @@ fn bytes(number: u64) -> String {
     }
     format!("{number} B")
 }
+
+/// When the operator is told that the disk gets full: some fifteen journal segments.
+const FREE_BYTES_WARNING: u64 = 1_000_000_000;
 
 /// When the operator is told that keys end.
 const KEYS_WARNING: std::time::Duration = std::time::Duration::from_secs(21 * 86_400);

@@ -81,6 +81,11 @@ impl DeliveryView {
             || self.wire == v1::DeliveryState::Expired as i32
     }
 
+    /// The recipient's node refuses ours: waiting does not help.
+    pub fn is_refused_us(&self) -> bool {
+        self.is_open() && self.reason.as_deref() == Some(words::NOT_VERIFIED_THERE)
+    }
+
     /// Neither of both yet.
     pub fn is_open(&self) -> bool {
         !self.is_delivered() && !self.is_lost()

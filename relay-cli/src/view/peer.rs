@@ -31,6 +31,9 @@ pub struct PeerView {
     pub software: Option<String>,
     pub verified_by: Option<String>,
     pub verified: Option<Timestamp>,
+    pub suspended_by: Option<String>,
+    pub suspended: Option<Timestamp>,
+    pub suspend_reason: Option<String>,
     pub keys_expire: Option<Timestamp>,
     pub alarms: Vec<String>,
     pub rollback: Option<String>,
@@ -42,10 +45,17 @@ impl PeerView {
         self.trust == "verified"
     }
 
+    /// Its node is there and refuses ours: that unit has not verified this one's card.
+    pub fn refuses_us(&self) -> bool {
+        let reason = self.last_reason.as_deref();
+        self.is_verified() && self.state != "up" && reason == Some(words::NOT_VERIFIED_THERE)
+    }
+
     /// One state word for lists: trust first, for an untrusted peer's contact does not matter.
     pub fn word(&self) -> String {
         match (self.trust.as_str(), self.state.as_str()) {
             ("verified", "up") => "up".to_owned(),
+            _ if self.refuses_us() => "REFUSES US".to_owned(),
             ("verified", state) => state.to_ascii_uppercase(),
             (trust, _) => trust.to_ascii_uppercase(),
         }
@@ -88,6 +98,9 @@ impl From<&v1::Peer> for PeerView {
             software: stated(&peer.software),
             verified_by: stated(&peer.verified_by),
             verified: instant(peer.verified_time.as_ref()),
+            suspended_by: stated(&peer.suspended_by),
+            suspended: instant(peer.suspended_time.as_ref()),
+            suspend_reason: stated(&peer.suspend_reason),
             keys_expire: ends.and_then(Iterator::min).and_then(Timestamp::from_wire),
             alarms: peer.alarms.clone(),
             rollback: stated(&peer.rollback),

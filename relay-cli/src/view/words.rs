@@ -81,6 +81,9 @@ pub fn event_meaning(value: i32) -> &'static str {
     }
 }
 
+/// The reason of a peer whose node refuses ours.
+pub const NOT_VERIFIED_THERE: &str = "NOT_VERIFIED_THERE";
+
 fn bare<E>(name: Result<&'static str, E>, prefix: &str, value: i32) -> String {
     match name {
         Ok(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),

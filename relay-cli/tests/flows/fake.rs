@@ -40,7 +40,9 @@ pub struct Script {
     pub streams: VecDeque<(Vec<v1::UnitEvent>, Status)>,
     pub cursors: Vec<String>,
     pub verify: Option<v1::VerifyPeerRequest>,
+    pub suspend: Option<v1::SuspendPeerRequest>,
     pub peer: Option<v1::Peer>,
+    pub ping: Option<Status>,
 }
 
 #[derive(Debug, Clone)]
@@ -289,14 +291,24 @@ impl PeerService for Fake {
         &self,
         _: Request<v1::PingPeerRequest>,
     ) -> Result<Response<v1::PingPeerResponse>, Status> {
-        Err(refusal(Code::Unavailable, "PEER_UNREACHABLE", "no answer in 5 s", &[]))
+        let refused = self.script.lock().unwrap().ping.clone();
+        Err(refused.unwrap_or_else(|| {
+            refusal(Code::Unavailable, "PEER_UNREACHABLE", "no answer in 5 s", &[])
+        }))
     }
 
     async fn suspend_peer(
         &self,
-        _: Request<v1::SuspendPeerRequest>,
+        request: Request<v1::SuspendPeerRequest>,
     ) -> Result<Response<v1::Peer>, Status> {
-        not_scripted()
+        let mut script = self.script.lock().unwrap();
+        let request = request.into_inner();
+        let mut peer = script.peer.clone().unwrap();
+        peer.trust = v1::PeerTrust::Suspended.into();
+        (peer.suspended_by, peer.suspend_reason) = (request.by.clone(), request.reason.clone());
+        script.peer = Some(peer.clone());
+        script.suspend = Some(request);
+        Ok(Response::new(peer))
     }
 
     async fn accept_rollback(
@@ -327,6 +339,7 @@ impl NodeService for Fake {
         &self,
         _: Request<v1::GetCardRequest>,
     ) -> Result<Response<v1::GetCardResponse>, Status> {
-        not_scripted()
+        let unit = "xa.cyber-poc".into();
+        Ok(Response::new(v1::GetCardResponse { unit, ..Default::default() }))
     }
 }

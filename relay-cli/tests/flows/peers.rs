@@ -1,8 +1,9 @@
 //! The verbs of `peer`: verification never without digits, removal never without a word.
 
 use relay_proto::v1;
+use tonic::Code;
 
-use crate::fake::{Fake, Script, end, program};
+use crate::fake::{Fake, Script, end, program, refusal};
 
 fn peer() -> v1::Peer {
     v1::Peer {
@@ -47,10 +48,52 @@ async fn nothing_is_verified_by_default() {
     }
     assert!(fake.script.lock().unwrap().verify.is_none());
     let wrong = "54321".repeat(12);
-    let ended = fake.run(&format!("peer verify xb.ncu --fingerprint {wrong}")).await;
+    let line = format!("peer verify xb.ncu --by Novak --fingerprint {wrong}");
+    let ended = fake.run(&line).await;
     assert_eq!(ended.code, Some(14), "{ended:?}");
     assert!(ended.err.contains("do not trust this card"), "{ended:?}");
     assert!(ended.err.contains("trust is as it was"));
+}
+
+/// Without an account's name and without `--by` nobody compared: a usage error, nothing asked.
+#[tokio::test]
+async fn somebody_must_compare() {
+    let fake = fake().await;
+    let digits = "12345".repeat(12);
+    let line = format!("peer verify xb.ncu --fingerprint {digits}");
+    let mut command = fake.command(&line);
+    command.env_remove("USER");
+    let ended = end(command).await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("relay-cli peer verify xb.ncu --by NAME"), "{ended:?}");
+    assert!(fake.script.lock().unwrap().verify.is_none());
+    let mut command = fake.command(&line);
+    command.env("USER", "desk1");
+    assert_eq!(end(command).await.code, Some(0));
+    assert_eq!(fake.script.lock().unwrap().verify.as_ref().unwrap().by, "desk1");
+    // The same for every name that has to be stated.
+    for line in ["ack 7F3K-22QD", "ack 7F3K-22QD --by=", "peer suspend xb.ncu --reason=x"] {
+        let ended = fake.run(line).await;
+        assert_eq!(ended.code, Some(2), "{line}: {ended:?}");
+    }
+    assert!(fake.script.lock().unwrap().ack.is_none());
+}
+
+/// Who suspended a unit and why goes to the node, and is shown.
+#[tokio::test]
+async fn a_suspension_has_an_author_and_a_reason() {
+    let fake = fake().await;
+    let mut command = fake.command("peer suspend xb.ncu --by");
+    command.args(["K. Novak", "--reason", "key may be lost"]);
+    let ended = end(command).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let asked = fake.script.lock().unwrap().suspend.clone().unwrap();
+    assert_eq!((&*asked.by, &*asked.reason), ("K. Novak", "key may be lost"));
+    for line in ["peer show xb.ncu", "peer show xb.ncu --json"] {
+        let shown = fake.run(line).await;
+        assert_eq!(shown.code, Some(1), "{shown:?}");
+        assert!(shown.out.contains("K. Novak") && shown.out.contains("key may be lost"), "{line}");
+    }
 }
 
 /// Removal wants the name typed; a script says so with a flag.
@@ -82,6 +125,38 @@ async fn a_silent_peer_is_no_silent_node() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("stored and sent when it returns"));
     assert!(ended.err.contains("relay-cli peer show xb.ncu"));
+}
+
+/// A peer that has not verified us is not silent: 17, and every screen says whom to call and what
+/// they have to type.
+#[tokio::test]
+async fn a_peer_that_refuses_us_is_to_be_called() {
+    let fake = fake().await;
+    {
+        let mut script = fake.script.lock().unwrap();
+        let text = "no session";
+        script.ping = Some(refusal(Code::FailedPrecondition, "NOT_VERIFIED_THERE", text, &[]));
+        script.peer = Some(v1::Peer {
+            state: v1::PeerState::Never.into(),
+            last_reason: "NOT_VERIFIED_THERE".into(),
+            ..peer()
+        });
+    }
+    let ended = fake.run("peer ping xb.ncu").await;
+    assert_eq!(ended.code, Some(17), "{ended:?}");
+    assert!(ended.err.contains("refuses this node's key"), "{ended:?}");
+    let typed = "telephone them; they run: relay-cli peer verify xa.cyber-poc --by NAME";
+    assert!(ended.err.split_whitespace().collect::<Vec<_>>().join(" ").contains(typed));
+    let list = fake.run("peer list").await;
+    assert_eq!(list.code, Some(1), "{list:?}");
+    assert!(list.out.contains("REFUSES US"), "{list:?}");
+    assert!(list.out.contains("xb.ncu has not verified us: telephone them"), "{list:?}");
+    let show = fake.run("peer show xb.ncu").await;
+    assert!(show.out.starts_with("xb.ncu REFUSES US: it has not verified us\n"), "{show:?}");
+    assert!(show.out.contains("relay-cli peer verify xa.cyber-poc"), "{show:?}");
+    // Once a session is up, what was the last reason does not matter.
+    fake.script.lock().unwrap().peer.as_mut().unwrap().state = v1::PeerState::Up.into();
+    assert_eq!(fake.run("peer list").await.code, Some(0));
 }
 
 /// A damaged card is named before any node is asked.

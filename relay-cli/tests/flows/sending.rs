@@ -81,6 +81,61 @@ async fn stored_is_said_when_it_is_stored() {
     assert_eq!(again.json()["schema"], "relay.cli.send/1");
 }
 
+/// The command that is printed before anything is sent, pasted into a shell, is the same message
+/// again: same request id, same content, although its times were offsets.
+#[tokio::test]
+async fn the_printed_command_repeats_the_message() {
+    let fake = fake(vec![Ok(stored())]).await;
+    std::fs::rename(fake.dir.path().join("alert.json"), fake.dir.path().join("an alert.json"))
+        .unwrap();
+    let mut first = fake.command("send alert --file");
+    first.args(["an alert.json", "--timeout", "20s"]);
+    let ended = end(first).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (_, command) = ended.err.split_once("  repeat: ").unwrap();
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", command]).env("RELAY_NODE", fake.socket()).current_dir(fake.dir.path());
+    let ended = end(shell).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let script = fake.script.lock().unwrap();
+    let [one, two] = script.sent.as_slice() else { panic!("{:?}", script.sent) };
+    assert_eq!(one, two);
+}
+
+/// An id that does not say when it was made cannot carry offsets; whole times are fine with it.
+#[tokio::test]
+async fn offsets_need_a_dated_request_id() {
+    let fake = fake(vec![Ok(stored())]).await;
+    let line = "send alert --file alert.json --request-id 4f1c1f6e-0f5c-4d2c-9d0c-0f1e2d3c4b5a";
+    let ended = fake.run(line).await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("would be another message"), "{ended:?}");
+    assert!(ids(&fake).is_empty());
+    let mut whole = alert();
+    whole["alert"]["observed_from"] = json!("2026-03-02T08:15:00Z");
+    whole["alert"]["valid_until"] = json!("2026-04-02T08:15:00Z");
+    write(&fake, &whole);
+    assert_eq!(fake.run(line).await.code, Some(0));
+    assert_eq!(ids(&fake), ["4f1c1f6e-0f5c-4d2c-9d0c-0f1e2d3c4b5a"]);
+}
+
+/// A node whose disk fails under it says no more than that; the user is told how to find out.
+#[tokio::test]
+async fn a_failed_store_is_not_taken_for_a_no() {
+    let refused = refusal(Code::Unavailable, "STORE_STOPPED", "the store stopped", &[]);
+    let fake = fake(vec![Err(refused)]).await;
+    let ended = fake.run("send alert --file alert.json --json").await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("it may have been done"), "{ended:?}");
+    let repeat = ended.json()["repeat"].as_str().unwrap().to_owned();
+    assert!(repeat.ends_with(&format!("--request-id {}", ids(&fake)[0])), "{repeat}");
+    // Without a node nothing was sent, and that is said.
+    std::fs::remove_file(fake.socket()).unwrap();
+    let ended = fake.run("send alert --file alert.json").await;
+    assert_eq!(ended.code, Some(10), "{ended:?}");
+    assert!(ended.err.contains("nothing was sent or changed"), "{ended:?}");
+}
+
 /// A dry run asks the node to check and promises nothing.
 #[tokio::test]
 async fn a_dry_run_stores_nothing() {
@@ -137,6 +192,21 @@ async fn refusals_have_their_codes() {
         assert_eq!(ids(&fake).len(), 1, "{reason} was repeated");
         assert!(ended.out.is_empty(), "{ended:?}");
     }
+}
+
+/// Each fault is said once: not in the first line, in the node's words and in the list.
+#[tokio::test]
+async fn faults_are_said_once() {
+    let text = "xb.ncu: The peer was suspended by the operator.";
+    let refused = refusal(Code::FailedPrecondition, "PEER_SUSPENDED", text, &[("draft.to", text)]);
+    let fake = fake(vec![Err(refused)]).await;
+    let ended = fake.run("send alert --file alert.json").await;
+    assert_eq!(ended.err.matches("suspended by the operator").count(), 1, "{ended:?}");
+    let meaning = "The recipient is not a peer of this node.";
+    let refused = refusal(Code::NotFound, "UNKNOWN_RECIPIENT", meaning, &[]);
+    fake.script.lock().unwrap().send = [Err(refused)].into();
+    let ended = fake.run("send alert --file alert.json").await;
+    assert_eq!(ended.err.matches("not a peer of").count(), 1, "{ended:?}");
 }
 
 /// The wrong verb for a file is found before anything is sent.

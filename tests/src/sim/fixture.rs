@@ -17,7 +17,7 @@ use relay_node::{
     directory::{Directory, Heard},
     init::{InitOptions, People, init},
     link::Wire,
-    store::{self, Backend, OpenStore, journal::SimDisk},
+    store::{self, Backend, OpenStore, journal::SimDisk, space::ReserveSettings},
 };
 use relay_proto::{
     card::Card, file::MessageFile, ids::UnitId, keys::PublicKey, signed::Unsigned,
@@ -94,7 +94,8 @@ impl Unit {
         let settings = self.settings.clone();
         let mut parts = NodeParts::from_settings(settings, clock).expect("keys and card of init");
         let sync_time = Duration::from_millis(sync_ms);
-        parts.backend = Backend::Memory { disk: disk.clone(), sync_time };
+        let reserve = ReserveSettings::NONE;
+        parts.backend = Backend::Memory { disk: disk.clone(), sync_time, reserve };
         parts.api = None;
         parts.anchors = None;
         parts.wire = Some(wire);
@@ -109,8 +110,8 @@ impl Unit {
     }
 
     async fn introduce(&mut self, place: usize, cards: &[Vec<u8>]) {
-        let backend =
-            Backend::Memory { disk: self.disk.clone(), sync_time: Duration::from_millis(1) };
+        let (sync_time, reserve) = (Duration::from_millis(1), ReserveSettings::NONE);
+        let backend = Backend::Memory { disk: self.disk.clone(), sync_time, reserve };
         store::create(&backend, &self.id, [1; 16], START).expect("an empty disk");
         let origin = self.card.logs().first().expect("a log").origin.clone();
         let open = OpenStore { backend, unit: self.id.clone(), origin };
@@ -142,7 +143,7 @@ fn make(base: &std::path::Path, place: usize, unit: &str) -> Unit {
         clock: ClockSource::Assumed,
         people: People {
             name: Some(format!("Unit {unit}")),
-            phone: Some("+1-202-555-0100".to_owned()),
+            phone: "+1-202-555-0100".to_owned(),
             email: Some(format!("poc@{unit}.example.org")),
             language: "en".to_owned(),
             hours: None,

@@ -5,6 +5,7 @@ mod clients;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use relay_core::quota;
 use relay_node::{clock::FollowingClock, daemon::Node, store::journal::SimDisk};
 use relay_proto::ids::Digest;
 use tokio::time::Instant;
@@ -194,6 +195,7 @@ impl<'a> World<'a> {
         parts.limits.outbox.window_messages = self.plan.window;
         parts.limits.queue_messages_max = self.plan.queue;
         parts.limits.inbox_messages_max = self.plan.queue;
+        parts.limits.quotas = quota::Settings::UNLIMITED;
         self.trace.text(format!("{place} starts, life {}", machine.lives));
         match Node::start(parts).await {
             Ok(node) => machine.life = Some(Life { node, dead }),

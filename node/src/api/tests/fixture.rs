@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use relay_core::outbox;
+use relay_core::{outbox, quota};
 use relay_proto::{
     card::Card,
     envelope::{Header, Priority},
@@ -22,7 +22,9 @@ use crate::{
     init::{InitOptions, People, init},
     keys::KeyStore,
     relay::{Limits, Parts, Relay},
-    store::{ArrivalAnswer, Backend, NewArrival, OpenStore, Verdict, create},
+    store::{
+        ArrivalAnswer, Backend, NewArrival, OpenStore, Verdict, create, space::ReserveSettings,
+    },
     tasks::Tasks,
     telemetry::Counters,
     tlog::Tlog,
@@ -43,7 +45,16 @@ impl Node {
         Self::start_with(unit, None).await
     }
 
+    /// On a disk that is full by its own measure.
+    pub async fn start_full(unit: &str) -> Self {
+        Self::start_on(unit, None, ReserveSettings { percent: 0, bytes_min: u64::MAX / 4 }).await
+    }
+
     pub async fn start_with(unit: &str, tcp: Option<ApiTcpSettings>) -> Self {
+        Self::start_on(unit, tcp, ReserveSettings::NONE).await
+    }
+
+    async fn start_on(unit: &str, tcp: Option<ApiTcpSettings>, reserve: ReserveSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("n");
         let options = InitOptions {
@@ -55,7 +66,7 @@ impl Node {
             clock: ClockSource::Assumed,
             people: People {
                 name: None,
-                phone: Some("+99 1 555 0100".to_owned()),
+                phone: "+99 1 555 0100".to_owned(),
                 email: None,
                 language: "en".to_owned(),
                 hours: None,
@@ -64,7 +75,7 @@ impl Node {
         };
         let (clock, _) = Clock::manual(now());
         let made = init(&options, now(), &|dir, node, instance, now| {
-            create(&backend(dir.to_owned()), node.unit(), *instance.as_bytes(), now)
+            create(&backend(dir.to_owned(), reserve), node.unit(), *instance.as_bytes(), now)
                 .map_err(Into::into)
         });
         let made = made.unwrap();
@@ -74,7 +85,7 @@ impl Node {
         let own = Card::from_file(&card).unwrap();
         let unit = own.unit().clone();
         let origin = unit.log_origin(1);
-        let open = OpenStore { backend: backend(settings.node.dir.clone()), unit, origin };
+        let open = OpenStore { backend: backend(settings.node.dir.clone(), reserve), unit, origin };
         let store = open.open().unwrap();
         let signer = Arc::new(KeyStore::open(&settings.keys.dir, 1).unwrap().signer().clone());
         let tasks = Tasks::new();
@@ -91,6 +102,8 @@ impl Node {
                 outbox: outbox::Settings::default(),
                 queue_messages_max: QUEUE_MAX,
                 inbox_messages_max: 100,
+                inbox_bytes_max: 1 << 30,
+                quotas: quota::Settings::default(),
             },
             counters: Counters::new(),
             tasks: tasks.clone(),
@@ -150,6 +163,8 @@ impl Node {
             consignment: statement(Event::ContentConsignment, None),
             conflict: statement(Event::RelayRejection, conflict),
             clock_unverified: false,
+            carried: header.priority,
+            meter: quota::Meter::unlimited(),
             recovered: false,
             now: now(),
             header: header.clone(),
@@ -208,8 +223,8 @@ pub fn request(n: u32, to: &[&str]) -> v1::SendMessageRequest {
     v1::SendMessageRequest { request_id: id(n), draft: Some(draft), validate_only: false }
 }
 
-fn backend(dir: PathBuf) -> Backend {
-    Backend::Embedded { dir, segment_bytes: 1 << 20, cache_bytes: 1 << 20 }
+fn backend(dir: PathBuf, reserve: ReserveSettings) -> Backend {
+    Backend::Embedded { dir, segment_bytes: 1 << 20, cache_bytes: 1 << 20, reserve }
 }
 
 /// Messages that may wait for one peer.

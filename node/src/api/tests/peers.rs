@@ -54,13 +54,28 @@ async fn peers_are_introduced() {
         request_id: id(3),
         unit: "xb.ncu".to_owned(),
         reason: "Key lost".to_owned(),
+        by: "Desk 2".to_owned(),
     };
+    for (field, bad) in [
+        ("by", v1::SuspendPeerRequest { by: " ".to_owned(), ..suspend.clone() }),
+        ("reason", v1::SuspendPeerRequest { reason: String::new(), ..suspend.clone() }),
+    ] {
+        let error = client.suspend_peer(bad).await.unwrap_err();
+        let expected = (Code::InvalidArgument, Reason::InvalidContent, vec![field.to_owned()]);
+        assert_eq!(told(&error), expected);
+    }
     let suspended = client.suspend_peer(suspend).await.unwrap().into_inner();
     assert_eq!(suspended.trust(), v1::PeerTrust::Suspended);
+    let get = || v1::GetPeerRequest { unit: "xb.ncu".to_owned() };
+    let shown = client.get_peer(get()).await.unwrap().into_inner();
+    assert_eq!((&*shown.suspended_by, &*shown.suspend_reason), ("Desk 2", "Key lost"));
+    assert!(shown.suspended_time.is_some());
+    // Comparing again lifts it, and with it what was said about it.
+    let again = client.verify_peer(verify(&peer.fingerprint)).await.unwrap().into_inner();
+    assert_eq!((&*again.suspended_by, again.suspended_time), ("", None));
     let remove = v1::RemovePeerRequest { request_id: id(4), unit: "xb.ncu".to_owned() };
     client.remove_peer(remove).await.unwrap();
-    let get = v1::GetPeerRequest { unit: "xb.ncu".to_owned() };
-    assert_eq!(told(&client.get_peer(get).await.unwrap_err()).1, Reason::NotFound);
+    assert_eq!(told(&client.get_peer(get()).await.unwrap_err()).1, Reason::NotFound);
     a.stop().await;
     b.stop().await;
 }

@@ -43,7 +43,7 @@ async fn only_verified_units_are_sent_to() {
         ("xb.ncu", v1::DeliveryState::Queued)
     );
 
-    a.relay.directory().suspend(&"xb.ncu".parse().unwrap(), "test", now()).await.unwrap();
+    a.relay.directory().suspend(&"xb.ncu".parse().unwrap(), "Desk 1", "test", now()).await.unwrap();
     let error = client.send_message(request(2, &["xb.ncu"])).await.unwrap_err();
     assert_eq!(told(&error), (Code::FailedPrecondition, Reason::PeerSuspended, to()));
     a.stop().await;
@@ -152,6 +152,43 @@ async fn bulk_sending_answers_each() {
     assert_eq!((sent, refused["QUEUE_FULL"].len()), (QUEUE_MAX, 9));
     let page = a.relay.store().list(&Default::default(), u64::MAX, 1000).unwrap();
     assert_eq!(page.messages.len() as u64, QUEUE_MAX);
+    a.stop().await;
+    b.stop().await;
+}
+
+/// A full disk refuses messages with a wait, by call and by stream, and nothing else.
+#[tokio::test]
+async fn a_full_disk_is_told_with_a_wait() {
+    let (a, b) = (Node::start_full("xa.cyber-poc").await, Node::start("xb.ncu").await);
+    // Peers are changed all the same.
+    a.trust(&b).await;
+    let mut client = a.messages();
+    for priority in [v1::Priority::Routine, v1::Priority::Urgent, v1::Priority::Emergency] {
+        let mut asked = request(1, &["xb.ncu"]);
+        let draft = asked.draft.as_mut().unwrap();
+        draft.priority = priority.into();
+        if priority != v1::Priority::Routine {
+            draft.payload.as_mut().unwrap().urgency_reason = "evidence is at risk".to_owned();
+        }
+        let error = client.send_message(asked).await.unwrap_err();
+        assert_eq!(told(&error), (Code::ResourceExhausted, Reason::StorageFull, Vec::new()));
+        let wait = error.get_error_details().retry_info().and_then(|info| info.retry_delay);
+        assert_eq!(wait, Some(std::time::Duration::from_secs(60)));
+    }
+    let requests = vec![request(2, &["xb.ncu"]), request(3, &["xz.nobody"])];
+    let answers = client.send_messages(tokio_stream::iter(requests)).await.unwrap();
+    let (mut answers, mut labels) = (answers.into_inner(), Vec::new());
+    while let Some(answer) = answers.message().await.unwrap() {
+        let Some(Outcome::Status(bytes)) = answer.outcome else { panic!("taken") };
+        let status = tonic_types::Status::decode(bytes).unwrap();
+        let details = status.encode_to_vec().into();
+        let status = tonic::Status::with_details(status.code.into(), status.message, details);
+        labels.push((answer.request_id, told(&status).1));
+    }
+    labels.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [(id(2), Reason::StorageFull), (id(3), Reason::UnknownRecipient)];
+    assert_eq!(labels, expected);
+    assert_eq!(a.relay.store().list(&Default::default(), u64::MAX, 9).unwrap().messages.len(), 0);
     a.stop().await;
     b.stop().await;
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 
 /// A node with a good session and a hostile one beside it.
-async fn besieged(settings: LinkSettings) -> (Arc<Book>, Node, Node, TransportIdentity) {
+pub(super) async fn besieged(settings: LinkSettings) -> (Arc<Book>, Node, Node, TransportIdentity) {
     let book = Arc::new(Book::default());
     let own = identity("xa.ncu/a", 1, 1, 1);
     let mut node = Node::start(settings, own.clone(), &book);
@@ -214,4 +214,54 @@ async fn emergency_overtakes_a_thousand_routine_frames() {
         assert_eq!(number_of(&next(&mut other_up.arrivals.routine).await.kind), number);
     }
     pump.await.unwrap();
+}
+
+/// A peer holds half a frame on every stream but EMERGENCY's, in both halves, and reads nothing on
+/// them, so that its windows and ours are full: EMERGENCY passes in both directions all the same.
+/// A further stream, for an attachment, would end its session, and no other's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalled_attachments_do_not_stop_emergency() {
+    let (_book, mut node, good, hostile) = besieged(settings()).await;
+    let (raw, mut streams) = Raw::session(&hostile, node.address()).await;
+    let mut session = node.up().await;
+    let half = |length: usize| {
+        let mut bytes = u32::try_from(length).unwrap().to_be_bytes().to_vec();
+        bytes.resize(4 + length / 2, 7);
+        Bytes::from(bytes)
+    };
+    let (opened, accepted) = (&mut streams.opened, &mut streams.accepted);
+    for (send, length) in [
+        (&mut opened.routine.send, 512 << 10),
+        (&mut opened.urgent.send, 512 << 10),
+        (&mut opened.control.send, 256 << 10),
+        (&mut accepted.routine.send, 4 << 10),
+        (&mut accepted.urgent.send, 4 << 10),
+        (&mut accepted.control.send, 256 << 10),
+    ] {
+        streams::write(send, half(length)).await.unwrap();
+    }
+    let mut pump = pump(&session);
+    tokio::time::timeout(PATIENCE, pump.wait_for(|queued| *queued > 4)).await.unwrap().unwrap();
+    for lane in [Lane::Urgent, Lane::Control] {
+        let fill = || match lane {
+            Lane::Control => session.sender().try_send(lane, receipts(1)),
+            _ => session.sender().try_send(lane, transfer(1, 200_000)),
+        };
+        while fill().is_ok() {}
+    }
+    for round in 1..=50 {
+        let frame = encode(transfer(round, 100_000), 1 << 20).unwrap();
+        streams::write(&mut opened.emergency.send, frame).await.unwrap();
+        assert_eq!(number_of(&next(&mut session.arrivals.emergency).await.kind), round);
+        session.sender().send(Lane::Emergency, transfer(round, 100_000)).await.unwrap();
+        let came = accepted.emergency.frames.next(1 << 20);
+        let came = tokio::time::timeout(PATIENCE, came).await.unwrap().unwrap();
+        assert_eq!(number_of(&came), round);
+    }
+    assert!(raw.connection.close_reason().is_none());
+    let (mut send, _receive) = raw.connection.open_bi().await.unwrap();
+    streams::write(&mut send, half(512 << 10)).await.unwrap();
+    assert_eq!(raw.closed().await.code, CloseCode::Malformed);
+    assert_eq!(node.down().await.1.code, CloseCode::Malformed);
+    good.link.ping(&node.unit).await.unwrap();
 }

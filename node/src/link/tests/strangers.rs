@@ -25,14 +25,16 @@ async fn refused(config: ClientConfig, node: &Node) -> Closed {
     tokio::time::timeout(PATIENCE, attempt).await.unwrap().unwrap_err()
 }
 
-/// A key that is not in the book, no certificate at all, another ALPN: the handshake fails by name.
+/// A key that is not in the book, no certificate at all, another ALPN: the handshake fails by name,
+/// and the session of another peer goes on.
 #[tokio::test]
 async fn strangers_do_not_pass_tls() {
-    let (_book, mut node, known) = listening(settings());
+    let (_book, mut node, good, known) = lanes::besieged(settings()).await;
     let server = identity("xa.ncu/a", 1, 1, 1);
     let unknown = Raw::tls(&identity("xb.ncu/a", 66, 2, 1), &server);
     let closed = refused(unknown, &node).await;
     assert_eq!((closed.code, closed.by_peer), (CloseCode::Removed, true), "{}", closed.text);
+    assert_eq!(closed.reason(), Reason::KeyNotPinned);
 
     let mut nameless = Raw::tls(&known, &server);
     nameless.client_auth_cert_resolver = Arc::new(NoCertificate);
@@ -46,8 +48,9 @@ async fn strangers_do_not_pass_tls() {
         assert_eq!((closed.code, closed.by_peer), (CloseCode::Version, true), "{}", closed.text);
     }
     until("all failures counted", || node.link.counters().handshakes_failed == 5).await;
-    assert_eq!(node.link.counters().sessions, 0);
+    assert_eq!(node.link.counters().sessions, 1);
     assert!(node.events.try_recv().is_err());
+    good.link.ping(&node.unit).await.unwrap();
 }
 
 /// A client without ML-KEM is refused where it is required, by the node or for that peer; where it
@@ -81,13 +84,13 @@ async fn a_classical_client_meets_the_policy() {
 }
 
 /// A known key with another unit's name in its Hello gets no session, nor one with a missing
-/// instance id, nor one whose first frame is no Hello.
+/// instance id, nor one whose first frame is no Hello; the session of another peer goes on.
 #[tokio::test]
 async fn hello_is_held_to_the_key() {
-    let (_book, mut node, known) = listening(settings());
+    let (_book, mut node, good, known) = lanes::besieged(settings()).await;
     let server = identity("xa.ncu/a", 1, 1, 1);
-    let good = || hello::complete(v1::Hello::default(), known.local());
-    let mut names = [good(), good(), good()];
+    let greeting = || hello::complete(v1::Hello::default(), known.local());
+    let mut names = [greeting(), greeting(), greeting()];
     names[0].unit = "xc.ncu".to_owned();
     names[1].node = "b".to_owned();
     names[2].instance_id = bytes::Bytes::new();
@@ -95,7 +98,9 @@ async fn hello_is_held_to_the_key() {
     for (hello, code) in names.into_iter().zip(codes) {
         let raw = Raw::connect(Raw::tls(&known, &server), node.address()).await.unwrap();
         assert!(raw.greet(hello).await.is_err());
-        assert_eq!(raw.closed().await.code, code);
+        let closed = raw.closed().await;
+        assert_eq!((closed.code, closed.by_peer), (code, true));
+        assert!(!closed.text.is_empty(), "the peer is told why");
     }
     let raw = Raw::connect(Raw::tls(&known, &server), node.address()).await.unwrap();
     let mut opened = streams::open(&raw.connection, PATIENCE).await.unwrap();
@@ -103,7 +108,8 @@ async fn hello_is_held_to_the_key() {
     streams::write(&mut opened.control.send, ping).await.unwrap();
     assert_eq!(raw.closed().await.code, CloseCode::Malformed);
     assert!(node.events.try_recv().is_err());
-    assert_eq!(node.link.counters().sessions, 0);
+    assert_eq!(node.link.counters().sessions, 1);
+    good.link.ping(&node.unit).await.unwrap();
 }
 
 /// A peer that never says hello is closed in time, and holds only a bounded number of places.

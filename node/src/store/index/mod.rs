@@ -184,6 +184,8 @@ trees! {
     Expiry => "expiry",
     Receipts => "receipts",
     Owed => "owed",
+    OwedAgain => "owed-again",
+    Statements => "statements",
     TreeHashes => "tree-hashes",
     Peers => "peers",
     Checkpoints => "checkpoints",

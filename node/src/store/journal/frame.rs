@@ -28,6 +28,8 @@ pub struct Footer {
     pub after: Chain,
     pub events: u64,
     pub data_end: u64,
+    /// Checksum of the table of events.
+    pub events_crc: u32,
     pub samples: Vec<Sample>,
 }
 
@@ -94,7 +96,7 @@ impl Footer {
     pub fn encode(&self, id: &SegmentId) -> Vec<u8> {
         let mut out = Block::new(FOOTER_MAGIC);
         out.u64(self.number).u64(self.first_seq).chain(&self.after);
-        out.u64(self.events).u64(self.data_end);
+        out.u64(self.events).u64(self.data_end).u32(self.events_crc);
         let samples = self.samples.iter().take(SAMPLES_MAX);
         out.u32(samples.len() as u32);
         for sample in samples {
@@ -109,6 +111,7 @@ impl Footer {
         let (number, first_seq) = (fields.u64()?, fields.u64()?);
         let after = fields.chain()?;
         let (events, data_end) = (fields.u64()?, fields.u64()?);
+        let events_crc = fields.u32()?;
         let count = fields.u32()? as usize;
         if count > SAMPLES_MAX || first_seq > NUMBER_MAX || events > NUMBER_MAX {
             return None;
@@ -117,8 +120,23 @@ impl Footer {
         for _ in 0..count {
             samples.push(Sample { first_seq: fields.u64()?, offset: fields.u64()? });
         }
-        Some(Self { number, first_seq, after, events, data_end, samples })
+        Some(Self { number, first_seq, after, events, data_end, events_crc, samples })
     }
+}
+
+/// The table of a sealed segment: where each of its events begins, in their order.
+pub fn encode_table(offsets: &[u32]) -> Vec<u8> {
+    offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect()
+}
+
+/// Where the table stands, between the last batch and the footer.
+pub fn table_offset(data_end: u64) -> u64 {
+    align(data_end)
+}
+
+/// Length of a table.
+pub fn table_bytes(events: u64) -> u64 {
+    events * TABLE_ENTRY_BYTES
 }
 
 impl BatchHeader {
@@ -334,6 +352,7 @@ pub const FOOTER_BYTES: usize = 2048;
 pub const BATCH_HEADER_BYTES: usize = 128;
 pub const EVENT_HEADER_BYTES: usize = 64;
 pub const TRAILER_BYTES: usize = 44;
+pub const TABLE_ENTRY_BYTES: u64 = 4;
 /// Batches begin at sectors: a torn write never touches the sector of the batch before, and the
 /// search for a later header has few places to look at.
 pub const BATCH_ALIGN: u64 = 512;
@@ -387,13 +406,15 @@ mod tests {
         fn footer_round_trip(
             id: [u8; 16], first_seq in 0..=NUMBER_MAX, after in chains(),
             places in prop::collection::vec((any::<u64>(), any::<u64>()), 0..SAMPLES_MAX),
+            events_crc: u32,
             bit in 0usize..FOOTER_BYTES * 8,
         ) {
             let id = SegmentId(id);
             let samples = places.into_iter()
                 .map(|(first_seq, offset)| Sample { first_seq, offset }).collect();
+            let (events, data_end) = (9, 1024);
             let footer =
-                Footer { number: 7, first_seq, after, events: 9, data_end: 1024, samples };
+                Footer { number: 7, first_seq, after, events, data_end, events_crc, samples };
             let mut bytes = footer.encode(&id);
             prop_assert_eq!(bytes.len(), FOOTER_BYTES);
             prop_assert_eq!(Footer::decode(&bytes, &id), Some(footer));

@@ -22,8 +22,21 @@ pub trait Io: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in this directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Room of the file system that holds a directory.
+    fn space(&self, dir: &Path) -> io::Result<DiskSpace>;
     /// A fresh random id; here, because a simulated disk must give the same ones for a seed.
     fn fresh_id(&self) -> [u8; 16];
+}
+
+/// How much room a file system has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Bytes that this process may still write.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// Files that may still be made; very many where the file system does not count them.
+    pub files_free: u64,
 }
 
 /// One open file.
@@ -88,9 +101,24 @@ impl Io for RealIo {
         File::open(dir)?.sync_all()
     }
 
+    fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
+        let stat = nix::sys::statvfs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
+        Ok(DiskSpace {
+            free: bytes(stat.blocks_available()),
+            total: bytes(stat.blocks()),
+            files_free: if stat.files() == 0 { u64::MAX } else { stat.files_available() },
+        })
+    }
+
     fn fresh_id(&self) -> [u8; 16] {
         rand::random()
     }
+}
+
+/// Whether an error says that there is no room, by bytes, files or quota.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl IoFile for File {

@@ -27,7 +27,7 @@ use bytes::Bytes;
 
 pub use error::{Damage, JournalError};
 pub use frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BODY_BYTES_MAX, META_BYTES_MAX};
-pub use io::{Io, IoFile, RealIo};
+pub use io::{DiskSpace, Io, IoFile, RealIo, is_full};
 pub use open::{Recovered, TailCut};
 pub use reader::{JournalReader, SegmentReport};
 pub use segment::{PREPARED_MAX, Preparation, Prepared};

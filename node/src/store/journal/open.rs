@@ -13,6 +13,7 @@ use super::codec::Chain;
 use super::error::at;
 use super::frame::{
     BATCH_ALIGN, FOOTER_BYTES, FORMAT_VERSION, Footer, SEGMENT_HEADER_BYTES, SegmentHeader,
+    encode_table, table_bytes, table_offset,
 };
 use super::io::{Io, IoFile};
 use super::mark::{MARK_NAME, Mark, MarkFile};
@@ -69,13 +70,13 @@ impl Journal {
         let mark = MarkFile::create(&*io, dir).map_err(at("create mark"))?;
         io.sync_dir(dir).map_err(at("sync directory"))?;
         let mut stock = Stock::new();
-        let length = length_for(settings.segment_bytes, 0);
+        let length = length_for(settings.segment_bytes, 0, 0);
         let prepared = stock.obtain(&io, dir, length).map_err(at("prepare segment"))?;
         let (segment, file) =
             activate(&*io, dir, prepared, 1, Chain::default()).map_err(at("begin segment"))?;
         let shared = share(&settings, &io, vec![Arc::new(segment)], 0);
         let parts = Parts { shared, file, mark, stock, sealed: false };
-        Journal::assemble(settings, parts, Chain::default(), 0, 1)
+        Journal::assemble(settings, parts, Chain::default(), Vec::new(), 1)
     }
 
     /// Opens, judges the end, cuts a tail or refuses damage, and makes durable what it keeps.
@@ -124,7 +125,7 @@ impl Journal {
         let sealed = matches!(end, End::Sealed);
         let newest = walk.last.as_ref().map_or(walk.chain.seq + 1, |last| last.header.first_seq);
         let parts = Parts { shared, file, mark, stock: Stock::new(), sealed };
-        let journal = Journal::assemble(settings, parts, walk.chain, walk.events, newest)?;
+        let journal = Journal::assemble(settings, parts, walk.chain, walk.offsets, newest)?;
         Ok((journal, recovered))
     }
 }
@@ -179,6 +180,8 @@ fn settle(
         file.write_at(start, batch)?;
     }
     if let (End::Sealed, Some(start)) = (end, footer_offset(length)) {
+        let table = table_offset(walk.data_end);
+        file.write_at(table, &encode_table(&walk.offsets))?;
         file.write_at(start, bytes.get(start as usize..).unwrap_or_default())?;
     }
     file.sync_data()?;
@@ -252,7 +255,10 @@ fn load_sealed(
     let mut bytes = vec![0; FOOTER_BYTES];
     file.read_at(offset, &mut bytes).map_err(at("read footer"))?;
     let footer = Footer::decode(&bytes, &header.id)
-        .filter(|footer| footer.number == number && footer.data_end <= offset)
+        .filter(|footer| {
+            let table = table_bytes(footer.events);
+            footer.number == number && table_offset(footer.data_end) + table <= offset
+        })
         .ok_or_else(|| damaged(Damage::Footer, number, offset, seq))?;
     if footer.first_seq != seq || footer.after.seq + 1 != seq + footer.events {
         return Err(damaged(Damage::Chain, number, offset, seq));

@@ -13,10 +13,11 @@ use super::codec::{Chain, is_zero};
 use super::error::at;
 use super::frame::{
     BATCH_HEADER_BYTES, BatchHeader, EVENT_HEADER_BYTES, EventHeader, FOOTER_BYTES, Footer,
-    SegmentHeader, TRAILER_BYTES, align, decode_trailer,
+    SegmentHeader, TABLE_ENTRY_BYTES, TRAILER_BYTES, align, decode_trailer, encode_table,
+    table_bytes, table_offset,
 };
 use super::io::{Io, IoFile};
-use super::recover::{Placed, walk};
+use super::recover::{Placed, Table, table_of, walk};
 use super::segment::{Segment, segment_name};
 use super::window::Window;
 use super::{Body, Damage, JournalError, Position, StoredEvent};
@@ -56,6 +57,42 @@ impl JournalReader {
     /// The number of the newest segment; they are numbered from 1 without gap.
     pub fn last_segment(&self) -> u64 {
         self.shared.segments.read().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    /// Where a durable event begins: out of the table of its segment when that is sealed, otherwise
+    /// by going through its batches.
+    pub fn position_of(&self, seq: u64) -> Result<Position, JournalError> {
+        let number = self.segment_of(seq);
+        let sealed = self.shared.segment(number + 1);
+        let (Some(segment), true) = (self.shared.segment(number), seq <= self.durable_seq()) else {
+            return Err(JournalError::NotDurable { seq });
+        };
+        if sealed.is_none() {
+            let found = self.scan(seq, 1, 0)?;
+            let found = found.first().map(|(_, position, _)| *position);
+            return found.ok_or(JournalError::NotDurable { seq });
+        }
+        let nth = seq - segment.header.before.seq - 1;
+        let place = table_offset(segment.data_end()) + table_bytes(nth);
+        let mut bytes = [0; TABLE_ENTRY_BYTES as usize];
+        self.shared.file(number)?.read_at(place, &mut bytes).map_err(at("read table"))?;
+        let position = Position { segment: number, offset: u64::from(u32::from_le_bytes(bytes)) };
+        // The table says where to look, the event says which it is.
+        match self.read(position) {
+            Ok(event) if event.seq == seq => Ok(position),
+            _ => Err(damaged(Damage::Footer, number, place, seq)),
+        }
+    }
+
+    /// The segment that holds a sequence, or will hold it.
+    pub fn segment_of(&self, seq: u64) -> u64 {
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.partition_point(|segment| segment.header.before.seq < seq) as u64
+    }
+
+    /// The last sequence before a segment.
+    pub fn seq_before(&self, number: u64) -> u64 {
+        self.shared.segment(number).map_or(0, |segment| segment.header.before.seq)
     }
 
     /// The event that begins at a position.
@@ -104,8 +141,9 @@ impl JournalReader {
                 if found.len() >= max_events || (!found.is_empty() && bytes + size > max_bytes) {
                     return Ok(found);
                 }
+                let number = batch.segment.header.number;
                 let event = read_event(&mut batch.window, offset, &header, &batch.segment)?
-                    .ok_or_else(|| batch.damage(Damage::Event))?;
+                    .ok_or_else(|| damaged(Damage::Event, number, offset, header.seq))?;
                 let position = Position { segment: batch.segment.header.number, offset };
                 found.push((header.seq, position, event));
                 bytes += size;
@@ -159,11 +197,18 @@ impl JournalReader {
         if walk.data_end != end {
             return bad(Damage::Batch, align(walk.data_end), walk.chain.seq + 1);
         }
-        if !is_zero(bytes.get(end as usize..limit).unwrap_or_default()) {
-            return bad(Damage::Padding, end, walk.chain.seq + 1);
+        let free = is_zero(bytes.get(end as usize..limit).unwrap_or_default());
+        match (sealed.is_some(), table_of(&bytes, &walk)) {
+            (false, _) if free => {}
+            (false, _) | (true, Table::Padding) => {
+                return bad(Damage::Padding, end, walk.chain.seq + 1);
+            }
+            (true, Table::Torn) => return bad(Damage::Footer, end, walk.chain.seq),
+            (true, Table::Whole) => {}
         }
         if let Some(next) = sealed {
-            if footer.is_none_or(|footer| footer.after != walk.chain) {
+            let crc = segment.header.id.crc(&encode_table(&walk.offsets));
+            if footer.is_none_or(|f| f.after != walk.chain || f.events_crc != crc) {
                 return bad(Damage::Footer, limit as u64, walk.chain.seq);
             }
             if next.header.before != walk.chain {

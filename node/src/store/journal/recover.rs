@@ -6,7 +6,7 @@ use super::codec::{Chain, SegmentId, digest, is_zero};
 use super::frame::{
     BATCH_ALIGN, BATCH_HEADER_BYTES, BatchHash, BatchHeader, EVENT_HEADER_BYTES, EventHeader,
     FOOTER_BYTES, Footer, SAMPLES_MAX, SEGMENT_HEADER_BYTES, Sample, SegmentHeader, TRAILER_BYTES,
-    align, decode_trailer,
+    align, decode_trailer, encode_table, table_offset,
 };
 use super::{Damage, JournalError};
 
@@ -17,6 +17,8 @@ pub struct Walk {
     /// Where the last good batch ends, padding excluded.
     pub data_end: u64,
     pub events: u64,
+    /// Where each event begins; segments are shorter than 4 GiB.
+    pub offsets: Vec<u32>,
     pub samples: Vec<Sample>,
     /// The last good batch.
     pub last: Option<Placed>,
@@ -28,6 +30,7 @@ pub struct Placed {
     pub header: BatchHeader,
     /// Events whose body is neither empty nor what was written: seq, offset, only zeros left.
     pub broken: Vec<BrokenBody>,
+    offsets: Vec<u32>,
     /// The walk before this batch, to step back to.
     before: (Chain, u64),
 }
@@ -65,17 +68,19 @@ pub fn walk(bytes: &[u8], header: &SegmentHeader, mut visit: impl FnMut(&Placed)
         chain: header.before,
         data_end: SEGMENT_HEADER_BYTES as u64,
         events: 0,
+        offsets: Vec::new(),
         samples: Vec::new(),
         last: None,
     };
     let data = data_of(bytes);
     // Each round moves on by at least one batch header, so the segment's length bounds it.
-    while let Some((placed, after)) = parse_batch(data, &header.id, &walk) {
+    while let Some((mut placed, after)) = parse_batch(data, &header.id, &walk) {
         let offset = placed.header.offset;
         note_sample(&mut walk.samples, placed.header.first_seq, offset, header.file_bytes);
         walk.chain = after;
         walk.data_end = offset + placed.header.bytes;
         walk.events += u64::from(placed.header.count);
+        walk.offsets.append(&mut placed.offsets);
         visit(&placed);
         walk.last = Some(placed);
     }
@@ -101,7 +106,10 @@ pub fn judge(
     step_back(&mut walk, bytes, header, proven_header);
     let next_seq = walk.chain.seq + 1;
     let next_offset = align(walk.data_end);
-    let free = is_zero(bytes.get(walk.data_end as usize..limit as usize).unwrap_or_default());
+    let free = match footer {
+        Some(_) => table_of(bytes, &walk) == Table::Whole,
+        None => is_zero(bytes.get(walk.data_end as usize..limit as usize).unwrap_or_default()),
+    };
     if proven_header > walk.chain.batch {
         return damage(Damage::Batch, next_offset, next_seq);
     }
@@ -113,10 +121,16 @@ pub fn judge(
         let agrees = footer.after == walk.chain
             && footer.data_end == walk.data_end
             && footer.number == header.number;
-        return match (agrees, free) {
-            (true, true) => Ok((walk, End::Sealed)),
-            (true, false) => damage(Damage::Padding, walk.data_end, next_seq),
+        return match (agrees, table_of(bytes, &walk)) {
             (false, _) => damage(Damage::Batch, next_offset, next_seq),
+            (true, Table::Whole) => Ok((walk, End::Sealed)),
+            (true, Table::Padding) => damage(Damage::Padding, walk.data_end, next_seq),
+            // The sealing was torn: nothing rests on it, since no batch came after it.
+            (true, Table::Torn) => {
+                let rest = bytes.get(walk.data_end as usize..).unwrap_or_default();
+                let tail = tail_at(walk.data_end, rest);
+                Ok((walk, End::Cut(tail)))
+            }
         };
     }
     let rest = bytes.get(walk.data_end as usize..).unwrap_or_default();
@@ -139,8 +153,36 @@ fn step_back(walk: &mut Walk, bytes: &[u8], header: &SegmentHeader, proven_heade
     if let Some(bad) = last {
         (walk.chain, walk.data_end) = bad.before;
         walk.events -= u64::from(bad.header.count);
+        walk.offsets.truncate(walk.events as usize);
         walk.samples.retain(|sample| sample.offset < bad.header.offset);
         walk.last = previous_batch(bytes, header, bad.header.number);
+    }
+}
+
+/// What stands between the last batch and the footer of a sealed segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// The table of its events, and zeros.
+    Whole,
+    /// The table is not that of its events.
+    Torn,
+    /// Beside the table something is not zero.
+    Padding,
+}
+
+/// Compares the table with the events that were read.
+pub fn table_of(bytes: &[u8], walk: &Walk) -> Table {
+    let start = table_offset(walk.data_end) as usize;
+    let expected = encode_table(&walk.offsets);
+    let data = data_of(bytes);
+    let before = data.get(walk.data_end as usize..start).unwrap_or_default();
+    let after = data.get(start + expected.len()..).unwrap_or_default();
+    if !is_zero(before) || !is_zero(after) {
+        return Table::Padding;
+    }
+    match data.get(start..start + expected.len()) == Some(expected.as_slice()) {
+        true => Table::Whole,
+        false => Table::Torn,
     }
 }
 
@@ -181,10 +223,11 @@ fn parse_batch(data: &[u8], id: &SegmentId, walk: &Walk) -> Option<(Placed, Chai
     let (header_bytes, mut events) = inner.split_at_checked(BATCH_HEADER_BYTES)?;
     let mut hash = BatchHash::new();
     hash.update(header_bytes);
-    let mut broken = Vec::new();
+    let (mut broken, mut offsets) = (Vec::new(), Vec::new());
     for seq in header.first_seq..=header.last_seq() {
         let event_offset = offset + (inner.len() - events.len()) as u64;
         let event = EventHeader::decode(events, id).filter(|event| event.seq == seq)?;
+        offsets.push(u32::try_from(event_offset).ok()?);
         let (frame_header, rest) = events.split_at_checked(EVENT_HEADER_BYTES)?;
         let (meta, rest) = rest.split_at_checked(event.meta_bytes as usize)?;
         let (body, rest) = rest.split_at_checked(event.body_bytes as usize)?;
@@ -203,7 +246,7 @@ fn parse_batch(data: &[u8], id: &SegmentId, walk: &Walk) -> Option<(Placed, Chai
         return None;
     }
     let after = Chain { batch: header.number, seq: header.last_seq(), hash };
-    Some((Placed { header, broken, before: (before, walk.data_end) }, after))
+    Some((Placed { header, broken, offsets, before: (before, walk.data_end) }, after))
 }
 
 /// The highest batch number that headers from `from` on prove durable: a batch is begun only

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::codec::{Chain, SegmentId};
 use super::frame::{
     BATCH_ALIGN, FOOTER_BYTES, FORMAT_VERSION, SEGMENT_HEADER_BYTES, Sample, SegmentHeader, align,
+    table_bytes,
 };
 use super::io::{Io, IoFile};
 use super::recover::note_sample;
@@ -33,6 +34,11 @@ pub struct Prepared {
 }
 
 impl Preparation {
+    /// Length of the segment.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Zeros are written, not allocated: a full disk shows here and never in a commit, and the
     /// file's blocks need no metadata when they are written again.
     pub fn run(self) -> io::Result<Prepared> {
@@ -167,8 +173,9 @@ pub fn is_prepared(name: &str) -> bool {
 }
 
 /// The length of a segment that holds a batch of this length, and at least the usual one.
-pub fn length_for(usual: u64, batch_bytes: u64) -> u64 {
-    let least = align(SEGMENT_HEADER_BYTES as u64 + batch_bytes) + FOOTER_BYTES as u64;
+pub fn length_for(usual: u64, batch_bytes: u64, events: u64) -> u64 {
+    let data = align(SEGMENT_HEADER_BYTES as u64 + batch_bytes) + table_bytes(events);
+    let least = align(data) + FOOTER_BYTES as u64;
     usual.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).next_multiple_of(BATCH_ALIGN).max(least)
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::io::{Io, IoFile};
+use super::io::{DiskSpace, Io, IoFile};
 use super::siminode::{Fate, Inode, Random};
 
 /// A handle on one simulated disk; clones share it.
@@ -69,6 +69,11 @@ impl SimDisk {
     /// Whether a planned crash has happened.
     pub fn crashed(&self) -> bool {
         self.state().crashed
+    }
+
+    /// From now on the disk holds so many bytes; what is beyond stays.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.state().capacity = Some(bytes);
     }
 
     /// The process dies, the machine does not: everything written stays, un-synced as it is.
@@ -190,6 +195,13 @@ impl Io for SimDisk {
         Ok(())
     }
 
+    fn space(&self, _dir: &Path) -> io::Result<DiskSpace> {
+        let state = self.state();
+        let total = state.capacity.unwrap_or(CAPACITY_USUAL);
+        let free = total.saturating_sub(state.used());
+        Ok(DiskSpace { free, total, files_free: u64::MAX })
+    }
+
     fn fresh_id(&self) -> [u8; 16] {
         let random = &mut self.state().random;
         let id = (u128::from(random.next()) << 64) | u128::from(random.next());
@@ -245,8 +257,19 @@ impl IoFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let room = self.disk.state().room();
         self.with(OpKind::Write, |file, admitted, counters| {
-            let written = if admitted.is_ok() { bytes.len() } else { bytes.len() / 2 };
+            let grows = (offset as usize + bytes.len()).saturating_sub(file.data.len()) as u64;
+            let admitted = match grows > room {
+                true => admitted.and(Err(io::ErrorKind::StorageFull.into())),
+                false => admitted,
+            };
+            let written = match (&admitted, grows > room) {
+                (Ok(()), _) => bytes.len(),
+                (_, false) => bytes.len() / 2,
+                // What fits is written, as a file system does it.
+                (_, true) => bytes.len().saturating_sub((grows - room) as usize) / 2,
+            };
             file.write(offset as usize, bytes.get(..written).unwrap_or_default());
             counters.bytes_written += written as u64;
             admitted
@@ -284,9 +307,19 @@ struct State {
     faults: Vec<Fault>,
     crash_in: Option<u64>,
     crashed: bool,
+    capacity: Option<u64>,
 }
 
 impl State {
+    /// Bytes of all files; one whose removal is not durable yet still counts.
+    fn used(&self) -> u64 {
+        self.files.values().map(|file| file.data.len() as u64).sum()
+    }
+
+    fn room(&self) -> u64 {
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
+    }
+
     /// Counts an operation and says whether it may happen.
     fn step(&mut self, kind: OpKind) -> io::Result<()> {
         if self.crashed {
@@ -390,6 +423,9 @@ struct Fault {
     left: u64,
     errno: i32,
 }
+
+/// What a disk without a set capacity says of itself.
+const CAPACITY_USUAL: u64 = 1 << 40;
 
 fn power_off() -> io::Error {
     io::Error::other("simulated machine is off")

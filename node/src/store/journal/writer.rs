@@ -10,9 +10,9 @@ use super::codec::Chain;
 use super::error::at;
 use super::frame::{
     EVENT_HEADER_BYTES, EventHeader, Footer, align, batch_bytes, check_limits, encode_batch,
-    event_offsets,
+    encode_table, event_offsets, table_bytes, table_offset,
 };
-use super::io::IoFile;
+use super::io::{IoFile, is_full};
 use super::mark::MarkFile;
 use super::reader::{JournalReader, Shared};
 use super::segment::{Preparation, Prepared, Segment, Stock, activate, length_for, zero};
@@ -26,8 +26,8 @@ pub struct Journal {
     file: Arc<dyn IoFile>,
     /// Where the chain of durable batches ends.
     chain: Chain,
-    /// Events in the active segment.
-    events: u64,
+    /// Where each event of the active segment begins.
+    offsets: Vec<u32>,
     /// First sequence of the newest batch.
     newest_first_seq: u64,
     /// The active segment has its footer; the next batch goes to the next one.
@@ -68,7 +68,7 @@ impl Journal {
         settings: JournalSettings,
         parts: Parts,
         chain: Chain,
-        events: u64,
+        offsets: Vec<u32>,
         newest_first_seq: u64,
     ) -> Result<Self, JournalError> {
         let reader = JournalReader::new(parts.shared);
@@ -80,7 +80,7 @@ impl Journal {
             active,
             file: parts.file,
             chain,
-            events,
+            offsets,
             newest_first_seq,
             sealed: parts.sealed,
             mark: parts.mark,
@@ -110,7 +110,7 @@ impl Journal {
     pub fn plan(&self, frames: &[EventFrame]) -> Result<Plan, JournalError> {
         self.check_alive()?;
         check_limits(frames)?;
-        let (segment, offset) = self.place(batch_bytes(frames));
+        let (segment, offset) = self.place(batch_bytes(frames), frames.len() as u64);
         let offsets = event_offsets(offset, frames);
         Ok(Plan { first_seq: self.chain.seq + 1, positions: positions(segment, &offsets) })
     }
@@ -122,9 +122,10 @@ impl Journal {
         self.check_alive()?;
         check_limits(frames)?;
         let bytes = batch_bytes(frames);
-        let (segment, offset) = self.place(bytes);
+        let count = frames.len() as u64;
+        let (segment, offset) = self.place(bytes, count);
         if segment != self.active.header.number {
-            self.roll(bytes)?;
+            self.roll(bytes, count)?;
         }
         self.buffer.clear();
         let id = self.active.header.id;
@@ -137,7 +138,8 @@ impl Journal {
         let first_seq = self.chain.seq + 1;
         self.chain = encoded.after;
         self.newest_first_seq = first_seq;
-        self.events += frames.len() as u64;
+        // Segments are shorter than 4 GiB.
+        self.offsets.extend(encoded.offsets.iter().map(|offset| *offset as u32));
         self.active.extend(first_seq, offset, bytes);
         // Last: readers take the durable sequence first, then look for what it promises.
         self.reader.shared().durable.store(self.chain.seq, Ordering::Release);
@@ -195,7 +197,7 @@ impl Journal {
     /// under way. What `append` needs and does not find, it prepares itself.
     pub fn take_preparation(&self) -> Option<Preparation> {
         let shared = self.reader.shared();
-        let bytes = length_for(self.settings.segment_bytes, 0);
+        let bytes = length_for(self.settings.segment_bytes, 0, 0);
         self.stock.take_preparation(&shared.io, &shared.dir, bytes)
     }
 
@@ -215,18 +217,20 @@ impl Journal {
     }
 
     /// Segment and offset of the next batch.
-    fn place(&self, bytes: u64) -> (u64, u64) {
+    fn place(&self, bytes: u64, events: u64) -> (u64, u64) {
         let offset = align(self.active.data_end());
-        if !self.sealed && offset + bytes <= self.active.limit() {
+        // Beside the batch its segment's table must still fit.
+        let table = table_bytes(self.offsets.len() as u64 + events);
+        if !self.sealed && table_offset(offset + bytes) + table <= self.active.limit() {
             return (self.active.header.number, offset);
         }
         (self.active.header.number + 1, super::frame::SEGMENT_HEADER_BYTES as u64)
     }
 
     /// Seals the active segment and begins the next one.
-    fn roll(&mut self, batch_bytes: u64) -> Result<(), JournalError> {
+    fn roll(&mut self, batch_bytes: u64, events: u64) -> Result<(), JournalError> {
         let shared = Arc::clone(self.reader.shared());
-        let length = length_for(self.settings.segment_bytes, batch_bytes);
+        let length = length_for(self.settings.segment_bytes, batch_bytes, events);
         // First, because only this may find the disk full, and nothing is changed yet.
         let prepared = match self.stock.obtain(&shared.io, &shared.dir, length) {
             Ok(prepared) => prepared,
@@ -234,10 +238,12 @@ impl Journal {
             Err(error) => return self.survive("prepare segment", Err(error)),
         };
         if !self.sealed {
-            let footer = self.footer();
+            let (table, id) = (encode_table(&self.offsets), self.active.header.id);
+            let footer = self.footer(id.crc(&table));
             let sealed = self
                 .file
-                .write_at(self.active.limit(), &footer.encode(&self.active.header.id))
+                .write_at(table_offset(self.active.data_end()), &table)
+                .and_then(|()| self.file.write_at(self.active.limit(), &footer.encode(&id)))
                 .and_then(|()| self.file.sync_data());
             self.survive("seal segment", sealed)?;
             self.sealed = true;
@@ -247,20 +253,21 @@ impl Journal {
         let (segment, file) = self.survive("begin segment", begun)?;
         self.active = Arc::new(segment);
         self.file = file;
-        self.events = 0;
+        self.offsets.clear();
         self.sealed = false;
         let mut segments = shared.segments.write().unwrap_or_else(PoisonError::into_inner);
         segments.push(Arc::clone(&self.active));
         Ok(())
     }
 
-    fn footer(&self) -> Footer {
+    fn footer(&self, events_crc: u32) -> Footer {
         Footer {
             number: self.active.header.number,
             first_seq: self.active.header.before.seq + 1,
             after: self.chain,
-            events: self.events,
+            events: self.offsets.len() as u64,
             data_end: self.active.data_end(),
+            events_crc,
             samples: self.active.samples(),
         }
     }
@@ -299,10 +306,6 @@ impl Failure {
 
 fn positions(segment: u64, offsets: &[u64]) -> Vec<Position> {
     offsets.iter().map(|offset| Position { segment, offset: *offset }).collect()
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// A usual batch; a huge one gives its memory back.

@@ -118,5 +118,5 @@ async fn a_store_is_opened_once_and_by_its_unit() {
     fs::remove_dir_all(gone.path()).unwrap();
     assert!(matches!(gone.try_open(), Err(StoreError::Files(FilesError::NotThere(_)))));
     fs::write(place.path().join("store.id"), "relay-store 2\nunit xa.ncu\n").unwrap();
-    assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::NewerFormat(_)))));
+    assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::NewerFormat { .. }))));
 }

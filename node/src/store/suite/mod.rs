@@ -9,17 +9,23 @@ mod erasure;
 mod index;
 
 mod limits;
+mod quotas;
 mod random;
 
 mod reading;
 mod receipts;
 
+mod cut;
+mod scrub;
+mod snapshot;
 mod sound;
+mod space;
 mod submissions;
 
 use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
+use relay_core::quota::Meter;
 use relay_proto::{
     envelope::{Header, Priority},
     ids::{Digest, MessageId, UnitId},
@@ -31,7 +37,7 @@ use relay_proto::{
 };
 use tempfile::TempDir;
 
-use super::{journal::SimDisk, records::AckRecord, *};
+use super::{journal::SimDisk, records::AckRecord, space::ReserveSettings, *};
 use sound::assert_sound;
 
 /// Where a store of a test lives.
@@ -49,7 +55,8 @@ impl Place {
 
     fn on(disk: SimDisk) -> Self {
         let sync_time = Duration::from_millis(1);
-        Self { backend: Backend::Memory { disk, sync_time }, dir: None }
+        let reserve = ReserveSettings::NONE;
+        Self { backend: Backend::Memory { disk, sync_time, reserve }, dir: None }
     }
 
     fn embedded() -> Self {
@@ -63,6 +70,7 @@ impl Place {
             dir: dir.path().to_owned(),
             segment_bytes: 64 << 10,
             cache_bytes: 1 << 20,
+            reserve: ReserveSettings::NONE,
         };
         Self { backend, dir: Some(dir) }
     }
@@ -100,7 +108,7 @@ impl Place {
         };
         let copy = tempfile::tempdir().unwrap();
         // In this order the copy of the journal is the newest, as it always is on a disk.
-        for name in ["index.mark", "index", "store.id", "journal"] {
+        for name in ["lock", "index.mark", "index", "store.id", "journal"] {
             copy_all(&dir.path().join(name), &copy.path().join(name));
         }
         Self::in_dir(copy)
@@ -223,6 +231,8 @@ fn arrival(n: u64, version: u64) -> Verdict {
         consignment: statement("consignment", n * 10 + version),
         conflict: statement("conflict", n * 10 + version),
         clock_unverified: false,
+        carried: priority(n),
+        meter: Meter::unlimited(),
         recovered: false,
         now: at(n),
     }))
@@ -235,6 +245,7 @@ fn refusal(n: u64, version: u64) -> Verdict {
         peer: them(),
         number: n,
         rejection: statement("rejection", n * 10 + version),
+        meter: Meter::unlimited(),
         now: at(n),
     }))
 }
@@ -263,6 +274,7 @@ fn group(size: u64, have: u64, receipts: Vec<NewReceipt>) -> ReceiptsToRecord {
         root: Digest::of(&size.to_be_bytes()),
         receipts,
         have,
+        meter: Meter::unlimited(),
         now: at(size),
     }
 }
@@ -285,6 +297,12 @@ fn ours(n: u64) -> Digest {
 
 fn theirs(n: u64) -> Digest {
     header(n, 0, &them(), &[]).digest
+}
+
+async fn alarm(store: &Store, reason: Reason, peer: UnitId, text: &str) -> Result<(), StoreError> {
+    let (peer, detail) = (peer.to_string(), text.to_owned());
+    let new = NewAlarm { reason, peer, detail, evidence: Bytes::new(), now: at(1) };
+    store.alarm(new, Meter::unlimited()).await
 }
 
 async fn submit(store: &Store, new: NewSubmission) -> SubmissionAnswer {

@@ -137,7 +137,7 @@ async fn peers_change_and_go(place: Place) {
 async fn alarms_newest_first(place: Place) {
     let store = place.open();
     for n in 0..3 {
-        store.alarm(Reason::PeerRolledBack, them(), format!("{n}"), at(n)).await.unwrap();
+        alarm(&store, Reason::PeerRolledBack, them(), &n.to_string()).await.unwrap();
     }
     let details: Vec<String> = store.alarms(2).unwrap().into_iter().map(|a| a.detail).collect();
     assert_eq!(details, ["2", "1"]);
@@ -165,10 +165,7 @@ async fn reopened_in_order_it_is_the_same(place: Place) {
     fill(&store).await;
     let (before, head) = (sound::dump(&store), *store.head().borrow());
     assert_eq!(store.close().await, Ended::Clean);
-    assert!(matches!(
-        store.alarm(Reason::Busy, us(), String::new(), at(1)).await,
-        Err(StoreError::Stopped)
-    ));
+    assert!(matches!(alarm(&store, Reason::Busy, us(), "").await, Err(StoreError::Stopped)));
     // The handle holds the index open.
     drop(store);
     let store = place.open();

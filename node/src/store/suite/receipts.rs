@@ -143,7 +143,7 @@ async fn owed_again_but_never_doubled(place: Place) {
     arrive(&store, arrival(1, 0)).await;
     assert_eq!(owed(&store), both);
     assert_eq!(store.owed_receipts(&them(), 2, 9).unwrap().len(), 1);
-    // More wait than are looked through.
+    // However many wait, none is doubled.
     let many = (10..1100).map(|n| arrival(n, 0)).collect();
     store.accept_arrivals(Priority::Routine, many).await.unwrap();
     let before = seq(&store);

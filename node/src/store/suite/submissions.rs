@@ -8,7 +8,7 @@ use crate::store::records::{BackoffRecord, EntryState};
 on_each![
     a_request_has_one_effect,
     one_request_id_64_times_in_parallel,
-    callers_do_not_meet,
+    request_ids_of_two_callers_do_not_meet,
     a_message_id_is_taken_once,
     due_in_lanes_and_order,
     a_full_queue_counts_what_is_open,
@@ -56,7 +56,7 @@ async fn one_request_id_64_times_in_parallel(place: Place) {
 }
 
 /// The key holds caller and verb: two callers with one id each have their message.
-async fn callers_do_not_meet(place: Place) {
+async fn request_ids_of_two_callers_do_not_meet(place: Place) {
     let store = place.open();
     let (mut one, mut other) = (submission(1), submission(2));
     one.request_key = *Digest::of_parts(&[b"caller a", b"id"]).as_bytes();
@@ -112,10 +112,20 @@ async fn due_in_lanes_and_order(place: Place) {
 /// that took all others: what counts is open, not how far the numbers reach.
 async fn a_full_queue_counts_what_is_open(place: Place) {
     let store = place.open();
-    let limited = |n| NewSubmission { queue_messages_max: 2, ..submission(n) };
+    let limited = |n| {
+        let mut new = NewSubmission { queue_messages_max: 2, ..submission(n) };
+        new.header.priority = Priority::Routine;
+        new
+    };
     assert_eq!(submit(&store, limited(1)).await, SubmissionAnswer::Stored(ours(1)));
     assert_eq!(submit(&store, limited(2)).await, SubmissionAnswer::Stored(ours(2)));
     assert_eq!(submit(&store, limited(3)).await, SubmissionAnswer::QueueFull(them()));
+    // Each lane counts for itself.
+    for (n, priority) in [(51, Priority::Emergency), (52, Priority::Urgent)] {
+        let mut new = limited(n);
+        new.header.priority = priority;
+        assert_eq!(submit(&store, new).await, SubmissionAnswer::Stored(ours(n)));
+    }
     for n in 3..9 {
         let settled = receipt(n - 1, Stated::ContentConsignment);
         store.record_receipts(group(n, n, vec![settled])).await.unwrap();

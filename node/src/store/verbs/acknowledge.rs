@@ -71,10 +71,10 @@ impl Store {
         })
     }
 
-    /// How many messages of each unit nobody took.
-    pub fn unacknowledged_counts(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+    /// How many messages of each unit nobody took, and their bytes.
+    pub fn unacknowledged_counts(&self) -> Result<BTreeMap<String, (u64, u64)>, StoreError> {
         self.read(|view| {
-            let mut counts = BTreeMap::new();
+            let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
             let mut after = Vec::new();
             loop {
                 let lower = Excluded(after.as_slice());
@@ -82,8 +82,11 @@ impl Store {
                 let Some((last, _)) = page.last() else { return Ok(counts) };
                 after.clone_from(last);
                 for (_, value) in &page {
-                    let from = value.get(32..).unwrap_or_default();
-                    *counts.entry(String::from_utf8_lossy(from).into_owned()).or_default() += 1;
+                    let (head, from) = value.split_at_checked(36).unwrap_or_default();
+                    let bytes = head.last_chunk::<4>().map_or(0, |b| u32::from_be_bytes(*b));
+                    let unit = String::from_utf8_lossy(from).into_owned();
+                    let count = counts.entry(unit).or_default();
+                    *count = (count.0 + 1, count.1 + u64::from(bytes));
                 }
             }
         })
@@ -110,7 +113,7 @@ fn acknowledge(txn: &mut Txn<'_>, new: NewAck) -> Result<AckAnswer, StoreError> 
             statement: new.statement,
             digest: new.digest,
             owed_to: Some(message.from.clone()),
-            priority: message.priority(),
+            priority: message.lane(),
             actor: new.ack.by.clone(),
         })?),
         false => None,

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use prost::Message;
-use relay_core::inbox::{self, Arrival, Known};
+use relay_core::{
+    inbox::{self, Arrival, Known},
+    quota::Meter,
+};
 use relay_proto::{
     envelope::{Header, Priority},
     ids::{Digest, UnitId},
@@ -11,6 +14,7 @@ use relay_proto::{
 };
 
 use super::{
+    alarm::{NewAlarm, raise},
     receipts::owe_again,
     submission::{known, record},
 };
@@ -18,7 +22,7 @@ use crate::store::{
     NewLeaf, Store, StoreError,
     event::{Arrived, Fact, Refused},
     index::Tree,
-    records::{AlarmRecord, MessageRecord, NumbersRecord, RefusedRecord, digest_of, key},
+    records::{MessageRecord, NumbersRecord, RefusedRecord, digest_of, key, priority_number},
     txn::Txn,
 };
 
@@ -43,6 +47,10 @@ pub struct NewArrival {
     pub conflict: Bytes,
     /// The clock was not trusted.
     pub clock_unverified: bool,
+    /// The lane in which it is carried: its priority's, or a lower one over its sender's quota.
+    pub carried: Priority,
+    /// Counts what its peer causes.
+    pub meter: Meter,
     /// It is sent again because our log lost its receipt.
     pub recovered: bool,
     /// Now.
@@ -62,6 +70,8 @@ pub struct NewRefusal {
     pub number: u64,
     /// RelayRejection, as statement bytes.
     pub rejection: Bytes,
+    /// Counts what its peer causes.
+    pub meter: Meter,
     /// Now.
     pub now: Timestamp,
 }
@@ -84,6 +94,8 @@ pub enum ArrivalAnswer {
     Duplicate,
     /// Refused, for this reason.
     Refused(Reason),
+    /// Not taken now, for this reason; nothing was written.
+    Deferred(Reason),
 }
 
 impl Store {
@@ -107,7 +119,7 @@ impl Store {
 fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreError> {
     // A verdict that was given stands, also when policy has changed since.
     if is_refused(txn, &new.header.digest)? {
-        return again(txn, &new.header, new.now);
+        return again(txn, &new.header, &new.meter, new.now);
     }
     let held = known(txn, &new.header)?.map_or(Known::Nothing, Known::Header);
     match inbox::classify(held, new.header.digest) {
@@ -115,20 +127,28 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
             if new.recovered {
                 mark_recovered(txn, &new.header.digest, new.now)?;
             }
-            return again(txn, &new.header, new.now);
+            return again(txn, &new.header, &new.meter, new.now);
         }
         Arrival::Conflict => {
             let (reason, rejection) = (Reason::Conflict, new.conflict);
-            let NewArrival { header, peer, number, now, .. } = new;
-            return refuse(txn, NewRefusal { header, reason, peer, number, rejection, now });
+            let NewArrival { header, peer, number, meter, now, .. } = new;
+            let new = NewRefusal { header, reason, peer, number, rejection, meter, now };
+            return refuse(txn, new);
         }
         Arrival::Accept => {}
     }
-    let numbers = numbers(txn, &new.peer, new.number, &new.header.digest, new.now)?;
-    let leaf = txn.leaf(leaf(&new.header, new.consignment))?;
+    if !txn.room().takes_arrival(new.carried) {
+        return Ok(ArrivalAnswer::Deferred(Reason::StorageFull));
+    }
+    let transfer = (new.number, &new.header.digest);
+    let numbers = numbers(txn, &new.peer, transfer, &new.meter, new.now)?;
+    let leaf = txn.leaf(leaf(&new.header, new.carried, new.consignment))?;
     let mut record = record(&new.header, &new.payload, new.kind, &new.case_id, new.now);
     record.direction = MessageRecord::IN;
     record.clock_unverified = new.clock_unverified;
+    if new.carried != new.header.priority {
+        record.carried = priority_number(new.carried);
+    }
     record.recovered = new.recovered;
     let fact = Fact::Arrived(Arrived {
         header: new.header.signed.encode_to_vec().into(),
@@ -147,10 +167,17 @@ fn refuse(txn: &mut Txn<'_>, new: NewRefusal) -> Result<ArrivalAnswer, StoreErro
     let stored: Option<MessageRecord> = txn.view().message(&header.digest)?;
     if stored.is_some() || is_refused(txn, &header.digest)? {
         // It has its verdict: a refusal now would contradict it, another one says nothing new.
-        return again(txn, header, new.now);
+        return again(txn, header, &new.meter, new.now);
     }
-    let numbers = numbers(txn, &new.peer, new.number, &header.digest, new.now)?;
-    let leaf = txn.leaf(leaf(header, new.rejection))?;
+    if !txn.room().takes_arrival(header.priority) {
+        return Ok(ArrivalAnswer::Deferred(Reason::StorageFull));
+    }
+    if !new.meter.refusal() {
+        // The log is for ever: what a peer gets refused beyond its quota leaves no leaf in it.
+        return Ok(ArrivalAnswer::Deferred(Reason::Quota));
+    }
+    let numbers = numbers(txn, &new.peer, (new.number, &header.digest), &new.meter, new.now)?;
+    let leaf = txn.leaf(leaf(header, header.priority, new.rejection))?;
     let record = RefusedRecord {
         header: header.signed.encode_to_vec().into(),
         reason: new.reason.label().to_owned(),
@@ -168,25 +195,36 @@ fn refuse(txn: &mut Txn<'_>, new: NewRefusal) -> Result<ArrivalAnswer, StoreErro
     });
     txn.push(new.now, fact, Bytes::new());
     if new.reason == Reason::Conflict {
-        let detail = format!("header {}", header.digest);
-        alarm(txn, Reason::Conflict, header.from.as_str(), detail, new.now);
+        let alarm = NewAlarm {
+            reason: Reason::Conflict,
+            peer: header.from.to_string(),
+            detail: format!("header {}", header.digest),
+            evidence: Bytes::new(),
+            now: new.now,
+        };
+        raise(txn, &new.meter, alarm);
     }
     Ok(ArrivalAnswer::Refused(new.reason))
 }
 
-fn leaf(header: &Header, statement: Bytes) -> NewLeaf {
+fn leaf(header: &Header, priority: Priority, statement: Bytes) -> NewLeaf {
     NewLeaf {
         statement,
         digest: header.digest,
         owed_to: Some(header.from.to_string()),
-        priority: header.priority,
+        priority,
         actor: String::new(),
     }
 }
 
-fn again(txn: &mut Txn<'_>, header: &Header, now: Timestamp) -> Result<ArrivalAnswer, StoreError> {
-    owe_again(txn, header, now)?;
-    Ok(ArrivalAnswer::Duplicate)
+fn again(
+    txn: &mut Txn<'_>,
+    header: &Header,
+    meter: &Meter,
+    now: Timestamp,
+) -> Result<ArrivalAnswer, StoreError> {
+    let owed = owe_again(txn, header, meter, now)?;
+    Ok(if owed { ArrivalAnswer::Duplicate } else { ArrivalAnswer::Deferred(Reason::Quota) })
 }
 
 /// What is stated about the message from now on may have been stated in the log that was lost.
@@ -209,8 +247,8 @@ fn is_refused(txn: &Txn<'_>, digest: &Digest) -> Result<bool, StoreError> {
 fn numbers(
     txn: &mut Txn<'_>,
     peer: &UnitId,
-    number: u64,
-    digest: &Digest,
+    (number, digest): (u64, &Digest),
+    meter: &Meter,
     now: Timestamp,
 ) -> Result<NumbersRecord, StoreError> {
     let counter = key::counter("transfers-in", peer.as_str());
@@ -221,20 +259,14 @@ fn numbers(
     let before = txn.view().get(Tree::Transfers, &key::transfer(peer.as_str(), number))?;
     let used = before.as_deref().and_then(|before| before.split_first_chunk::<8>());
     if used.is_some_and(|(n, of)| u64::from_be_bytes(*n) == number && digest_of(of) != *digest) {
-        let detail = format!("transfer {number} came with another message before: {digest}");
-        alarm(txn, Reason::PeerRolledBack, peer.as_str(), detail, now);
+        let alarm = NewAlarm {
+            reason: Reason::PeerRolledBack,
+            peer: peer.to_string(),
+            detail: format!("transfer {number} came with another message before: {digest}"),
+            evidence: Bytes::new(),
+            now,
+        };
+        raise(txn, meter, alarm);
     }
     Ok(known.with(number))
-}
-
-/// Keeps something that an operator must look at.
-pub(super) fn alarm(txn: &mut Txn<'_>, reason: Reason, peer: &str, detail: String, now: Timestamp) {
-    let alarm = AlarmRecord {
-        reason: reason.label().to_owned(),
-        peer: peer.to_owned(),
-        detail,
-        at_ms: now.as_millis(),
-        evidence: Bytes::new(),
-    };
-    txn.push(now, Fact::Alarmed(alarm), Bytes::new());
 }

@@ -4,6 +4,7 @@
 //! appended.
 
 mod acknowledge;
+mod alarm;
 mod arrival;
 mod erase;
 mod log;
@@ -14,9 +15,10 @@ mod receipts;
 mod submission;
 
 pub use acknowledge::{AckAnswer, NewAck};
+pub use alarm::NewAlarm;
 pub use arrival::{ArrivalAnswer, NewArrival, NewRefusal, Verdict};
 pub use log::{NewClaim, NewSuccession};
 pub use outbox::{Claimed, NewExpiry, PeerQueue};
 pub use read::{Content, Filter, Listed};
 pub use receipts::{NewReceipt, ReceiptsToRecord};
-pub use submission::{NewSubmission, SubmissionAnswer};
+pub use submission::{NewSubmission, SubmissionAnswer, wire_bytes};

@@ -184,48 +184,44 @@ impl Store {
     }
 }
 
-/// Whether as many entries are open towards a peer as may be, before the one with this number.
+/// Whether as many entries of this lane are open towards a peer as may be, before the one with this
+/// number. Each lane counts for itself: nothing fills the queue of EMERGENCY but EMERGENCY.
 pub(super) fn is_queue_full(
     txn: &Txn<'_>,
-    peer: &str,
+    (peer, lane): (&str, Priority),
     number: u64,
     max: u64,
 ) -> Result<bool, StoreError> {
     // Numbers of open entries lie between the lowest open one and the newest: an upper bound
     // without counting, and mostly without looking.
-    let seen = txn.lowest_open(peer);
+    let seen = txn.lowest_open(peer, lane);
     if seen > 0 && number.saturating_sub(seen) < max {
         return Ok(false);
     }
     let view = txn.view();
-    let lowest = view.lowest_open(peer)?.unwrap_or(number);
-    txn.saw_lowest_open(peer, lowest);
+    let lowest = view.lowest_open(peer, lane)?.unwrap_or(number);
+    txn.saw_lowest_open(peer, lane, lowest);
     if number.saturating_sub(lowest) < max {
         return Ok(false);
     }
     // One old entry that waits must not make the queue of a peer full that takes all others: count.
     let most = usize::try_from(max).unwrap_or(usize::MAX);
-    let (lower, upper) = lane_bounds(peer, Priority::Routine, Priority::Emergency);
+    let (lower, upper) = lane_bounds(peer, lane);
     let open = view.range(Tree::Due, Included(&lower), Excluded(&upper), most, false)?;
     Ok(open.len() >= most)
 }
 
-fn lane_bounds(peer: &str, least: Priority, most: Priority) -> (Vec<u8>, Vec<u8>) {
-    (key::due(peer, least, 0), lane_end(peer, most))
+fn lane_bounds(peer: &str, lane: Priority) -> (Vec<u8>, Vec<u8>) {
+    (key::due(peer, lane, 0), lane_end(peer, lane))
 }
 
 impl View<'_> {
-    /// The lowest number of an open entry.
-    fn lowest_open(&self, peer: &str) -> Result<Option<u64>, StoreError> {
-        let mut lowest: Option<u64> = None;
-        for lane in Priority::ALL {
-            let (lower, upper) = lane_bounds(peer, lane, lane);
-            let first = self.range(Tree::Due, Included(&lower), Excluded(&upper), 1, false)?;
-            let number = first.first().and_then(|(key, _)| key.last_chunk::<8>().copied());
-            let number = number.map(u64::from_be_bytes);
-            lowest = lowest.into_iter().chain(number).min();
-        }
-        Ok(lowest)
+    /// The lowest number of an open entry of a lane.
+    fn lowest_open(&self, peer: &str, lane: Priority) -> Result<Option<u64>, StoreError> {
+        let (lower, upper) = lane_bounds(peer, lane);
+        let first = self.range(Tree::Due, Included(&lower), Excluded(&upper), 1, false)?;
+        let number = first.first().and_then(|(key, _)| key.last_chunk::<8>().copied());
+        Ok(number.map(u64::from_be_bytes))
     }
 }
 

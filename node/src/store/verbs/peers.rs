@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use relay_proto::{envelope::Priority, ids::UnitId, reason::Reason, timestamp::Timestamp};
 
-use super::arrival::alarm;
 use crate::store::{
     Store, StoreError,
     event::{Fact, PeerRemoved},
     index::Tree,
-    records::{AlarmRecord, PeerRecord},
+    records::PeerRecord,
     view::decode,
 };
 
@@ -52,30 +51,6 @@ impl Store {
         self.read(|view| {
             let pairs = view.prefix(Tree::Peers, &[], PEERS_MAX)?;
             pairs.iter().map(|(_, value)| decode(Tree::Peers, value)).collect()
-        })
-    }
-
-    /// Keeps something that an operator must look at.
-    pub async fn alarm(
-        &self,
-        reason: Reason,
-        peer: UnitId,
-        detail: String,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.commit(Priority::Urgent, move |txn| {
-            alarm(txn, reason, peer.as_str(), detail, now);
-            Ok(())
-        })
-        .await
-    }
-
-    /// The newest alarms, the newest first.
-    pub fn alarms(&self, max: usize) -> Result<Vec<AlarmRecord>, StoreError> {
-        use std::ops::Bound::Unbounded;
-        self.read(|view| {
-            let pairs = view.range(Tree::Alarms, Unbounded, Unbounded, max, true)?;
-            pairs.iter().map(|(_, value)| decode(Tree::Alarms, value)).collect()
         })
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use relay_core::quota::Meter;
 use relay_proto::{
     envelope::{Header, Priority},
     ids::{Digest, LogOrigin, UnitId},
@@ -14,7 +15,7 @@ use relay_proto::{
     timestamp::Timestamp,
 };
 
-use super::arrival::alarm;
+use super::alarm::{NewAlarm, raise};
 use crate::store::{
     Store, StoreError,
     event::{EntryChanged, Fact, HaveRecorded, OwedAgain, ReceiptsRecorded, RecordedReceipt},
@@ -22,7 +23,7 @@ use crate::store::{
     project::HAVE_MAX,
     records::{
         CheckpointRecord, EntryRecord, EntryState, LostLeaves, OwedRecord, ReceiptRecord,
-        digest_of, key, priority_number,
+        digest_of, key, priority_number, priority_of,
     },
     txn::{MovedOwed, Txn},
     view::{View, decode},
@@ -68,6 +69,8 @@ pub struct ReceiptsToRecord {
     pub receipts: Vec<NewReceipt>,
     /// All numbers up to this one are dealt with, bad receipts included.
     pub have: u64,
+    /// Counts what its peer causes.
+    pub meter: Meter,
     /// Now.
     pub now: Timestamp,
 }
@@ -75,6 +78,10 @@ pub struct ReceiptsToRecord {
 impl Store {
     /// Keeps receipts, their checkpoint and what they settle, as one event. Returns the numbers of
     /// the transfers that are settled.
+    ///
+    /// Refused with PEER_ROLLED_BACK when another root is held at this size: of two that come at
+    /// once one wins, the other is the proof of a fork. Refused with QUOTA when nothing of it is
+    /// new and its peer caused too much of that; then its numbers are not had either.
     pub async fn record_receipts(&self, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreError> {
         self.commit(Priority::Urgent, move |txn| record(txn, new)).await
     }
@@ -127,6 +134,31 @@ impl Store {
         self.read(|view| owed(&view, peer, after, limit))
     }
 
+    /// Receipts about messages of one lane among those owed above `after`, and up to which number
+    /// was looked: a backlog is looked through once, a bounded piece at a time.
+    pub fn owed_ahead(
+        &self,
+        peer: &UnitId,
+        after: u64,
+        lane: Priority,
+        limit: usize,
+    ) -> Result<(Vec<(u64, ReceiptRecord)>, u64), StoreError> {
+        self.read(|view| {
+            let mut list = Vec::new();
+            let mut looked = after;
+            for (number, owed) in owed_numbers(&view, peer, after, OWED_LOOK_MAX)? {
+                if list.len() >= limit {
+                    break;
+                }
+                looked = number;
+                if priority_of(owed.priority) == lane {
+                    list.push((number, owed_receipt(&view, &owed)?));
+                }
+            }
+            Ok((list, looked))
+        })
+    }
+
     /// All receipts of a message, in the order in which they were stored.
     pub fn receipts(&self, digest: &Digest) -> Result<Vec<ReceiptRecord>, StoreError> {
         self.read(|view| {
@@ -161,6 +193,11 @@ impl Store {
 }
 
 fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreError> {
+    let held = key::checkpoint(&new.origin.to_string(), new.size);
+    let held: Option<CheckpointRecord> = txn.view().record(Tree::Checkpoints, &held)?;
+    if held.as_ref().is_some_and(|held| held.root != new.root.as_bytes().as_slice()) {
+        return Err(StoreError::Refused(Reason::PeerRolledBack));
+    }
     let mut settled = Vec::new();
     let mut recorded: Vec<RecordedReceipt> = Vec::with_capacity(new.receipts.len());
     let mut seen = BTreeSet::new();
@@ -168,11 +205,15 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
         let again = is_held(&txn.view(), &receipt)? || !seen.insert(receipt.statement.clone());
         if again {
             // The same leaf in a later log of the peer's: what was sent again is there.
-            if let Some(entry) = settle(txn, &receipt, new.now)?.filter(|entry| entry.recovered) {
+            let entry = settle(txn, &receipt, new.now)?.filter(|entry| entry.recovered);
+            if let Some(entry) = entry.filter(|_| !has_ended(&recorded, &receipt)) {
                 settled.push(entry.number);
                 let digest = Bytes::copy_from_slice(receipt.digest.as_bytes());
                 recorded.push(RecordedReceipt { digest, entry: Some(entry), ..Default::default() });
             }
+            continue;
+        }
+        if !is_kept(txn, &receipt, &new.peer, &new.meter, new.now) {
             continue;
         }
         if receipt.flags.is_empty() && has_failed(txn, &receipt)? {
@@ -180,14 +221,9 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
             receipt.flags.push(Reason::LateAfterFailure);
         }
         for flag in &receipt.flags {
-            let detail = format!("{} about {}", receipt.event.name(), receipt.digest);
-            alarm(txn, *flag, new.peer.as_str(), detail, new.now);
+            raise(txn, &new.meter, about(*flag, &receipt, &new.peer, new.now));
         }
-        // An earlier receipt of this group may have ended the entry: it ends once.
-        let ended = recorded.iter().filter_map(|earlier| earlier.entry.as_ref()).any(|entry| {
-            entry.digest == receipt.digest.as_bytes().as_slice()
-                && receipt.recipient.as_ref().is_some_and(|to| entry.recipient == to.as_str())
-        });
+        let ended = has_ended(&recorded, &receipt);
         let entry = if ended { None } else { settle(txn, &receipt, new.now)? };
         settled.extend(entry.as_ref().map(|entry| entry.number));
         recorded.push(RecordedReceipt {
@@ -202,17 +238,21 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
                 actor: receipt.actor,
                 flags: receipt.flags.iter().map(|flag| flag.label().to_owned()).collect(),
                 stored_at_ms: new.now.as_millis(),
+                owed_number: 0,
             }),
             entry,
         });
     }
     let had = txn.view().counter("receipts-have", new.peer.as_str())?;
     let have = new.have.max(had);
-    let held =
-        txn.view().get(Tree::Checkpoints, &key::checkpoint(&new.origin.to_string(), new.size))?;
-    if recorded.is_empty() && have == had && held.is_some() {
-        // All of it is here already: a peer that repeats itself must not make the journal grow.
-        return Ok(settled);
+    if recorded.is_empty() {
+        if have == had && held.is_some() {
+            // All of it is here already: a peer that repeats itself must not make the journal grow.
+            return Ok(settled);
+        }
+        if !new.meter.note() {
+            return Err(StoreError::Refused(Reason::Quota));
+        }
     }
     let fact = Fact::ReceiptsRecorded(ReceiptsRecorded {
         peer: new.peer.to_string(),
@@ -227,6 +267,14 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
     });
     txn.push(new.now, fact, Bytes::new());
     Ok(settled)
+}
+
+/// Whether an earlier receipt of this group ended the entry: it ends once.
+fn has_ended(recorded: &[RecordedReceipt], receipt: &NewReceipt) -> bool {
+    recorded.iter().filter_map(|earlier| earlier.entry.as_ref()).any(|entry| {
+        entry.digest == receipt.digest.as_bytes().as_slice()
+            && receipt.recipient.as_ref().is_some_and(|to| entry.recipient == to.as_str())
+    })
 }
 
 /// The outbox entry as the receipt leaves it, when it ends one that is open.
@@ -278,8 +326,8 @@ fn reopen(
         let Some(mut entry) = entry.filter(|entry| entry.state() == EntryState::Delivered) else {
             continue;
         };
-        if entry.number < txn.lowest_open(peer.as_str()) {
-            txn.saw_lowest_open(peer.as_str(), entry.number);
+        if entry.number < txn.lowest_open(peer.as_str(), entry.lane()) {
+            txn.saw_lowest_open(peer.as_str(), entry.lane(), entry.number);
         }
         entry.state = EntryState::Queued.into();
         entry.recovered = true;
@@ -298,15 +346,31 @@ fn has_failed(txn: &Txn<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
     Ok(entry.is_some_and(|entry| entry.state() == EntryState::Expired))
 }
 
+/// One look-up, however many receipts its issuer makes about the message.
 fn is_held(view: &View<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
-    let prefix = receipt.digest.as_bytes();
-    for (_, value) in &view.prefix(Tree::Receipts, prefix, RECEIPTS_OF_MESSAGE_MAX)? {
-        let held: ReceiptRecord = decode(Tree::Receipts, value)?;
-        if held.statement == receipt.statement {
-            return Ok(true);
-        }
+    let statement = Digest::of(&receipt.statement);
+    Ok(view.get(Tree::Statements, statement.as_bytes())?.is_some())
+}
+
+/// Contradictions are kept as proof, as many as prove anything: an issuer can make them without
+/// end.
+fn is_kept(
+    txn: &mut Txn<'_>,
+    receipt: &NewReceipt,
+    peer: &UnitId,
+    meter: &Meter,
+    now: Timestamp,
+) -> bool {
+    if !receipt.flags.contains(&Reason::Contradiction) || meter.proof() {
+        return true;
     }
-    Ok(false)
+    raise(txn, meter, about(Reason::Contradiction, receipt, peer, now));
+    false
+}
+
+fn about(reason: Reason, receipt: &NewReceipt, peer: &UnitId, now: Timestamp) -> NewAlarm {
+    let detail = format!("{} about {}", receipt.event.name(), receipt.digest);
+    NewAlarm { reason, peer: peer.to_string(), detail, evidence: Bytes::new(), now }
 }
 
 fn owed(
@@ -315,48 +379,55 @@ fn owed(
     after: u64,
     limit: usize,
 ) -> Result<Vec<(u64, ReceiptRecord)>, StoreError> {
+    let numbers = owed_numbers(view, peer, after, limit)?;
+    numbers.iter().map(|(number, owed)| Ok((*number, owed_receipt(view, owed)?))).collect()
+}
+
+fn owed_numbers(
+    view: &View<'_>,
+    peer: &UnitId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<(u64, OwedRecord)>, StoreError> {
     let lower = key::numbered(peer.as_str(), after.saturating_add(1));
     let upper = key::after_prefix(&[peer.as_str().as_bytes(), b"\0"].concat()).unwrap_or_default();
     let pairs = view.range(Tree::Owed, Included(&lower), Excluded(&upper), limit, false)?;
-    let mut list = Vec::with_capacity(pairs.len());
-    for (key, value) in &pairs {
-        let owed: OwedRecord = decode(Tree::Owed, value)?;
-        let number = key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
-        let receipt = view.record(Tree::Receipts, &owed.receipt_key)?;
-        list.push((number, receipt.ok_or(StoreError::IndexDamaged("owed"))?));
-    }
-    Ok(list)
+    let number = |key: &[u8]| key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
+    pairs.iter().map(|(key, value)| Ok((number(key), decode(Tree::Owed, value)?))).collect()
+}
+
+fn owed_receipt(view: &View<'_>, owed: &OwedRecord) -> Result<ReceiptRecord, StoreError> {
+    let receipt = view.record(Tree::Receipts, &owed.receipt_key)?;
+    receipt.ok_or(StoreError::IndexDamaged("owed"))
 }
 
 /// Owes the sender all receipts so far once more: the same leaves, under new numbers. What still
-/// waits is not doubled.
+/// waits is not doubled. Not done when its sender had that done too often.
 pub(super) fn owe_again(
     txn: &mut Txn<'_>,
     header: &Header,
+    meter: &Meter,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let to = header.from.to_string();
     txn.wake(&to);
     let view = txn.view();
-    let pairs = view.prefix(Tree::Receipts, header.digest.as_bytes(), RECEIPTS_OF_MESSAGE_MAX)?;
-    let waiting = view.prefix(Tree::Owed, &[to.as_bytes(), b"\0"].concat(), OWED_LOOK_MAX)?;
-    if waiting.len() >= OWED_LOOK_MAX {
-        // So much waits that this may be among it: owing it again could double it, each time
-        // without end.
-        return Ok(());
-    }
-    let mut waits = BTreeSet::new();
-    for (_, value) in &waiting {
-        let owed: OwedRecord = decode(Tree::Owed, value)?;
-        waits.insert(owed.receipt_key);
-    }
+    let confirmed = view.counter("receipts-confirmed", &to)?;
+    // About another's message there are none but our own here: one for each event at most.
+    let pairs = view.prefix(Tree::Receipts, header.digest.as_bytes(), ISSUED_OF_MESSAGE_MAX)?;
     let mut missing = Vec::new();
     let mut ended = Vec::new();
     let open = txn.origin().to_string();
+    let mut any_waits = false;
     for (key, value) in pairs {
         let receipt: ReceiptRecord = decode(Tree::Receipts, &value)?;
-        // Received receipts carry a checkpoint's size, issued ones do not.
-        if receipt.checkpoint_size > 0 || waits.contains(key.as_slice()) {
+        if receipt.owed_number == 0 {
+            continue;
+        }
+        let again = view.get(Tree::OwedAgain, &key)?.and_then(|number| number.try_into().ok());
+        let newest = again.map_or(receipt.owed_number, u64::from_be_bytes);
+        if newest > confirmed {
+            any_waits = true;
             continue;
         }
         match receipt.origin == open {
@@ -366,32 +437,37 @@ pub(super) fn owe_again(
     }
     let priority = priority_number(header.priority);
     let any_ended = !ended.is_empty();
+    if !missing.is_empty() && !meter.note() {
+        return Ok(false);
+    }
     for (key, receipt) in ended {
         let owed = MovedOwed { peer: to.clone(), before: 0, priority };
         let moved = txn.move_leaf(key, receipt, Some(owed))?;
         txn.push(now, Fact::LeafMoved(moved), Bytes::new());
     }
-    let any_waits = !waits.is_empty();
     if missing.is_empty() && (any_waits || any_ended) {
         // All of them wait for the peer's word already: they may have been sent, so they go out
         // again.
         txn.rewind(&to);
     } else if !missing.is_empty() {
-        let fact = Fact::OwedAgain(OwedAgain {
+        let fact = OwedAgain {
             first_number: txn.view().counter("receipts-made", &to)? + 1,
             peer: to,
             receipt_keys: missing,
             priority,
-        });
-        txn.push(now, fact, Bytes::new());
+        };
+        txn.push(now, Fact::OwedAgain(fact), Bytes::new());
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Receipts that are looked at in one commit.
 const REOPEN_PAGE: usize = 1024;
 /// 256 recipients with some receipts each.
 const RECEIPTS_OF_MESSAGE_MAX: usize = 2048;
-/// How many waiting receipts are looked through. Beyond it none is owed again until the peer has
-/// taken some.
+
+/// Waiting receipts that are looked through at once.
 const OWED_LOOK_MAX: usize = 1024;
+
+/// Receipts that this unit can issue about one message of another.
+const ISSUED_OF_MESSAGE_MAX: usize = 64;

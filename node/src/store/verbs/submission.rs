@@ -38,7 +38,7 @@ pub struct NewSubmission {
     pub content: Digest,
     /// SubmissionAcceptance, as statement bytes.
     pub statement: Bytes,
-    /// Most open entries that one peer may be owed.
+    /// Most open entries of one lane that one peer may be owed.
     pub queue_messages_max: u64,
     /// Now.
     pub now: Timestamp,
@@ -55,6 +55,8 @@ pub enum SubmissionAnswer {
     Conflict,
     /// This recipient's queue is full.
     QueueFull(UnitId),
+    /// The disk has no room for it.
+    StorageFull,
 }
 
 impl Store {
@@ -89,6 +91,9 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         // One message a sender and id, whoever asks under whatever request.
         return Ok(SubmissionAnswer::Conflict);
     }
+    if !txn.room().takes_submission(header.priority) {
+        return Ok(SubmissionAnswer::StorageFull);
+    }
     let wire_bytes = wire_bytes(header, &new.payload);
     let mut entries: Vec<EntryRecord> = Vec::with_capacity(header.to.len());
     for recipient in &header.to {
@@ -97,7 +102,8 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         // Several recipients behind one hop each have a number of their own.
         let same_hop = entries.iter().filter(|entry| entry.next_hop == hop.unit().as_str()).count();
         let number = made + 1 + same_hop as u64;
-        if is_queue_full(txn, hop.unit().as_str(), number, new.queue_messages_max)? {
+        let lane = (hop.unit().as_str(), header.priority);
+        if is_queue_full(txn, lane, number, new.queue_messages_max)? {
             return Ok(SubmissionAnswer::QueueFull(recipient.clone()));
         }
         entries.push(entry(&new, recipient, hop.unit(), number, wire_bytes));
@@ -179,7 +185,7 @@ pub(super) fn record(
 }
 
 /// Size of an envelope on the wire.
-fn wire_bytes(header: &Header, payload: &Bytes) -> u32 {
+pub fn wire_bytes(header: &Header, payload: &Bytes) -> u32 {
     let size = header.signed.bytes.len() + payload.len() + ENVELOPE_FRAME;
     u32::try_from(size).unwrap_or(u32::MAX)
 }

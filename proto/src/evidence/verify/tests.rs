@@ -1,6 +1,8 @@
 //! Bundles of a small test federation, whole and broken.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod doubt;
+
 use bytes::Bytes;
 use prost::Message as _;
 
@@ -11,7 +13,7 @@ use crate::{
     evidence::{vkey_file, vkey_line},
     receipt::{
         Event,
-        fixture::{PAYLOAD, Unit, open_card, raw_card, sign_checkpoint},
+        fixture::{Unit, open_card, payload, raw_card, sign_checkpoint},
     },
     signed::tests::{key, sign},
     tlog::{MemoryTree, TlogProof, VerifierKey, inclusion_proof, leaf_hash, path_to_wire},
@@ -49,7 +51,7 @@ fn world_with(sender: &str, sender_seed: u8, recipient: &str, recipient_seed: u8
     receipts.push(receipt);
     let bundle = v1::EvidenceBundle {
         header: Some(header.signed.clone()),
-        payload: Bytes::from_static(PAYLOAD),
+        payload: payload(&header.from, &header.to, &header.message_id),
         receipts,
         cards: vec![xa.card.signed().clone(), xb.card.signed().clone()],
         directory: Bytes::new(),
@@ -306,40 +308,6 @@ fn receipts_of_other_messages_and_wrong_roles() {
             }
         }
     }
-}
-
-/// Under a revoked key nothing is valid, nothing forged; an older card in the bundle does not help.
-#[test]
-fn revoked_keys_leave_the_time_unproven() {
-    let w = world();
-    type Revoke = fn(&mut v1::Card);
-    let changes: [(bool, Revoke); 3] = [
-        (true, |c| c.keys[0].status = v1::KeyStatus::Revoked.into()),
-        (false, |c| {
-            c.logs[0].key.as_mut().unwrap().status = v1::KeyStatus::Revoked.into();
-        }),
-        (true, |c| c.keys[0].compromised_since_ms = 1_772_438_400_001),
-    ];
-    for (of_sender, revoke) in changes {
-        let (unit, seed, other) =
-            if of_sender { ("xa.ncu", 1, &w.xb.card) } else { ("xb.ncu", 11, &w.xa.card) };
-        let mut newer = raw_card(unit, seed);
-        newer.number = 2;
-        revoke(&mut newer);
-        let newer = open_card(&newer, seed);
-        let verdict = verify(&w.bundle, &trust_cards(&[&newer, other]));
-        assert_eq!(verdict.outcome, Outcome::UnprovenTime, "{:?}", verdict.problems);
-        assert!(reasons(&verdict).iter().all(|reason| *reason == Reason::KeyRevoked));
-        let mut bundle = w.bundle.clone();
-        bundle.cards.push(newer.signed().clone());
-        assert_eq!(verify(&bundle, &w.trust()).outcome, Outcome::UnprovenTime);
-    }
-    // A header dated outside the window of its key is invalid.
-    let mut short = raw_card("xa.ncu", 1);
-    short.keys[0].not_after_ms = 1_772_438_399_999;
-    let verdict = verify(&w.bundle, &trust_cards(&[&open_card(&short, 1), &w.xb.card]));
-    assert_eq!(verdict.outcome, Outcome::Invalid);
-    assert_eq!(reasons(&verdict), [Reason::UnknownKey]);
 }
 
 /// The key of a log may be the anchor of its unit's receipts, and must be the key that signed.

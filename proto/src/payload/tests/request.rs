@@ -202,9 +202,11 @@ fn all_faults_come_together() {
     let faults = parse(&payload).unwrap_err();
     for letter in ["a", "b", "c", "d", "e", "f"] {
         let article = format!("29(2)({letter})");
-        assert!(faults.iter().any(|f| f.article == Some(&article)), "{article}");
+        let fault = faults.iter().find(|f| f.article == Some(&article)).unwrap();
+        assert_eq!(fault.label(), format!("ARTICLE_29_2_{}", letter.to_uppercase()));
         assert!(faults.to_string().contains(&article));
     }
-    assert!(faults.iter().any(|f| f.path == "env.sender_ref"));
+    let plain = faults.iter().find(|f| f.path == "env.sender_ref").unwrap();
+    assert_eq!(plain.label(), "INVALID_CONTENT");
     assert!(faults.len() > 20, "{}", faults.len());
 }

@@ -168,13 +168,32 @@ pub fn peers() -> Vec<v1::Peer> {
         alarms: vec!["PEER_ROLLED_BACK log shrank from 120 to 110".into()],
         ..Default::default()
     };
+    let suspended = v1::Peer {
+        unit: "xe.ncu".into(),
+        trust: v1::PeerTrust::Suspended.into(),
+        state: v1::PeerState::Down.into(),
+        last_contact_time: ago(125),
+        outbox_messages: 4,
+        suspended_by: format!("K. Novak {HOSTILE}"),
+        suspended_time: ago(30),
+        suspend_reason: format!("their key may be lost {HOSTILE}"),
+        ..Default::default()
+    };
     let new = v1::Peer {
         unit: "xd.new".into(),
         trust: v1::PeerTrust::Unverified.into(),
         state: v1::PeerState::Never.into(),
         ..Default::default()
     };
-    vec![up, down, new]
+    let refusing = v1::Peer {
+        unit: "xf.ncu".into(),
+        last_reason: "NOT_VERIFIED_THERE".into(),
+        alarms: Vec::new(),
+        state: v1::PeerState::Never.into(),
+        last_contact_time: None,
+        ..down.clone()
+    };
+    vec![up, down, new, suspended, refusing]
 }
 
 pub fn status() -> v1::NodeStatus {

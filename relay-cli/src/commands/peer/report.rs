@@ -15,6 +15,7 @@ use crate::{
 #[derive(Debug, Clone, Serialize)]
 pub struct AddReport {
     pub request_id: String,
+    pub our_unit: Option<String>,
     pub peer: PeerView,
 }
 
@@ -27,12 +28,15 @@ pub struct ListReport {
 /// `peer show`
 #[derive(Debug, Clone, Serialize)]
 pub struct PeerReport {
+    /// Ours, as the other side types it; absent when the node does not tell.
+    pub our_unit: Option<String>,
     pub peer: PeerView,
 }
 
 /// `peer verify --read`
 #[derive(Debug, Clone, Serialize)]
 pub struct ReadReport {
+    pub our_unit: Option<String>,
     pub unit: String,
     pub trust: String,
     pub fingerprint: String,
@@ -113,7 +117,7 @@ impl Report for AddReport {
         who(page, &self.peer);
         page.gap();
         page.line("Telephone the desk on a number you ALREADY have (not from this file).");
-        page.line("They run:   relay-cli peer verify OUR-UNIT --read");
+        page.line(format!("They run:   relay-cli peer verify {} --read", us(&self.our_unit)));
         page.line(format!("You run:    relay-cli peer verify {unit} --by NAME"));
     }
 }
@@ -136,6 +140,7 @@ impl Report for ListReport {
         for peer in &self.peers {
             let rtt = peer.rtt_us.map(|us| time::micros(us.into()));
             let verified = match (&peer.verified, &peer.verified_by) {
+                _ if peer.trust == "suspended" => format!("relay-cli peer show {}", peer.unit),
                 _ if !peer.is_verified() => format!("relay-cli peer verify {}", peer.unit),
                 (Some(at), by) => {
                     let day: String = at.to_string().chars().take(10).collect();
@@ -159,8 +164,13 @@ impl Report for ListReport {
             for alarm in &peer.alarms {
                 page.line(format!("ALARM {}: {alarm}", peer.unit));
             }
-            if peer.is_verified() {
-                page.line(format!("{} -> relay-cli peer show {0}", peer.unit));
+            let unit = &peer.unit;
+            if peer.refuses_us() {
+                page.line(format!(
+                    "{unit} has not verified us: telephone them -> relay-cli peer show {unit}"
+                ));
+            } else if peer.is_verified() {
+                page.line(format!("{unit} -> relay-cli peer show {unit}"));
             }
         }
     }
@@ -180,12 +190,18 @@ impl Report for PeerReport {
             "up" => String::new(),
             "UNVERIFIED" => format!(": relay-cli peer verify {unit}"),
             "SUSPENDED" => format!(": nothing is exchanged. Resume: relay-cli peer verify {unit}"),
+            "REFUSES US" => ": it has not verified us".to_owned(),
             _ => format!(": relay-cli peer ping {unit}, then telephone"),
         };
         page.line(format!("{unit} {}{helps}", peer.word()));
+        if peer.refuses_us() {
+            let us = us(&self.our_unit);
+            page.line(format!("Telephone them; they run: relay-cli peer verify {us} --by NAME"));
+        }
         for alarm in &peer.alarms {
             page.line(format!("ALARM     {alarm}"));
         }
+        suspension(page, peer);
         page.gap();
         who(page, peer);
         let contact = match peer.last_contact {
@@ -234,9 +250,10 @@ impl Report for ReadReport {
         }
         page.gap();
         page.line(format!(
-            "Their screen hides them. Your turn: relay-cli peer verify {}",
-            self.unit
+            "They run:  relay-cli peer verify {} --by NAME    (it hides the digits)",
+            us(&self.our_unit)
         ));
+        page.line(format!("Your turn: relay-cli peer verify {} --by NAME", self.unit));
     }
 }
 
@@ -272,6 +289,7 @@ impl Report for SuspendReport {
     fn people(&self, page: &mut Page) {
         let unit = &self.peer.unit;
         page.line(format!("SUSPENDED {unit}: nothing is exchanged with it"));
+        suspension(page, &self.peer);
         page.line(format!("{} for it wait, safe on disk", count_u64(self.peer.outbox_messages)));
         page.line(format!("Resume after a call: relay-cli peer verify {unit}"));
     }
@@ -294,6 +312,20 @@ impl Report for RemoveReport {
     fn people(&self, page: &mut Page) {
         page.line(format!("REMOVED {}: its card and the trust in it", self.unit));
         page.line("Messages and receipts stay, and can be shown and exported.");
+    }
+}
+
+/// Our unit, as the other side types it.
+fn us(unit: &Option<String>) -> &str {
+    unit.as_deref().unwrap_or("OUR-UNIT")
+}
+
+/// Who suspended it, when, and why.
+fn suspension(page: &mut Page, peer: &PeerView) {
+    if peer.trust == "suspended" {
+        let by = peer.suspended_by.as_deref().unwrap_or("-");
+        page.fact("BY", format!("{by}, {}", page.when(peer.suspended)));
+        page.fact("WHY", peer.suspend_reason.as_deref().unwrap_or("-"));
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use relay_proto::v1;
 
-use super::{ReadReport, VerifyReport, ask, peer};
+use super::{ReadReport, VerifyReport, ask, our_unit, peer};
 use crate::{
     args::VerifyArgs, client::Node, commands::once_for_sure, context::Context, exit::Exit,
     failure::Failure, view::PeerView,
@@ -21,14 +21,15 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> 
         return read(context, args).await;
     }
     if let Some(digits) = &args.fingerprint {
-        let digits = all_digits(digits)?;
+        let (digits, by) = (all_digits(digits)?, who(context, args)?);
         let node = context.node().await?;
-        return compare(context, &node, args, digits, Vec::new()).await;
+        return compare(context, &node, args, by, digits, Vec::new()).await;
     }
     context.may_ask(&format!(
         "with all digits by a safe way: relay-cli peer verify {} --by NAME --fingerprint DIGITS",
         args.unit
     ))?;
+    let by = who(context, args)?;
     let node = context.node().await?;
     let known = PeerView::from(&peer(&node, &args.unit).await?);
     context.printer().say(&format!(
@@ -36,9 +37,10 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> 
         known.display_name.as_deref().unwrap_or(args.unit.as_str()),
         known.card_number.unwrap_or_default()
     ));
+    let us = our_unit(&node).await.unwrap_or_else(|| "OUR-UNIT".to_owned());
     context
         .printer()
-        .say("They read from: relay-cli peer verify OUR-UNIT --read. Type what you HEAR.");
+        .say(&format!("They read from: relay-cli peer verify {us} --read. Type what you HEAR."));
     let groups = match args.groups.is_empty() {
         true => six_of_twelve(rand::random()),
         false => args.groups.iter().copied().collect(),
@@ -48,7 +50,18 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> 
         let digits = ask_group(*group).await?;
         heard.push(v1::HeardGroup { group: *group, digits });
     }
-    compare(context, &node, args, String::new(), heard).await
+    compare(context, &node, args, by, String::new(), heard).await
+}
+
+/// Who compares: as stated, else the account; in a service or a bare shell there is none.
+fn who(context: &Context, args: &VerifyArgs) -> Result<String, Failure> {
+    let by = args.by.clone().unwrap_or_else(|| context.account());
+    match by.trim() {
+        "" => Err(Failure::new(Exit::Usage, "Nobody is named who compares the digits.")
+            .safe("nothing was compared")
+            .with_remedy(format!("relay-cli peer verify {} --by NAME", args.unit))),
+        by => Ok(by.to_owned()),
+    }
 }
 
 async fn read(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -60,6 +73,7 @@ async fn read(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Attention, what).with_remedy("relay-cli status"));
     }
     context.printer().report(&ReadReport {
+        our_unit: our_unit(&node).await,
         unit: args.unit.to_string(),
         trust: PeerView::from(&peer).trust,
         fingerprint: groups.concat(),
@@ -71,12 +85,12 @@ async fn compare(
     context: &Context,
     node: &Node,
     args: &VerifyArgs,
+    by: String,
     fingerprint: String,
     heard: Vec<v1::HeardGroup>,
 ) -> Result<Exit, Failure> {
     let id = context.request_id(&args.repeat);
     let typed: BTreeSet<u32> = heard.iter().map(|group| group.group).collect();
-    let by = args.by.clone().unwrap_or_else(|| context.account());
     let request = v1::VerifyPeerRequest {
         request_id: id.to_string(),
         unit: args.unit.to_string(),

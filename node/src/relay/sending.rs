@@ -1,0 +1,151 @@
+//! One peer's lanes at work: what the outbox decided to send is read and sent here, each lane by a
+//! task of its own.
+//!
+//! Invariant: a lane that stands still, because the link is slow or the peer does not read it,
+//! holds up neither another lane nor the worker that decides. What waits is bounded by the outbox's
+//! window of the lane.
+
+use std::{sync::Arc, time::Duration};
+
+use relay_proto::{
+    envelope::Priority,
+    ids::{Digest, UnitId},
+    v1,
+};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::{Context, peers::Live};
+use crate::{
+    link::{CloseCode, Lane, SessionId},
+    store::StoreError,
+    tasks::TaskKind,
+};
+
+/// The lanes of one peer.
+pub(super) struct Sending {
+    session: watch::Receiver<Option<Live>>,
+    emergency: mpsc::UnboundedSender<Order>,
+    urgent: mpsc::UnboundedSender<Order>,
+    routine: mpsc::UnboundedSender<Order>,
+}
+
+/// A transfer to be sent. It is void when the session that it was ordered for is over: the outbox
+/// orders it anew for the next.
+struct Order {
+    session: SessionId,
+    number: u64,
+    digest: Digest,
+    recovered: bool,
+}
+
+impl Sending {
+    /// Starts the lanes' tasks.
+    pub fn start(
+        ctx: &Arc<Context>,
+        unit: &UnitId,
+        session: watch::Receiver<Option<Live>>,
+    ) -> Self {
+        let lane = |priority| {
+            // Bounded by the window: an entry is in flight once, and sent again after a long wait.
+            let (orders, received) = mpsc::unbounded_channel();
+            let work = run(Arc::clone(ctx), unit.clone(), priority, session.clone(), received);
+            ctx.parts.tasks.spawn("peer-lane", TaskKind::Process, work);
+            orders
+        };
+        let [emergency, urgent, routine] = Priority::ALL.map(lane);
+        Self { session, emergency, urgent, routine }
+    }
+
+    /// Has a transfer sent on the present session; `recovered` when the peer's log lost the receipt
+    /// of an earlier one.
+    pub fn order(&self, lane: Priority, number: u64, digest: Digest, recovered: bool) {
+        let Some(session) = self.session.borrow().as_ref().map(|live| live.id) else { return };
+        let orders = match lane {
+            Priority::Emergency => &self.emergency,
+            Priority::Urgent => &self.urgent,
+            Priority::Routine => &self.routine,
+        };
+        // A lane that is gone stopped with the node.
+        let _ = orders.send(Order { session, number, digest, recovered });
+    }
+}
+
+async fn run(
+    ctx: Arc<Context>,
+    unit: UnitId,
+    priority: Priority,
+    session: watch::Receiver<Option<Live>>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let stop = ctx.parts.tasks.stop_token();
+    loop {
+        let order = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            order = orders.recv() => order,
+        };
+        let Some(order) = order else { return };
+        let live = session.borrow().clone().filter(|live| live.id == order.session);
+        let Some(live) = live else { continue };
+        let frame = match frame(&ctx, &unit, &order) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => continue,
+            Err(error) => {
+                // The store stopped: the daemon ends the process.
+                warn!(%error, "lane stopped");
+                return;
+            }
+        };
+        // A session that ended meanwhile makes the entry due again: SessionDown is on its way.
+        let sent = live.sender.send(lane_of(priority), frame);
+        if tokio::time::timeout(SEND_WAIT, sent).await.is_err()
+            && let Some(link) = ctx.peers.link()
+        {
+            // A peer that reads nothing must not hold its lane for ever.
+            if let Some(left_out) = ctx.quotas.meter(&unit).line() {
+                warn!(peer = %unit, left_out, "lane stands still, session ended");
+            }
+            link.close_peer(&unit, CloseCode::Slow, "lane stands still");
+        }
+    }
+}
+
+fn frame(
+    ctx: &Context,
+    unit: &UnitId,
+    order: &Order,
+) -> Result<Option<v1::frame::Kind>, StoreError> {
+    let store = &ctx.parts.store;
+    let (number, digest) = (order.number, order.digest);
+    let Some(record) = store.message(&digest)? else { return Ok(None) };
+    let content = store.content(&record)?;
+    let Some(payload) = content.payload else {
+        // The content was erased on order: this number stays empty on this hop.
+        let void = v1::Void { number, reason: "ERASED".to_owned() };
+        return Ok(Some(v1::frame::Kind::Void(void)));
+    };
+    debug!(peer = %unit, number, message = %digest, "transfer sent");
+    Ok(Some(v1::frame::Kind::Transfer(v1::Transfer {
+        number,
+        passed: Vec::new(),
+        envelope: Some(v1::Envelope {
+            header: Some(content.header),
+            payload: Some(v1::envelope::Payload::Clear(payload)),
+            wraps: Vec::new(),
+        }),
+        recovered: order.recovered,
+    })))
+}
+
+/// The lane of a priority.
+fn lane_of(priority: Priority) -> Lane {
+    match priority {
+        Priority::Emergency => Lane::Emergency,
+        Priority::Urgent => Lane::Urgent,
+        Priority::Routine => Lane::Routine,
+    }
+}
+
+/// A lane that takes no frame for so long stands still.
+const SEND_WAIT: Duration = Duration::from_secs(60);
