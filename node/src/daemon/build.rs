@@ -1,6 +1,6 @@
 //! From settings to a running node: every room in its order.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_core::{outbox, profile::Profile, quota, retry::Schedule};
@@ -103,9 +103,18 @@ pub struct Node {
 impl Node {
     /// Builds every room and starts serving. Call within a runtime.
     pub async fn start(parts: NodeParts) -> Result<Self, RunError> {
+        let tasks = Tasks::new();
+        let started = Self::build(parts, tasks.clone()).await;
+        if started.is_err() {
+            // What was begun ends before the runtime does.
+            tasks.shutdown(START_GRACE).await;
+        }
+        started
+    }
+
+    async fn build(parts: NodeParts, tasks: Tasks) -> Result<Self, RunError> {
         let NodeParts { id, keys, card, .. } = &parts;
         let origin = log_of(card, keys, id).map_err(|error| RunError::start("card", error))?;
-        let tasks = Tasks::new();
         let store = OpenStore { backend: parts.backend.clone(), unit: id.unit().clone(), origin };
         let store = store.open().map_err(|error| RunError::start("store", error))?;
         if store.succession(store.origin()).is_ok_and(|ended| ended.is_some()) {
@@ -244,6 +253,9 @@ fn limits(settings: &Settings) -> Limits {
         },
     }
 }
+
+/// How long what a failed start had begun may take to end.
+const START_GRACE: Duration = Duration::from_secs(5);
 
 fn link_settings(settings: &config::LinkSettings) -> link::LinkSettings {
     link::LinkSettings {

@@ -199,14 +199,14 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
         return Err(StoreError::Refused(Reason::PeerRolledBack));
     }
     let mut settled = Vec::new();
-    let mut recorded: Vec<RecordedReceipt> = Vec::with_capacity(new.receipts.len());
+    let mut recorded = Vec::with_capacity(new.receipts.len());
     let mut seen = BTreeSet::new();
     for mut receipt in new.receipts {
         let again = is_held(&txn.view(), &receipt)? || !seen.insert(receipt.statement.clone());
         if again {
             // The same leaf in a later log of the peer's: what was sent again is there.
-            let entry = settle(txn, &receipt, new.now)?.filter(|entry| entry.recovered);
-            if let Some(entry) = entry.filter(|_| !has_ended(&recorded, &receipt)) {
+            let entry = settle(txn, &recorded, &receipt, new.now)?;
+            if let Some(entry) = entry.filter(|entry| entry.recovered) {
                 settled.push(entry.number);
                 let digest = Bytes::copy_from_slice(receipt.digest.as_bytes());
                 recorded.push(RecordedReceipt { digest, entry: Some(entry), ..Default::default() });
@@ -223,23 +223,12 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
         for flag in &receipt.flags {
             raise(txn, &new.meter, about(*flag, &receipt, &new.peer, new.now));
         }
-        let ended = has_ended(&recorded, &receipt);
-        let entry = if ended { None } else { settle(txn, &receipt, new.now)? };
+        let entry = settle(txn, &recorded, &receipt, new.now)?;
         settled.extend(entry.as_ref().map(|entry| entry.number));
         recorded.push(RecordedReceipt {
             digest: Bytes::copy_from_slice(receipt.digest.as_bytes()),
             event: i32::from(receipt.event.to_wire()).unsigned_abs(),
-            receipt: Some(ReceiptRecord {
-                statement: receipt.statement,
-                index: receipt.index,
-                path: receipt.path,
-                checkpoint_size: new.size,
-                origin: new.origin.to_string(),
-                actor: receipt.actor,
-                flags: receipt.flags.iter().map(|flag| flag.label().to_owned()).collect(),
-                stored_at_ms: new.now.as_millis(),
-                owed_number: 0,
-            }),
+            receipt: Some(received(receipt, &new.origin, new.size, new.now)),
             entry,
         });
     }
@@ -269,6 +258,21 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
     Ok(settled)
 }
 
+/// As it is stored, under a checkpoint of this size.
+fn received(receipt: NewReceipt, log: &LogOrigin, size: u64, now: Timestamp) -> ReceiptRecord {
+    ReceiptRecord {
+        statement: receipt.statement,
+        index: receipt.index,
+        path: receipt.path,
+        checkpoint_size: size,
+        origin: log.to_string(),
+        actor: receipt.actor,
+        flags: receipt.flags.iter().map(|flag| flag.label().to_owned()).collect(),
+        stored_at_ms: now.as_millis(),
+        owed_number: 0,
+    }
+}
+
 /// Whether an earlier receipt of this group ended the entry: it ends once.
 fn has_ended(recorded: &[RecordedReceipt], receipt: &NewReceipt) -> bool {
     recorded.iter().filter_map(|earlier| earlier.entry.as_ref()).any(|entry| {
@@ -280,11 +284,12 @@ fn has_ended(recorded: &[RecordedReceipt], receipt: &NewReceipt) -> bool {
 /// The outbox entry as the receipt leaves it, when it ends one that is open.
 fn settle(
     txn: &Txn<'_>,
+    recorded: &[RecordedReceipt],
     receipt: &NewReceipt,
     now: Timestamp,
 ) -> Result<Option<EntryRecord>, StoreError> {
     let Some(recipient) = &receipt.recipient else { return Ok(None) };
-    if !receipt.flags.is_empty() {
+    if !receipt.flags.is_empty() || has_ended(recorded, receipt) {
         return Ok(None);
     }
     let state = match receipt.event {
