@@ -76,7 +76,8 @@ async fn only_verified_units_are_written_to() {
     refused(a, &import, 14, "BAD_CARD", &["identity key", "remove the peer"]);
     delivered(a, &to_b);
 
-    let suspended = a.cli(&["peer", "suspend", "xb.ncu", "--reason", "key may be lost"]);
+    let suspended =
+        a.cli(&["peer", "suspend", "xb.ncu", "--by", "Novak", "--reason", "key may be lost"]);
     assert_eq!(suspended.code, Some(0), "{suspended:?}");
     refused(a, &send(&to_b, &[]), 17, "PEER_SUSPENDED", &["xb.ncu", "peer show"]);
     // What the suspended unit sends is not lost: it waits there.

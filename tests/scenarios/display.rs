@@ -28,7 +28,8 @@ use serde_json::json;
 use crate::rig::{Federation, assert_harmless, assert_plain, demo_json, until};
 
 /// Clears the screen, forges a line, colours, turns the direction, hides.
-const EVIL: &str = "a\u{1b}[2Jb\r\nOK: nothing needs you\u{9b}31m\u{202e}dlrow\u{2066}\u{7f}\u{200b}\u{8}\u{7}x\tyz";
+const EVIL: &str =
+    "a\u{1b}[2Jb\r\nOK: well\u{9b}31m\u{202e}dlrow\u{2066}\u{7f}\u{200b}\u{8}\u{7}x\tyz";
 
 /// A card with such a string wherever a card has one, under the unit's own identity key.
 fn evil_card(node: &Process, address: Option<&str>) -> std::path::PathBuf {

@@ -143,9 +143,9 @@ async fn send_for_sure(
     }
 }
 
-/// SIGKILL of the recipient, then of the sender, in the middle of forty messages; the client repeats
-/// by request id: its record and the recipient's inbox are the same messages, each once, and
-/// repeating all of them later does nothing.
+/// SIGKILL of the recipient, then of the sender, in the middle of forty messages; the client
+/// repeats by request id: its record and the recipient's inbox are the same messages, each once,
+/// and repeating one of them later does nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_nodes_lose_and_double_nothing() {
     let mut federation = Federation::start(&UNITS[..2], "").await;

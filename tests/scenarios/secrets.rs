@@ -133,7 +133,8 @@ async fn exchange(federation: &mut Federation) {
         assert!(a.cli(&["receipts", id]).out.contains(&mark("officer")));
     }
     let why = mark("reason");
-    assert_eq!(a.cli(&["peer", "suspend", "xb.ncu", "--reason", &why]).code, Some(0));
+    let suspend = ["peer", "suspend", "xb.ncu", "--by", &mark("officer"), "--reason", &why];
+    assert_eq!(a.cli(&suspend).code, Some(0));
     assert!(a.cli(&["peer", "list", "--json"]).out.contains("suspended"));
     for node in &mut federation.nodes {
         assert_eq!(node.terminate(), Some(0));

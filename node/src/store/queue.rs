@@ -70,11 +70,11 @@ struct Lanes {
 enum Waits {
     /// It is at work.
     #[default]
-    ForNothing,
+    Nothing,
     /// It gathers more of a group; only what is most urgent ends that.
-    ForEmergency,
+    Emergencies,
     /// It has nothing to do.
-    ForAnything,
+    Anything,
 }
 
 impl Queue {
@@ -102,9 +102,9 @@ impl Queue {
         }
         lanes.of_mut(priority).push_back(job);
         let wake = match lanes.writer {
-            Waits::ForNothing => false,
-            Waits::ForEmergency => priority == Priority::Emergency,
-            Waits::ForAnything => true,
+            Waits::Nothing => false,
+            Waits::Emergencies => priority == Priority::Emergency,
+            Waits::Anything => true,
         };
         drop(lanes);
         if wake {
@@ -120,14 +120,14 @@ impl Queue {
     pub fn pop_batch(&self, wait: Duration, is_busy: bool) -> Option<Vec<Job>> {
         let mut lanes = self.lock();
         if is_busy {
-            lanes.writer = Waits::ForEmergency;
+            lanes.writer = Waits::Emergencies;
             let gathering = |lanes: &mut Lanes| lanes.emergency.is_empty() && !lanes.closed;
             lanes = self.wait(lanes, GATHER, gathering);
         }
-        lanes.writer = Waits::ForAnything;
+        lanes.writer = Waits::Anything;
         let idle = |lanes: &mut Lanes| lanes.is_empty() && !lanes.closed;
         lanes = self.wait(lanes, wait, idle);
-        lanes.writer = Waits::ForNothing;
+        lanes.writer = Waits::Nothing;
         self.take(&mut lanes)
     }
 

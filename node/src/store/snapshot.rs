@@ -126,7 +126,9 @@ impl SnapshotWork {
     pub fn run(self) -> Option<Snapshotted> {
         // Read first: all that is applied by now is in what is read from now on.
         let seq = self.shared.proven_bound();
-        match write(&self.dir, &self.shared.index, seq, &self.stop) {
+        // Others come first.
+        let mut between = || thread::park_timeout(PAUSE);
+        match write(&self.dir, &self.shared.index, seq, &self.stop, &mut between) {
             Ok(taken) => taken,
             Err(error) => {
                 warn!(%error, seq, "snapshot of the index not made");
@@ -200,6 +202,7 @@ pub(super) fn write(
     index: &Index,
     seq: u64,
     stop: &AtomicBool,
+    between: &mut dyn FnMut(),
 ) -> Result<Option<Snapshotted>, StoreError> {
     let path = dir.join(format!("{PREFIX}{seq:020}"));
     let unfinished = path.with_extension("new");
@@ -207,12 +210,11 @@ pub(super) fn write(
     let _ = fs::remove_file(&unfinished);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);
     let mut out = Hashed::new(BufWriter::with_capacity(BUFFER, file.map_err(failed)?));
-    let mut count = 0u64;
-    let done = write_pairs(&mut out, index, seq, stop, &mut count);
-    if !matches!(done, Ok(true)) {
+    let done = write_pairs(&mut out, index, seq, stop, between);
+    let Ok(Some(count)) = done else {
         let _ = fs::remove_file(&unfinished);
         return done.map(|_| None);
-    }
+    };
     let hash = out.end().map_err(failed)?;
     let bytes = out.bytes;
     let file = out.inner.into_inner().map_err(|error| failed(error.into_error()))?;
@@ -224,14 +226,15 @@ pub(super) fn write(
     Ok(Some(Snapshotted { seq, hash, bytes, pairs: count }))
 }
 
-/// Head and all pairs; false when it was stopped.
+/// Head and all pairs, page by page. Returns how many; `None` when it was stopped.
 fn write_pairs(
     out: &mut Hashed<BufWriter<File>>,
     index: &Index,
     seq: u64,
     stop: &AtomicBool,
-    count: &mut u64,
-) -> Result<bool, StoreError> {
+    between: &mut dyn FnMut(),
+) -> Result<Option<u64>, StoreError> {
+    let mut count = 0u64;
     let failed = |source| FilesError::Io { path: DIR.into(), source };
     out.put(MAGIC).and_then(|()| out.put(&seq.to_le_bytes())).map_err(failed)?;
     for tree in Tree::all() {
@@ -243,17 +246,16 @@ fn write_pairs(
             lower = Bound::Excluded(last.clone());
             for (key, value) in &page {
                 out.pair(*tree, key, value).map_err(failed)?;
-                *count += 1;
+                count += 1;
             }
             if stop.load(Ordering::Acquire) {
-                return Ok(false);
+                return Ok(None);
             }
-            // Others come first.
-            thread::park_timeout(PAUSE);
+            between();
         }
     }
     out.put(&[0]).and_then(|()| out.put(&count.to_le_bytes())).map_err(failed)?;
-    Ok(true)
+    Ok(Some(count))
 }
 
 /// Reads all of a file and compares it with the hash at its end.

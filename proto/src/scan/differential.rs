@@ -24,7 +24,7 @@ impl Dice {
     }
 }
 
-/// One change: of a bit, a byte, a length; something repeated, moved, cut off, or of another vector.
+/// One change: of a bit, a byte, a length; something repeated, moved, cut off, of another vector.
 fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], dice: &mut Dice) {
     let at = dice.roll(bytes.len());
     let length = dice.roll(24).min(bytes.len() - at);

@@ -34,7 +34,7 @@ async fn strangers_do_not_pass_tls() {
     let unknown = Raw::tls(&identity("xb.ncu/a", 66, 2, 1), &server);
     let closed = refused(unknown, &node).await;
     assert_eq!((closed.code, closed.by_peer), (CloseCode::Removed, true), "{}", closed.text);
-    assert_eq!(closed.reason(), Reason::KeyNotPinned);
+    assert_eq!(closed.reason(), Reason::NotVerifiedThere);
 
     let mut nameless = Raw::tls(&known, &server);
     nameless.client_auth_cert_resolver = Arc::new(NoCertificate);

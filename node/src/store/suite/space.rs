@@ -315,7 +315,7 @@ async fn a_small_file_system_fills_and_recovers() {
     let end = store.close().await;
     assert!(matches!(end, Ended::Clean | Ended::IndexFailed(_)), "{end:?}");
     drop(store);
-    // No reserve is left to give up: it starts as soon as there is room, and nothing is set aside.
+    // No reserve is left to give up: it starts as soon as there is room.
     match open() {
         Err(StoreError::Files(FilesError::InUse(_))) => {}
         Err(error) => assert_eq!(error.reason(), Reason::StorageFull, "{error}"),
@@ -323,8 +323,8 @@ async fn a_small_file_system_fills_and_recovers() {
     }
     fs::remove_file(&filler).unwrap();
     let store = until_open(&open).await;
+    // Whether the index could be believed or had to be set aside and made anew: nothing is missing.
     assert_eq!(sound::statements(&store), told);
-    assert!(!dir.join("index.damaged-1").exists());
     assert_sound(&store);
     store.close().await;
 }
