@@ -84,6 +84,9 @@ pub(super) struct Live {
     pub settling: Arc<tokio::sync::Mutex<()>>,
     /// A checkpoint of ours that the peer holds and our store does not bear out.
     pub claim: Option<NewClaim>,
+    /// Receipts of the unit that were here when the session came up. Nothing when another of its
+    /// nodes had one: what that brings meanwhile is newer than this Hello.
+    pub had: Option<u64>,
 }
 
 impl Peers {
@@ -224,10 +227,13 @@ impl Peers {
         // Before anything is signed for this session: what the peer holds of our log.
         let claim = ctx.parts.tlog.hear(&unit, &hello.held_checkpoint);
         ctx.parts.tlog.heard(Some(&unit), &verified(ctx));
+        let had = ctx.parts.store.counter("receipts-have", &unit).ok();
         let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());
         let Some(live) = self.lock().get_mut(&unit).map(|worker| {
             let settling = Arc::clone(&worker.settling);
-            let live = Live { id, node, sender, hello, claim, settling };
+            let alone = worker.sessions.iter().all(|other| other.node == node);
+            let had = had.filter(|_| alone);
+            let live = Live { id, node, sender, hello, claim, had, settling };
             worker.up(live.clone());
             live
         }) else {

@@ -67,8 +67,10 @@ impl Settler {
     /// forked is seen at once.
     pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
         let made = self.live.hello.heads.unwrap_or_default().receipts_made;
-        let have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
-        if made < have && !self.ctx.peers.proven_by(&self.unit, &self.live.hello.boot_id) {
+        if let Some(have) = self.live.had
+            && made < have
+            && !self.ctx.peers.proven_by(&self.unit, &self.live.hello.boot_id)
+        {
             // Also a log that shows nothing, because it is held, has shrunk.
             let detail = format!("it made {made} receipts for us, {have} are here");
             alarm_once(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await?;

@@ -128,7 +128,8 @@ pub(super) async fn keep(
             failing = written.is_err();
         }
         if stopping {
-            return;
+            // A log that is gone is one whose node did not start: the stop is on its way.
+            return stop.cancelled().await;
         }
         tokio::select! {
             biased;
