@@ -55,14 +55,16 @@ impl Machine {
             return self.key_fault("keys.dir", error);
         }
         let mut sound = true;
-        for name in keys::REQUIRED_FILES {
+        let generation = generation(&settings.keys.card);
+        let log = keys::log_file(generation);
+        for name in keys::REQUIRED_FILES.into_iter().chain([log.as_str()]) {
             if let Err(error) = keys::check_file(&dir.join(name)) {
                 self.key_fault("keys.dir", error);
                 sound = false;
             }
         }
         if sound {
-            match KeyStore::open(dir) {
+            match KeyStore::open(dir, generation) {
                 Ok(keys) => self.keys = Some(keys),
                 Err(error) => self.key_fault("keys.dir", error),
             }
@@ -119,6 +121,21 @@ impl Machine {
                 let mend =
                     "a store is made by `relay-node init` only: correct the path, or make one";
                 self.error("node.dir", problem, mend.into());
+            }
+        }
+    }
+
+    fn anchor(&mut self, settings: &Settings) {
+        let dir = &settings.node.anchor_dir;
+        match fs::metadata(dir) {
+            Ok(metadata) if metadata.is_dir() => self.writable("node.anchor_dir", dir),
+            _ => {
+                let problem = format!("`{}` is not a directory", dir.display());
+                let mend = format!(
+                    "run `install -d -m 700 -o NODE-USER {}` or choose another path",
+                    dir.display()
+                );
+                self.error("node.anchor_dir", problem, mend);
             }
         }
     }
@@ -253,12 +270,19 @@ impl Machine {
     }
 }
 
+/// The generation of the log that a card says is open; the first if the card cannot be read.
+fn generation(card: &Path) -> u32 {
+    let card = keys::read_card(card).ok();
+    card.as_ref().and_then(keys::open_log_of).map_or(1, |log| log.origin.generation)
+}
+
 type Look = fn(&mut Machine, &Settings);
 
-const LOOKS: [(&str, Look); 7] = [
+const LOOKS: [(&str, Look); 8] = [
     ("keys.dir", Machine::keys),
     ("keys.card", Machine::card),
     ("node.dir", Machine::store),
+    ("node.anchor_dir", Machine::anchor),
     ("api.socket", Machine::socket),
     ("api.tcp", Machine::tcp),
     ("clock", Machine::clock),

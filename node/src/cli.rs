@@ -42,9 +42,31 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// The unit's log of receipts, while the node does not run
+    #[command(subcommand)]
+    Log(LogVerb),
     /// Look at configurations
     #[command(subcommand)]
     Config(ConfigVerb),
+}
+
+#[derive(Debug, Subcommand)]
+enum LogVerb {
+    /// End a log that lost signed leaves and begin the next generation
+    Succeed {
+        /// The node's relay.toml
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Why; peers read it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Who orders it: two different officers, one --by each
+        #[arg(long, value_name = "NAME", required = true)]
+        by: Vec<String>,
+        /// Where the identity key is, if not in keys.dir
+        #[arg(long, value_name = "FILE")]
+        identity_key: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -115,6 +137,9 @@ pub fn execute(arguments: Arguments) -> u8 {
     match arguments.verb {
         Verb::Init(arguments) => make(*arguments),
         Verb::Run { config } => run(&config),
+        Verb::Log(LogVerb::Succeed { config, reason, by, identity_key }) => {
+            succeed(&config, &daemon::Order { reason, by, identity: identity_key })
+        }
         Verb::Config(ConfigVerb::Check { file, file_only, quiet }) => {
             let report = if file_only { config::inspect(&file).report() } else { check(&file) };
             if !quiet || !report.faults.is_empty() {
@@ -182,6 +207,28 @@ fn run(file: &std::path::Path) -> u8 {
             };
             let _ = writeln!(io::stderr(), "  try:  {}", config::escaped(&try_this));
             error.exit_code()
+        }
+    }
+}
+
+fn succeed(config: &std::path::Path, order: &daemon::Order) -> u8 {
+    let settings = match config::load(config) {
+        Ok(settings) => settings,
+        Err(report) => {
+            // A closed stderr must not turn a refusal into something else.
+            let _ = writeln!(io::stderr(), "{report}");
+            return 1;
+        }
+    };
+    let now = Clock::new(&settings.clock).now();
+    match daemon::succeed(&settings, order, now) {
+        Ok(done) => {
+            print(&done);
+            0
+        }
+        Err(error) => {
+            complain(&error);
+            1
         }
     }
 }

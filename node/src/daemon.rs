@@ -9,6 +9,7 @@
 
 mod build;
 mod error;
+mod succeed;
 
 use std::{error::Error, path::Path, time::Duration};
 
@@ -18,6 +19,7 @@ use tracing::{info, warn};
 
 pub use build::{Node, NodeParts, SOFTWARE};
 pub use error::RunError;
+pub use succeed::{Order, SucceedError, Succeeded, succeed};
 
 use crate::{
     clock::Clock,

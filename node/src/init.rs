@@ -104,6 +104,7 @@ fn fill(
     files::sync_dir(&dir.join(PROFILES))?;
     files::write(&dir.join(CONFIG), configuration(options, &made.node).as_bytes())?;
     files::make_dir(&dir.join(DATA), 0o700)?;
+    files::make_dir(&dir.join(ANCHOR), 0o700)?;
     create_store(&dir.join(DATA), &made.node, keys.instance(), now).map_err(InitError::Store)?;
     files::sync_dir(&dir.join(DATA))?;
     files::sync_dir(dir)
@@ -147,6 +148,7 @@ impl fmt::Display for Made {
         writeln!(f, "Made node {} in {}", self.node, dir.display())?;
         writeln!(f, "  keys           {}  (mode 0700)", dir.join(KEYS).display())?;
         writeln!(f, "  store          {}  (mode 0700)", dir.join(DATA).display())?;
+        writeln!(f, "  anchor         {}  (in no backup)", dir.join(ANCHOR).display())?;
         writeln!(f, "  configuration  {}", config.display())?;
         writeln!(f, "  card           {}  (public, may be mailed)", self.card().display())?;
         writeln!(f)?;
@@ -281,6 +283,7 @@ fn configuration(options: &InitOptions, node: &NodeId) -> String {
          profiles = [\"{PROFILES}/{PROFILE_NAME}\"]\n\
          \n\
          [node]\nunit = \"{unit}\"\nname = \"{name}\"\ndir = \"{DATA}\"\n\
+         # Never in a backup: it shows that the store was set back.\nanchor_dir = \"{ANCHOR}\"\n\
          \n\
          [keys]\ndir = \"{KEYS}\"\ncard = \"{unit}.relaycard\"\n\
          \n\
@@ -299,6 +302,7 @@ fn configuration(options: &InitOptions, node: &NodeId) -> String {
 const CONFIG: &str = "relay.toml";
 const KEYS: &str = "keys";
 const DATA: &str = "data";
+const ANCHOR: &str = "anchor";
 const PROFILES: &str = "profiles";
 const SOCKET: &str = "api.sock";
 const PROFILE_NAME: &str = "budapest-247.toml";

@@ -17,6 +17,7 @@ use crate::{
     reason::Reason,
     scan::{self, ScanError, schema},
     signed::{self, SignedError},
+    succession::{Succession, SuccessionError},
     timestamp::Timestamp,
     v1,
 };
@@ -53,7 +54,7 @@ pub struct WorkingKey {
 }
 
 /// A log and the key of its checkpoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CardLog {
     /// `<unit>/log/<generation>`
     pub origin: LogOrigin,
@@ -61,6 +62,11 @@ pub struct CardLog {
     pub key: WorkingKey,
     /// Whether it still grows.
     pub state: v1::LogState,
+    /// Of a closed log: where it ends.
+    pub closed_size: u64,
+    /// What opened it, when it succeeds a log that lost leaves and the card still names the key
+    /// that signed this.
+    pub succession: Option<Succession>,
 }
 
 /// A node of the unit.
@@ -124,8 +130,12 @@ impl Card {
             return Err(CardError::Missing("identity_key"));
         }
         let keys = card.keys.iter().map(working_key).collect::<Result<Vec<_>, _>>()?;
-        let logs =
-            card.logs.iter().map(|log| card_log(log, &unit)).collect::<Result<Vec<_>, _>>()?;
+        let logs = card
+            .logs
+            .iter()
+            .map(|log| card_log(log, &unit, &keys))
+            .collect::<Result<Vec<_>, _>>()?;
+        check_successions(&logs)?;
         let nodes =
             card.nodes.iter().map(|node| card_node(node, &unit)).collect::<Result<Vec<_>, _>>()?;
         let mut seen = BTreeSet::from([*identity.as_bytes()]);
@@ -248,6 +258,12 @@ pub enum CardError {
     /// An address that is not `host:port`.
     #[error("an address is not host:port")]
     Address,
+    /// What is said of a log's succession breaks a rule.
+    #[error(transparent)]
+    Succession(#[from] SuccessionError),
+    /// A succession and the logs of the card say different things.
+    #[error("the card's logs are not as the succession of {0} says")]
+    OtherEnd(LogOrigin),
     /// A key is weak or no key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -283,7 +299,7 @@ fn working_key(key: &v1::PublicKey) -> Result<WorkingKey, CardError> {
     })
 }
 
-fn card_log(log: &v1::CardLog, unit: &UnitId) -> Result<CardLog, CardError> {
+fn card_log(log: &v1::CardLog, unit: &UnitId, keys: &[WorkingKey]) -> Result<CardLog, CardError> {
     let origin: LogOrigin = log.origin.parse()?;
     if origin.unit != *unit {
         return Err(CardError::ForeignName);
@@ -292,7 +308,36 @@ fn card_log(log: &v1::CardLog, unit: &UnitId) -> Result<CardLog, CardError> {
     if log.state() == v1::LogState::Unspecified || key.kind() != v1::KeyKind::Log {
         return Err(CardError::Missing("a log's state and key"));
     }
-    Ok(CardLog { origin, key: working_key(key)?, state: log.state() })
+    let key = working_key(key)?;
+    let find = |id: KeyId| {
+        let signs = |key: &&WorkingKey| key.kind == v1::KeyKind::Signing && key.key.id() == id;
+        keys.iter().find(signs).map(|key| (unit.clone(), key.key))
+    };
+    let succession = match &log.succession {
+        None => None,
+        Some(signed) => match Succession::open(signed, find) {
+            Ok(succession) => Some(succession),
+            // The key was rotated away: whoever needed to know took it from an older card.
+            Err(SuccessionError::Signed(SignedError::UnknownKey(_))) => None,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    Ok(CardLog { origin, key, state: log.state(), closed_size: log.closed_size, succession })
+}
+
+/// A log is opened by its own succession, and the log before it ends where that says.
+fn check_successions(logs: &[CardLog]) -> Result<(), CardError> {
+    for log in logs {
+        let Some(succession) = &log.succession else { continue };
+        let old = logs.iter().find(|old| old.origin == succession.old.origin);
+        let ends = old.is_none_or(|old| {
+            old.state == v1::LogState::Closed && old.closed_size == succession.end()
+        });
+        if succession.new != log.origin || succession.new_key != log.key.key.id() || !ends {
+            return Err(CardError::OtherEnd(log.origin.clone()));
+        }
+    }
+    Ok(())
 }
 
 fn card_node(node: &v1::CardNode, unit: &UnitId) -> Result<CardNode, CardError> {
@@ -325,7 +370,10 @@ const ADDRESS_MAX: usize = 260;
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::signed::tests::{key, sign, signer};
+    use crate::{
+        signed::tests::{key, sign, signer},
+        succession::tests as succession,
+    };
 
     pub(crate) fn public(kind: v1::KeyKind, seed: u8) -> v1::PublicKey {
         v1::PublicKey {
@@ -355,7 +403,7 @@ pub(crate) mod tests {
                 origin: "xa.ncu/log/1".into(),
                 key: Some(public(v1::KeyKind::Log, 3)),
                 state: v1::LogState::Open.into(),
-                closed_size: 0,
+                ..Default::default()
             }],
             nodes: vec![v1::CardNode {
                 name: "a".into(),
@@ -417,6 +465,39 @@ pub(crate) mod tests {
             break_it(&mut card);
             assert_eq!(open(&card).unwrap_err().to_string(), want);
         }
+    }
+
+    /// A card that names a second log closes the first one where the succession says, and nothing
+    /// else.
+    #[test]
+    fn successions_fit_the_logs() {
+        let mut good = sample();
+        good.logs[0].state = v1::LogState::Closed.into();
+        good.logs[0].closed_size = 120;
+        good.logs.push(v1::CardLog {
+            origin: "xa.ncu/log/2".into(),
+            key: Some(public(v1::KeyKind::Log, 5)),
+            state: v1::LogState::Open.into(),
+            closed_size: 0,
+            succession: Some(succession::signed(&succession::sample())),
+        });
+        let opened = open(&good).unwrap();
+        assert_eq!(opened.logs()[1].succession.as_ref().unwrap().old.size, 100);
+        let table: [Break; 5] = [
+            |c| c.logs[0].closed_size = 100,
+            |c| c.logs[0].state = v1::LogState::Open.into(),
+            |c| c.logs[1].origin = "xa.ncu/log/3".into(),
+            |c| c.logs[1].key = Some(public(v1::KeyKind::Log, 6)),
+            |c| c.logs[1].succession.as_mut().unwrap().bytes = Bytes::from_static(b"x"),
+        ];
+        for (number, break_it) in table.into_iter().enumerate() {
+            let mut card = good.clone();
+            break_it(&mut card);
+            assert!(open(&card).is_err(), "row {number}");
+        }
+        // The key that signed the succession was rotated away.
+        good.keys[0] = public(v1::KeyKind::Signing, 9);
+        assert_eq!(open(&good).unwrap().logs()[1].succession, None);
     }
 
     /// A working key cannot sign a card.

@@ -17,6 +17,7 @@ pub mod reason;
 pub mod receipt;
 pub mod scan;
 pub mod signed;
+pub mod succession;
 pub mod timestamp;
 pub mod tlog;
 pub mod untrusted;

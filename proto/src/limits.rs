@@ -19,6 +19,12 @@ pub const CARD_BYTES_MAX: usize = 64 * 1024;
 /// Longest receipt statement; a plain one has some 300 bytes.
 pub const STATEMENT_BYTES_MAX: usize = 2 * 1024;
 
+/// Longest succession of a log: its claims and a reason of one line.
+pub const SUCCESSION_BYTES_MAX: usize = 8 << 10;
+
+/// Most claims of a succession; the largest one says where the old log ends.
+pub const SUCCESSION_CLAIMS_MAX: usize = 32;
+
 /// Longest signed note: three lines and sixteen signatures.
 pub const NOTE_BYTES_MAX: usize = 16 * 1024;
 

@@ -168,6 +168,10 @@ reasons! {
     UnprovenExtension = "UNPROVEN_EXTENSION";
     /// The index knows of events that the journal does not have: the journal was set back.
     JournalBehind = "JOURNAL_BEHIND";
+    /// The log signs nothing for now: leaves that it signed may be lost.
+    LogHeld = "LOG_HELD";
+    /// The file that shows what the log signed last is missing.
+    AnchorMissing = "ANCHOR_MISSING";
     /// A bug: the node kept its store and said so.
     Internal = "INTERNAL";
 }

@@ -29,6 +29,7 @@ use relay_proto::{
     payload::clear_bytes,
     receipt::{Event, NewStatement, Statement},
     signed::{self, Signable, SignedError, Unsigned},
+    succession::Succession,
     timestamp::Timestamp,
     tlog::{
         Checkpoint, MemoryTree, SignedCheckpoint, TlogProof, VerifierKey, inclusion_proof,
@@ -84,6 +85,11 @@ fn stored_vectors_open() {
         })
         .is_ok()
     );
+
+    let key = |_| Some((XB.0.parse().unwrap(), pair(XB.1 + 1).1));
+    let succession = Succession::open(&signed("succession.hex"), key).unwrap();
+    assert_eq!(succession.leaf()[..], field("succession.hex", "leaf")[..]);
+    assert_eq!((succession.old.size, succession.end()), (100, 120));
 
     let statement = Statement::from_bytes(&field("statement.hex", "bytes")).unwrap();
     assert_eq!(statement.leaf()[..], field("statement.hex", "leaf")[..]);
@@ -151,6 +157,7 @@ fn all() -> BTreeMap<String, Vec<u8>> {
     let hex = [
         ("header.hex", [signed_object::<v1::Header>(&header.signed, XA.1 + 1), payload].concat()),
         ("card.hex", signed_object::<v1::Card>(card.signed(), XB.1)),
+        ("succession.hex", succession()),
         ("deferral.hex", signed_object::<v1::Deferral>(&deferral(&header), XB.1 + 1)),
         (
             "statement.hex",
@@ -299,7 +306,7 @@ fn card((unit, seed): (&str, u8)) -> Card {
             origin: format!("{unit}/log/1"),
             key: Some(key(v1::KeyKind::Log, seed + 2)),
             state: v1::LogState::Open.into(),
-            closed_size: 0,
+            ..Default::default()
         }],
         nodes: vec![v1::CardNode {
             name: "a".into(),
@@ -357,6 +364,34 @@ fn logged(statement: &Statement) -> (u64, Vec<Digest>, SignedCheckpoint) {
     let (signing, key) = pair(XB.1 + 2);
     let signature = signing.sign(checkpoint.text().as_bytes()).to_bytes();
     (index, path, checkpoint.finish(key, signature).unwrap())
+}
+
+/// The succession of XB's log 1, and the first leaf of log 2.
+fn succession() -> Fields {
+    let raw = v1::LogSuccession {
+        version: 1,
+        old_origin: format!("{}/log/1", XB.0),
+        old_size: 100,
+        old_root: Bytes::from_static(&[0x11; 32]),
+        claims: vec![v1::LogClaim {
+            peer: XA.0.into(),
+            size: 120,
+            root: Bytes::from_static(&[0x22; 32]),
+        }],
+        new_origin: format!("{}/log/2", XB.0),
+        new_key_id: Bytes::copy_from_slice(pair(XB.1 + 4).1.id().as_bytes()),
+        reason: "restored from the backup of the night".into(),
+        at_ms: AT + 3_600_000,
+        signer: Some(signer(XB.0, XB.1 + 1)),
+        extensions: Vec::new(),
+    };
+    let signed = sign(Unsigned::new(&raw, pair(XB.1 + 1).1.id()), XB.1 + 1);
+    let key = pair(XB.1 + 1).1;
+    let checked = Succession::open(&signed, |_| Some((XB.0.parse().unwrap(), key))).unwrap();
+    let mut fields = signed_object::<v1::LogSuccession>(&signed, XB.1 + 1);
+    fields.push(("leaf", checked.leaf()));
+    fields.push(("leaf_hash", checked.leaf_hash().as_bytes().to_vec()));
+    fields
 }
 
 /// Reserved places of `Signed`: how they are written, although no version 1 node takes them.

@@ -165,6 +165,19 @@ pub enum PeerVerb {
         #[command(flatten)]
         repeat: RepeatArgs,
     },
+    /// Accept that this unit's log lost receipts and goes on as the next one
+    #[command(after_help = "Example:\n  relay-cli peer rollback-accept xb.ncu --by 'K. Novak'\n\n\
+        After a call with the unit. What its log lost is sent again; nothing happens twice.")]
+    RollbackAccept {
+        /// As in xb.ncu
+        #[arg(value_name = "UNIT")]
+        unit: UnitId,
+        /// Who accepts it
+        #[arg(long, value_name = "NAME")]
+        by: String,
+        #[command(flatten)]
+        repeat: RepeatArgs,
+    },
     /// Forget this unit: its card and its trust; messages and receipts stay
     #[command(after_help = "Example:\n  relay-cli peer remove xb.ncu")]
     Remove {

@@ -143,6 +143,8 @@ impl Exit {
             | R::FailedPrecondition
             | R::LateAfterFailure
             | R::JournalBehind
+            | R::LogHeld
+            | R::AnchorMissing
             | R::Internal => Self::Attention,
         }
     }

@@ -27,7 +27,7 @@ async fn sender_key_and_session_are_one_unit() {
     let before = stage.leaves();
     let units = [0, 1, 2].map(|place: usize| stage.cluster.members[place].unit.clone());
     let dirs = [0, 1, 2].map(|place: usize| stage.cluster.members[place].dir.join("keys"));
-    let keys = dirs.map(|dir| KeyStore::open(&dir).unwrap());
+    let keys = dirs.map(|dir| KeyStore::open(&dir, 1).unwrap());
     for (from, signer) in (0..9).map(|pair| (pair / 3, pair % 3)).filter(|pair| *pair != (0, 0)) {
         // The header's own word about its signer follows its sender, or the key.
         for named in [from, signer] {

@@ -12,6 +12,7 @@ mod impostors;
 mod lines;
 mod quotas;
 mod rig;
+mod rollback;
 mod secrets;
 mod starting;
 mod twins;

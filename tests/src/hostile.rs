@@ -45,9 +45,23 @@ impl Hostile {
         Self::dial_from(&member.dir, &member.unit, &target.card()).await
     }
 
+    /// The same with another Hello.
+    pub async fn dial_saying(
+        member: &Member,
+        target: &Member,
+        change: impl Fn(&mut v1::Hello) + Send + Sync + 'static,
+    ) -> Self {
+        let hello = Hello(Box::new(change));
+        Self::dial_with(&member.dir, &member.unit, &target.card(), hello).await
+    }
+
     /// Takes the place of the node in `dir`, which does not run, and dials the one of a card.
     pub async fn dial_from(dir: &Path, unit: &UnitId, target: &Path) -> Self {
-        let keys = KeyStore::open(&dir.join("keys")).expect("the node's keys");
+        Self::dial_with(dir, unit, target, Hello::having(0)).await
+    }
+
+    async fn dial_with(dir: &Path, unit: &UnitId, target: &Path, hello: Hello) -> Self {
+        let keys = KeyStore::open(&dir.join("keys"), 1).expect("the node's keys");
         let node = NodeId::new(unit.clone(), "a").expect("a node id");
         let local =
             LocalNode { node, instance_id: *keys.instance().as_bytes(), boot_id: rand::random() };
@@ -61,7 +75,7 @@ impl Hostile {
             LinkSettings { listen: None, ..LinkSettings::default() },
             identity.expect("a transport identity"),
             book,
-            Arc::new(Hello(0)),
+            Arc::new(hello),
             Tasks::new(),
         )
         .expect("a link");
@@ -231,12 +245,21 @@ impl PeerBook for Book {
     }
 }
 
-/// Says the least that a Hello may say, and how many receipts it has.
-pub(crate) struct Hello(pub u64);
+/// Says the least that a Hello may say, and what a test adds.
+pub(crate) struct Hello(Box<dyn Fn(&mut v1::Hello) + Send + Sync>);
+
+impl Hello {
+    /// Says how many receipts it has.
+    pub fn having(receipts: u64) -> Self {
+        Self(Box::new(move |hello| {
+            hello.heads.get_or_insert_default().receipts_have = receipts;
+        }))
+    }
+}
 
 impl HelloSource for Hello {
     fn hello_for(&self, _peer: &UnitId) -> v1::Hello {
-        v1::Hello {
+        let mut hello = v1::Hello {
             software: "hostile/1".to_owned(),
             now_ms: 1,
             clock: Some(v1::Clock {
@@ -244,10 +267,12 @@ impl HelloSource for Hello {
                 source: v1::ClockSource::Assumed.into(),
                 uncertainty_ms: 0,
             }),
-            heads: Some(v1::Heads { receipts_have: self.0, ..Default::default() }),
+            heads: Some(v1::Heads::default()),
             limits: Some(v1::Limits::default()),
             card_number: 1,
             ..Default::default()
-        }
+        };
+        (self.0)(&mut hello);
+        hello
     }
 }

@@ -86,7 +86,7 @@ impl Twin {
                 origin: unit.log_origin(1).to_string(),
                 key: Some(key(v1::KeyKind::Log, &log)),
                 state: v1::LogState::Open.into(),
-                closed_size: 0,
+                ..Default::default()
             }],
             nodes: vec![node("a", SEED_A), node("b", SEED_B)],
             signer: Some(signer(unit.as_str(), &identity)),
@@ -117,7 +117,7 @@ impl Twin {
             LinkSettings { listen: None, ..LinkSettings::default() },
             identity.expect("a transport identity"),
             Arc::new(Book(card_of(&target.card()))),
-            Arc::new(Hello(receipts_have)),
+            Arc::new(Hello::having(receipts_have)),
             Tasks::new(),
         )
         .expect("a link");

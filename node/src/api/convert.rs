@@ -65,6 +65,7 @@ impl Service {
             header_digest: Bytes::copy_from_slice(digest.as_bytes()),
             deliveries,
             acknowledgements,
+            recovered: record.recovered,
             ..Default::default()
         })
     }

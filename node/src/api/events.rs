@@ -158,7 +158,11 @@ impl Service {
             | Fact::Snapshotted(_)
             | Fact::Erased(_)
             | Fact::Created(_)
-            | Fact::OwedAgain(_) => Ok(Vec::new()),
+            | Fact::OwedAgain(_)
+            | Fact::LogClaimed(_)
+            | Fact::LogSucceeded(_)
+            | Fact::LeafMoved(_)
+            | Fact::MessageRecovered(_) => Ok(Vec::new()),
         }
     }
 

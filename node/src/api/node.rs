@@ -101,6 +101,7 @@ impl Service {
             origin: self.relay().tlog().origin().to_string(),
             size: head.size,
             root: Bytes::copy_from_slice(head.root.as_bytes()),
+            held: self.relay().tlog().hold().map(|hold| hold.to_string()).unwrap_or_default(),
         }
     }
 }

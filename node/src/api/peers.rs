@@ -100,6 +100,18 @@ impl PeerService for Service {
         Ok(Response::new(self.changed(suspended).await?))
     }
 
+    async fn accept_rollback(
+        &self,
+        request: Request<v1::AcceptRollbackRequest>,
+    ) -> Result<Response<v1::Peer>, Status> {
+        let request = request.into_inner();
+        args::request_id(&request.request_id)?;
+        let unit = args::unit(&request.unit)?;
+        let by = args::person("by", &request.by)?;
+        let accepted = self.relay().accept_rollback(&unit, &by).await;
+        Ok(Response::new(self.changed(accepted).await?))
+    }
+
     async fn remove_peer(
         &self,
         request: Request<v1::RemovePeerRequest>,
@@ -207,6 +219,7 @@ impl Service {
             suspended_time: suspended.and_then(|suspended| suspended.at).and_then(time),
             suspended_by: suspended.map(|one| one.by.clone()).unwrap_or_default(),
             suspend_reason: suspended.map(|one| one.why.clone()).unwrap_or_default(),
+            rollback: peer.next_card.as_deref().map(rollback).unwrap_or_default(),
         })
     }
 
@@ -264,6 +277,12 @@ fn heard(request: &v1::VerifyPeerRequest) -> Result<Heard, Problem> {
         ("", _) => Err(wrong("has more than twelve groups")),
         _ => Err(wrong("state either all digits or groups, not both")),
     }
+}
+
+/// The log of a card that waits to be accepted.
+fn rollback(card: &relay_proto::card::Card) -> String {
+    let open = card.logs().iter().find(|log| log.state == v1::LogState::Open);
+    open.map(|log| log.origin.to_string()).unwrap_or_default()
 }
 
 fn no_peer(unit: &UnitId) -> Problem {

@@ -175,6 +175,7 @@ impl From<TlogError> for Problem {
         match error {
             TlogError::Store(error) => error.into(),
             TlogError::Sign(_) => Self::new(Reason::SignerUnavailable),
+            TlogError::Held(_) => Self::text(Reason::LogHeld, error.to_string()),
             // The log is behind what was signed, or a hash is missing: nothing that a caller could
             // put right.
             error => Self::internal(error),
@@ -262,6 +263,8 @@ fn code_of(reason: Reason) -> Code {
         | Reason::ClockUntrusted
         | Reason::DirectoryBehind
         | Reason::JournalBehind
+        | Reason::LogHeld
+        | Reason::AnchorMissing
         | Reason::Ambiguous
         | Reason::FailedPrecondition
         | Reason::FingerprintMismatch

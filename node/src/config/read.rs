@@ -103,9 +103,16 @@ fn node(mut section: Section<'_, '_>, base: &Path) -> (Option<NodeSettings>, Pat
     });
     let dir = section.optional("dir", "\"/var/lib/relay/data\"", |text| path(text, base));
     let dir = dir.unwrap_or_else(|| DATA_DEFAULT.into());
+    let anchor_dir =
+        section.optional("anchor_dir", "\"/var/lib/relay-anchor\"", |text| path(text, base));
+    let anchor_dir = anchor_dir.unwrap_or_else(|| ANCHOR_DEFAULT.into());
+    if anchor_dir.starts_with(&dir) {
+        let problem = "the anchor lies in `node.dir`, so a restored backup would set it back too";
+        section.refuse("anchor_dir", problem.into(), "choose a directory beside `node.dir`".into());
+    }
     section.finish();
     let id = unit.and_then(|unit| NodeId::new(unit, name.as_deref().unwrap_or("a")).ok());
-    (id.map(|id| NodeSettings { id, dir: dir.clone() }), dir)
+    (id.map(|id| NodeSettings { id, dir: dir.clone(), anchor_dir }), dir)
 }
 
 fn keys(mut section: Section<'_, '_>, base: &Path, data: &Path) -> KeySettings {
@@ -399,6 +406,7 @@ pub fn host_and_port(text: &str) -> Result<String, String> {
 const MIB: u64 = 1 << 20;
 const PROFILE_DEFAULT: &str = "profiles/budapest-247.toml";
 const DATA_DEFAULT: &str = "/var/lib/relay/data";
+const ANCHOR_DEFAULT: &str = "/var/lib/relay-anchor";
 const KEYS_DEFAULT: &str = "/var/lib/relay/keys";
 const CARD_DEFAULT: &str = "/var/lib/relay/unit.relaycard";
 

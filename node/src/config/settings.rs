@@ -54,6 +54,8 @@ pub struct NodeSettings {
     pub id: NodeId,
     /// The store.
     pub dir: PathBuf,
+    /// Where the log's anchors are kept, apart from the store and its backups.
+    pub anchor_dir: PathBuf,
 }
 
 /// `[keys]`

@@ -273,6 +273,8 @@ const BROKEN: &[(&str, usize, &str, &str, &str)] = &[
     ("dir = \"a\\u0007b\"", 3, "node.dir", "control character", "/var/lib/relay/data"),
     ("[keys]\ndir = \"/var/lib/relay/data/keys\"", 4, "keys.dir",
         "lie in `node.dir`", "beside"),
+    ("anchor_dir = \"/var/lib/relay/data/anchor\"", 3, "node.anchor_dir",
+        "lies in `node.dir`", "beside"),
     ("[link]\nlisten = \"localhost:1\"", 4, "link.listen",
         "name is not looked up", "[::]:7443"),
     ("[link]\nlisten = \"1.2.3.4\"", 4, "link.listen",

@@ -1,7 +1,8 @@
 //! From settings to a running node: every room in its order.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use relay_core::{outbox, profile::Profile, quota, retry::Schedule};
 use relay_proto::{card::Card, ids::NodeId};
 use sha2::{Digest as _, Sha512};
@@ -12,13 +13,13 @@ use crate::{
     clock::Clock,
     config::{self, ApiSettings, Settings},
     directory::Directory,
-    keys::{KeyStore, log_of, read_card},
+    keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{Backend, OpenStore, Store, space::ReserveSettings},
+    store::{Backend, NewAlarm, OpenStore, Store, space::ReserveSettings},
     tasks::Tasks,
     telemetry::Counters,
-    tlog::Tlog,
+    tlog::{Opened, Tlog, TlogError},
 };
 
 /// What a node runs, as it says in receipts and Hellos.
@@ -34,6 +35,8 @@ pub struct NodeParts {
     pub card: Card,
     /// Where the store lives.
     pub backend: Backend,
+    /// The directory of anchor files; nothing in simulations.
+    pub anchors: Option<PathBuf>,
     /// The time.
     pub clock: Clock,
     /// The networks.
@@ -53,23 +56,17 @@ pub struct NodeParts {
 impl NodeParts {
     /// Reads keys and card, takes the rest from the settings.
     pub fn from_settings(settings: Settings, clock: Clock) -> Result<Self, RunError> {
-        let keys =
-            KeyStore::open(&settings.keys.dir).map_err(|error| RunError::start("keys", error))?;
         let card =
             read_card(&settings.keys.card).map_err(|error| RunError::start("card", error))?;
+        let generation = open_log_of(&card).map_or(1, |log| log.origin.generation);
+        let keys = KeyStore::open(&settings.keys.dir, generation)
+            .map_err(|error| RunError::start("keys", error))?;
         Ok(Self {
             id: settings.node.id.clone(),
             keys,
             card,
-            backend: Backend::Embedded {
-                dir: settings.node.dir.clone(),
-                segment_bytes: settings.store.segment_bytes,
-                cache_bytes: settings.store.index_cache_bytes,
-                reserve: ReserveSettings {
-                    percent: settings.store.reserve_percent,
-                    bytes_min: settings.store.reserve_bytes_min,
-                },
-            },
+            backend: backend(&settings),
+            anchors: Some(settings.node.anchor_dir.clone()),
             clock,
             limits: limits(&settings),
             link: link_settings(&settings.link),
@@ -78,6 +75,19 @@ impl NodeParts {
             api: Some(settings.api),
             random: Arc::new(|bytes| rand::Rng::fill_bytes(&mut rand::rng(), bytes)),
         })
+    }
+}
+
+/// Where the store of these settings lies.
+pub(super) fn backend(settings: &Settings) -> Backend {
+    Backend::Embedded {
+        dir: settings.node.dir.clone(),
+        segment_bytes: settings.store.segment_bytes,
+        cache_bytes: settings.store.index_cache_bytes,
+        reserve: ReserveSettings {
+            percent: settings.store.reserve_percent,
+            bytes_min: settings.store.reserve_bytes_min,
+        },
     }
 }
 
@@ -93,16 +103,28 @@ pub struct Node {
 impl Node {
     /// Builds every room and starts serving. Call within a runtime.
     pub async fn start(parts: NodeParts) -> Result<Self, RunError> {
+        let tasks = Tasks::new();
+        let started = Self::build(parts, tasks.clone()).await;
+        if started.is_err() {
+            // What was begun ends before the runtime does.
+            tasks.shutdown(START_GRACE).await;
+        }
+        started
+    }
+
+    async fn build(parts: NodeParts, tasks: Tasks) -> Result<Self, RunError> {
         let NodeParts { id, keys, card, .. } = &parts;
         let origin = log_of(card, keys, id).map_err(|error| RunError::start("card", error))?;
-        let tasks = Tasks::new();
         let store = OpenStore { backend: parts.backend.clone(), unit: id.unit().clone(), origin };
         let store = store.open().map_err(|error| RunError::start("store", error))?;
+        if store.succession(store.origin()).is_ok_and(|ended| ended.is_some()) {
+            let why = "the log that the card names ended: run `relay-node log succeed` again";
+            return Err(RunError::start("log", why));
+        }
         let directory = Directory::load(store.clone(), card.clone())
             .map_err(|error| RunError::start("directory", error))?;
         let signer = Arc::new(keys.signer().clone());
-        let tlog = Tlog::open(store.clone(), Arc::clone(&signer))
-            .map_err(|error| RunError::start("log", error))?;
+        let tlog = open_log(&parts, &store, &signer, &tasks).await?;
         let relay = Relay::new(Parts {
             node: id.clone(),
             software: SOFTWARE.to_owned(),
@@ -152,6 +174,28 @@ impl Node {
     /// Its link.
     pub fn link(&self) -> Option<&Link> {
         Some(&self.link)
+    }
+}
+
+/// Opens the log and tells the operator what it shows of a store that was set back.
+async fn open_log(
+    parts: &NodeParts,
+    store: &Store,
+    signer: &Arc<Signer>,
+    tasks: &Tasks,
+) -> Result<Tlog, RunError> {
+    let opened = Tlog::open(store.clone(), Arc::clone(signer), parts.anchors.as_deref());
+    let Opened { tlog, alarms } = opened.map_err(|error| RunError::start("log", error))?;
+    for (reason, detail) in alarms {
+        let (peer, evidence, now) = (parts.id.unit().to_string(), Bytes::new(), parts.clock.now());
+        let new = NewAlarm { reason, peer, detail, evidence, now };
+        let kept = store.alarm(new, quota::Meter::unlimited()).await;
+        kept.map_err(|error| RunError::start("log", error))?;
+    }
+    match tlog.start(tasks).await {
+        // The signer may come later: messages are taken, receipts wait.
+        Ok(()) | Err(TlogError::Sign(_)) => Ok(tlog),
+        Err(error) => Err(RunError::start("log", error)),
     }
 }
 
@@ -209,6 +253,9 @@ fn limits(settings: &Settings) -> Limits {
         },
     }
 }
+
+/// How long what a failed start had begun may take to end.
+const START_GRACE: Duration = Duration::from_secs(5);
 
 fn link_settings(settings: &config::LinkSettings) -> link::LinkSettings {
     link::LinkSettings {

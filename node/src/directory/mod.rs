@@ -5,6 +5,7 @@
 //! the identity key that was compared; a snapshot is swapped whole, so every decision rests on one
 //! state.
 
+mod rollback;
 mod snapshot;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -12,6 +13,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prost::Message;
+use relay_core::quota::Meter;
 use relay_proto::{
     card::{Card, CardError},
     ids::UnitId,
@@ -23,7 +25,7 @@ use relay_proto::{
 
 pub use snapshot::{Peer, Snapshot, Suspension, Trust};
 
-use crate::store::{Store, StoreError, records::PeerRecord};
+use crate::store::{NewAlarm, Store, StoreError, records::PeerRecord};
 
 /// The local directory. Clones share it.
 #[derive(Clone)]
@@ -65,7 +67,15 @@ impl Directory {
         let change = move |before: Option<PeerRecord>| replace(before, &new, bytes);
         self.store.change_peer(unit.clone(), now, change).await.map_err(DirectoryError::from)?;
         self.reload()?;
-        self.snapshot().peer(&unit).cloned().ok_or(DirectoryError::NotFound)
+        let peer = self.snapshot().peer(&unit).cloned().ok_or(DirectoryError::NotFound)?;
+        if peer.next_card.is_some() {
+            let detail = rollback::told(&card);
+            let (reason, peer) = (Reason::PeerRolledBack, unit.to_string());
+            let new = NewAlarm { reason, peer, detail, evidence: Bytes::new(), now };
+            // An operator brought the card: this is in nobody's hand but his.
+            self.store.alarm(new, Meter::unlimited()).await?;
+        }
+        Ok(peer)
     }
 
     /// Compares digits that were read over the telephone, and trusts the unit when all match.
@@ -218,6 +228,12 @@ pub enum DirectoryError {
     /// Another identity key than the one that is known.
     #[error("the identity key is not the known one: remove the peer, then add and compare anew")]
     IdentityChanged,
+    /// Another log, and not a word about the old one's end.
+    #[error("the card names another log and does not say how the old one ended: ask the unit")]
+    NoSuccession,
+    /// Nothing waits to be accepted.
+    #[error("no card waits that says that this unit's log lost leaves: import its new card first")]
+    NoRollback,
     /// An older card than the one that is known.
     #[error("a card with the same or a higher number is known")]
     OlderCard,
@@ -237,7 +253,9 @@ impl DirectoryError {
             | Self::OwnCard
             | Self::ForeignKey(_)
             | Self::IdentityChanged
+            | Self::NoSuccession
             | Self::OlderCard => Reason::BadCard,
+            Self::NoRollback => Reason::FailedPrecondition,
             Self::NotFound => Reason::NotFound,
             Self::FingerprintMismatch => Reason::FingerprintMismatch,
             Self::Store(error) => error.reason(),
@@ -251,6 +269,8 @@ impl From<StoreError> for DirectoryError {
             StoreError::Refused(Reason::NotFound) => Self::NotFound,
             StoreError::Refused(Reason::KeyNotPinned) => Self::IdentityChanged,
             StoreError::Refused(Reason::Conflict) => Self::OlderCard,
+            StoreError::Refused(Reason::UnknownLog) => Self::NoSuccession,
+            StoreError::Refused(Reason::FailedPrecondition) => Self::NoRollback,
             error => Self::Store(error),
         }
     }
@@ -284,7 +304,14 @@ fn replace(before: Option<PeerRecord>, card: &Card, bytes: Bytes) -> Result<Peer
     if known.signed() != card.signed() && card.number() <= known.number() {
         return Err(Reason::Conflict);
     }
+    if record.trust != Trust::Unverified.number() && rollback::is_succession(&known, card)? {
+        // Receipts of the log that goes on count when an operator has accepted that the other one
+        // lost some.
+        record.next_card = bytes;
+        return Ok(record);
+    }
     record.card = bytes;
+    record.next_card = Bytes::new();
     Ok(record)
 }
 

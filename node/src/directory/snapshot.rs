@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
     card::{Card, WorkingKey},
@@ -56,6 +57,10 @@ pub struct Peer {
     pub verified_at: Option<Timestamp>,
     /// While it is suspended.
     pub suspended: Option<Suspension>,
+    /// A newer card that says that the unit's log lost leaves; it waits for an operator's word.
+    pub next_card: Option<Arc<Card>>,
+    /// Messages that its log lost are not all queued again yet.
+    pub has_lost: bool,
 }
 
 /// Who stopped the exchange with a unit, when, and why.
@@ -109,6 +114,8 @@ impl Snapshot {
                     at: Timestamp::from_wire(record.suspended_at_ms),
                     why: record.suspended_why.clone(),
                 }),
+                next_card: card_in(&record.next_card).map(Arc::new),
+                has_lost: !record.lost.is_empty(),
                 card: Arc::new(card),
             };
             snapshot.peers.insert(peer.card.unit().clone(), peer);
@@ -150,6 +157,11 @@ impl Snapshot {
 
 /// The card of a record, when it verifies.
 pub(super) fn card_of(record: &PeerRecord) -> Option<Card> {
-    let signed = v1::Signed::decode(record.card.clone()).ok()?;
+    card_in(&record.card)
+}
+
+/// The same of its bytes.
+pub(super) fn card_in(bytes: &Bytes) -> Option<Card> {
+    let signed = v1::Signed::decode(bytes.clone()).ok()?;
     Card::open(&signed).ok()
 }

@@ -65,7 +65,7 @@ fn card(
             origin: unit.log_origin(1).to_string(),
             key: Some(signing(v1::KeyKind::Log, KeyUse::Checkpoint)),
             state: v1::LogState::Open.into(),
-            closed_size: 0,
+            ..Default::default()
         }],
         nodes: vec![v1::CardNode {
             name: node.name().into(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use relay_proto::{
-    card::{Card, CardError},
+    card::{Card, CardError, CardLog},
     ids::{LogOrigin, NodeId, UnitId},
     limits, v1,
 };
@@ -47,11 +47,15 @@ pub fn log_of(card: &Card, keys: &KeyStore, node: &NodeId) -> Result<LogOrigin, 
     if !named.is_some_and(|named| named.transport_keys.iter().any(|key| key.key == transport)) {
         return Err(CardFault::Lacks("this node with its transport key"));
     }
-    let open = card.logs().iter().find(|log| log.state == v1::LogState::Open);
-    match open {
+    match open_log_of(card) {
         Some(log) if log.key.key == signer.public(KeyUse::Checkpoint) => Ok(log.origin.clone()),
         _ => Err(CardFault::Lacks("an open log with the log key")),
     }
+}
+
+/// The log of a card that goes on.
+pub fn open_log_of(card: &Card) -> Option<&CardLog> {
+    card.logs().iter().find(|log| log.state == v1::LogState::Open)
 }
 
 /// Why a card is not this node's.

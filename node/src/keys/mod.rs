@@ -17,10 +17,13 @@ mod store;
 use std::{io, path::PathBuf};
 
 pub use self::{
-    card::{CardFault, check_unit, log_of, read_card},
+    card::{CardFault, check_unit, log_of, open_log_of, read_card},
     file::{check_dir, check_file},
     signer::{KeyUse, SignError, Signer},
-    store::{IDENTITY_FILE, Identity, InstanceId, KeyStore, REQUIRED_FILES, ResetKey, SecretKey},
+    store::{
+        IDENTITY_FILE, Identity, InstanceId, KeyStore, REQUIRED_FILES, ResetKey, SecretKey,
+        log_file,
+    },
 };
 
 /// Why keys were not made or not taken.

@@ -27,6 +27,8 @@ pub enum KeyUse {
     Checkpoint,
     /// Temporary refusals: the signing key.
     Deferral,
+    /// The succession of a log: the signing key.
+    Succession,
     /// Cosignatures on other units' checkpoints: the witness key.
     Cosignature,
 }
@@ -94,7 +96,7 @@ pub struct FileSigner {
 impl FileSigner {
     fn of(&self, key: KeyUse) -> &SecretKey {
         match key {
-            KeyUse::Envelope | KeyUse::Deferral => &self.signing,
+            KeyUse::Envelope | KeyUse::Deferral | KeyUse::Succession => &self.signing,
             KeyUse::Checkpoint => &self.log,
             KeyUse::Cosignature => &self.witness,
         }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `identity.key` | signs cards; above all others; taken offline after `init` | the node runs |
 //! | `signing-1.key` | signs envelopes and deferrals | no start |
-//! | `log-1.key` | signs the checkpoints of the unit's log | no start |
+//! | `log-N.key` | signs the checkpoints of generation N of the unit's log | no start |
 //! | `witness-1.key` | cosigns other units' checkpoints | no start |
 //! | `transport-1.key` | the TLS key that peers pin | no start |
 //! | `instance.id` | tells this node from a copy of it | no start |
@@ -55,7 +55,7 @@ impl KeyStore {
             Ok(key)
         };
         let identity = Identity(make(IDENTITY)?);
-        let (signing, log) = (make(SIGNING)?, make(LOG)?);
+        let (signing, log) = (make(SIGNING)?, make(&log_file(EPOCH))?);
         let (witness, transport) = (make(WITNESS)?, make(TRANSPORT)?);
         let instance = InstanceId(random()?);
         file::create(&dir.join(INSTANCE), format!("{instance}\n").as_bytes())?;
@@ -67,15 +67,30 @@ impl KeyStore {
         Ok((Self { signer, transport, instance, reset }, identity))
     }
 
-    /// Opens the working keys; `identity.key` is neither needed nor read.
-    pub fn open(dir: &Path) -> Result<Self, KeyStoreError> {
+    /// Opens the working keys, with the key of this generation of the log; `identity.key` is
+    /// neither needed nor read.
+    pub fn open(dir: &Path, generation: u32) -> Result<Self, KeyStoreError> {
         file::check_dir(dir)?;
         let key = |name: &str| SecretKey::read(dir.join(name), EPOCH);
-        let (signing, log, witness) = (key(SIGNING)?, key(LOG)?, key(WITNESS)?);
+        let log = SecretKey::read(dir.join(log_file(generation)), generation)?;
+        let (signing, witness) = (key(SIGNING)?, key(WITNESS)?);
         let signer = Signer::File(Arc::new(FileSigner { signing, log, witness }));
         let instance = InstanceId(hex(dir.join(INSTANCE), "32 hexadecimal digits")?);
         let reset = ResetKey(Zeroizing::new(hex(dir.join(RESET), "64 hexadecimal digits")?));
         Ok(Self { signer, transport: key(TRANSPORT)?, instance, reset })
+    }
+
+    /// Makes the key of a later generation of the log, durably; one that an attempt left that was
+    /// cut off is taken.
+    pub fn make_log_key(dir: &Path, generation: u32) -> Result<SecretKey, KeyStoreError> {
+        let path = dir.join(log_file(generation));
+        let key = SecretKey::random(generation)?;
+        match file::create(&path, key.pem().as_bytes()) {
+            Err(KeyStoreError::Exists(_)) => return SecretKey::read(path, generation),
+            made => made?,
+        }
+        file::sync_dir(dir)?;
+        Ok(key)
     }
 
     /// Who signs for the unit.
@@ -255,7 +270,6 @@ const EPOCH: u32 = 1;
 
 const IDENTITY: &str = IDENTITY_FILE;
 const SIGNING: &str = "signing-1.key";
-const LOG: &str = "log-1.key";
 const WITNESS: &str = "witness-1.key";
 const TRANSPORT: &str = "transport-1.key";
 const INSTANCE: &str = "instance.id";
@@ -264,8 +278,13 @@ const RESET: &str = "quic-reset.key";
 /// The identity key, which is taken offline.
 pub const IDENTITY_FILE: &str = "identity.key";
 
-/// The files that a running node needs.
-pub const REQUIRED_FILES: [&str; 6] = [SIGNING, LOG, WITNESS, TRANSPORT, INSTANCE, RESET];
+/// The files that a running node needs, beside the key of the open log.
+pub const REQUIRED_FILES: [&str; 5] = [SIGNING, WITNESS, TRANSPORT, INSTANCE, RESET];
+
+/// The file of the key of a generation of the log.
+pub fn log_file(generation: u32) -> String {
+    format!("log-{generation}.key")
+}
 
 #[cfg(test)]
 mod tests {
@@ -293,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn keys_come_back() {
         let (_parent, dir, made, identity) = made();
-        let opened = KeyStore::open(&dir).unwrap();
+        let opened = KeyStore::open(&dir, 1).unwrap();
         assert_eq!(opened.instance(), made.instance());
         assert_eq!(opened.reset_key().as_bytes(), made.reset_key().as_bytes());
         assert_eq!(opened.transport().public(), made.transport().public());
@@ -319,15 +338,15 @@ mod tests {
     fn only_the_identity_key_may_be_offline() {
         let (_parent, dir, _, _) = made();
         fs::remove_file(dir.join(IDENTITY)).unwrap();
-        KeyStore::open(&dir).unwrap();
+        KeyStore::open(&dir, 1).unwrap();
         for name in REQUIRED_FILES {
             let aside = dir.join("aside");
             fs::rename(dir.join(name), &aside).unwrap();
-            let error = KeyStore::open(&dir).unwrap_err();
+            let error = KeyStore::open(&dir, 1).unwrap_err();
             assert!(matches!(&error, KeyStoreError::Missing(path) if path.ends_with(name)));
             fs::rename(&aside, dir.join(name)).unwrap();
         }
-        KeyStore::open(&dir).unwrap();
+        KeyStore::open(&dir, 1).unwrap();
     }
 
     /// A second creation over the first is refused and changes nothing.
@@ -337,7 +356,7 @@ mod tests {
         assert!(matches!(KeyStore::create(&dir).unwrap_err(), KeyStoreError::Exists(_)));
         let path = dir.join(SIGNING);
         assert!(matches!(file::create(&path, b"x").unwrap_err(), KeyStoreError::Exists(_)));
-        assert_eq!(KeyStore::open(&dir).unwrap().instance(), made.instance());
+        assert_eq!(KeyStore::open(&dir, 1).unwrap().instance(), made.instance());
     }
 
     /// Any mode that lets others in is refused with the command that helps; stricter modes are
@@ -349,21 +368,21 @@ mod tests {
             let path = dir.join(name);
             for bad in [0o640, 0o604, 0o620, 0o700] {
                 mode(&path, bad);
-                let error = KeyStore::open(&dir).unwrap_err();
+                let error = KeyStore::open(&dir, 1).unwrap_err();
                 assert!(matches!(error, KeyStoreError::Permissions { wanted: 0o600, .. }), "{bad}");
                 let mend = format!("chmod 600 {}", path.display());
                 assert!(error.to_string().contains(&mend), "{error}");
             }
             mode(&path, 0o400);
-            KeyStore::open(&dir).unwrap();
+            KeyStore::open(&dir, 1).unwrap();
         }
         for bad in [0o750, 0o701, 0o1700] {
             mode(&dir, bad);
-            let error = KeyStore::open(&dir).unwrap_err();
+            let error = KeyStore::open(&dir, 1).unwrap_err();
             assert!(error.to_string().contains("chmod 700"), "{error}");
         }
         mode(&dir, 0o500);
-        KeyStore::open(&dir).unwrap();
+        KeyStore::open(&dir, 1).unwrap();
         mode(&dir, 0o700);
     }
 
@@ -371,22 +390,25 @@ mod tests {
     #[test]
     fn only_a_key_is_a_key() {
         let (_parent, dir, _, _) = made();
-        let path = dir.join(LOG);
+        let path = dir.join(log_file(1));
         let good = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         symlink(dir.join(SIGNING), &path).unwrap();
-        assert!(matches!(KeyStore::open(&dir).unwrap_err(), KeyStoreError::Malformed { .. }));
+        assert!(matches!(KeyStore::open(&dir, 1).unwrap_err(), KeyStoreError::Malformed { .. }));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(matches!(KeyStore::open(&dir).unwrap_err(), KeyStoreError::Malformed { .. }));
+        assert!(matches!(KeyStore::open(&dir, 1).unwrap_err(), KeyStoreError::Malformed { .. }));
         fs::remove_dir(&path).unwrap();
         for bytes in [&b""[..], b"-----BEGIN PRIVATE KEY-----\n", &[0xff; 200], &[b'a'; 5000]] {
             file::create(&path, bytes).unwrap();
-            assert!(matches!(KeyStore::open(&dir).unwrap_err(), KeyStoreError::Malformed { .. }));
+            assert!(matches!(
+                KeyStore::open(&dir, 1).unwrap_err(),
+                KeyStoreError::Malformed { .. }
+            ));
             fs::remove_file(&path).unwrap();
         }
         file::create(&path, &good).unwrap();
-        KeyStore::open(&dir).unwrap();
+        KeyStore::open(&dir, 1).unwrap();
     }
 
     /// No form of printing shows a secret.

@@ -8,6 +8,7 @@ use relay_proto::{
     limits,
     reason::Reason,
     receipt::Event,
+    v1,
 };
 
 use super::{
@@ -77,6 +78,9 @@ impl Relay {
         let now = ctx.now();
         let mut statement = ctx.statement(&header, ack.capacity.event(), now);
         statement.recipient = Some(ctx.unit());
+        if record.recovered {
+            statement.flags = &[v1::StatementFlag::Recovered];
+        }
         statement.actor = (!by.is_empty()).then_some(by);
         let statement = own(&statement).map_err(|_| StoreError::Refused(Reason::Internal))?;
         let waited = ctx.parts.store.acknowledgements(&ack.digest)?.is_empty();
@@ -107,7 +111,7 @@ impl Relay {
     }
 
     /// The header of a stored message.
-    pub(super) fn header(&self, signed: &relay_proto::v1::Signed) -> Result<Header, StoreError> {
+    pub(super) fn header(&self, signed: &v1::Signed) -> Result<Header, StoreError> {
         // It verified when it was stored. Its sender may be out of the directory by now, so it is
         // read as it is.
         Header::stored(signed).map_err(|_| StoreError::IndexDamaged("messages"))

@@ -14,13 +14,14 @@ use tracing::{info, warn};
 use super::{
     Context,
     owed::hashes,
-    peers::{Live, alarm},
+    peers::{Live, alarm, alarm_once},
     settle::Settler,
 };
 use crate::{
     link::{Incoming, Lane},
     store::StoreError,
     telemetry::Counter,
+    tlog::Hold,
 };
 
 /// Serves the control side of one session until it ends.
@@ -68,7 +69,20 @@ impl Answers {
     async fn begin(&mut self) -> Result<(), StoreError> {
         let heads = self.live.hello.heads.unwrap_or_default();
         let (unit, now) = (self.unit.clone(), self.ctx.now());
-        self.ctx.parts.store.record_have(unit, heads.receipts_have, now).await?;
+        let tlog = &self.ctx.parts.tlog;
+        if let Some(claim) = self.live.claim.take() {
+            self.ctx.parts.store.keep_claim(claim, now).await?;
+        }
+        match tlog.hold() {
+            None => self.ctx.parts.store.record_have(unit, heads.receipts_have, now).await?,
+            // Numbers of a store that was set back were given to other receipts before: nothing is
+            // confirmed by them.
+            Some(Hold::Restored { .. }) => {}
+            Some(hold) => {
+                let own = self.ctx.unit();
+                alarm_once(&self.ctx, Reason::LogHeld, own, hold.to_string()).await?;
+            }
+        }
         let made = self.ctx.parts.store.counter("receipts-made", &self.unit)?;
         if heads.receipts_have > made {
             // It holds receipts that this store never made: our store was set back, or the peer

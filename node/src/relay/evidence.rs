@@ -88,6 +88,10 @@ impl Relay {
     async fn receipt(&self, stored: ReceiptRecord) -> Result<v1::Receipt, EvidenceError> {
         let parts = &self.ctx.parts;
         let (path, checkpoint) = match stored.checkpoint_size {
+            0 if stored.origin != parts.tlog.origin().to_string() => {
+                let (path, note) = parts.tlog.ended(&stored.origin, stored.index)?;
+                (hashes(&path), note)
+            }
             0 => {
                 let own = parts.tlog.checkpoint().await?;
                 let path = parts.tlog.inclusion(stored.index, own.size)?;

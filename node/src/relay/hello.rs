@@ -1,18 +1,20 @@
 //! What this node says of itself to a peer.
 
-use std::sync::Arc;
+use std::sync::Weak;
 
 use relay_proto::{ids::UnitId, v1};
 
 use super::Context;
 use crate::link::HelloSource;
 
-/// Fills Hellos from the store, the log and the clock.
-pub(super) struct Hellos(pub Arc<Context>);
+/// Fills Hellos from the store, the log and the clock. The relay holds the link, and the link this:
+/// a strong reference would keep both, and the link's socket, for ever.
+pub(super) struct Hellos(pub Weak<Context>);
 
 impl HelloSource for Hellos {
     fn hello_for(&self, peer: &UnitId) -> v1::Hello {
-        let ctx = &self.0;
+        // Without a relay there is nothing to say; the other side closes on an empty Hello.
+        let Some(ctx) = self.0.upgrade() else { return v1::Hello::default() };
         let store = &ctx.parts.store;
         let count = |name| store.counter(name, peer).unwrap_or_default();
         let held = ctx.parts.directory.snapshot().peer(peer).and_then(|known| {

@@ -226,8 +226,11 @@ fn decide(
     let clock = ctx.clock_view();
     let own = ctx.unit();
     let arrival = Arrival { header: &header, session: unit, own, profile, key, clock };
+    let recovered = is_recovered(ctx, transfer, &header);
     let clock_unverified = match policy::judge(&arrival) {
         Judgement::Accept { clock_unverified } => clock_unverified,
+        // It was here in time, before our log lost the receipt that said so.
+        Judgement::Refuse(Reason::Expired) if recovered => false,
         Judgement::Refuse(reason) => return refusal(ctx, meter, transfer, header, reason),
         Judgement::Fault(reason) => return Decision::Fault(reason, reason.to_string()),
         Judgement::Defer(reason) => return Decision::Defer(header.digest, reason),
@@ -245,7 +248,8 @@ fn decide(
     let decision = match content(ctx, &header, &clear) {
         Ok(content) => {
             let taken = (content, clear, carried);
-            match accept(ctx, (unit, meter), transfer, header, taken, clock_unverified) {
+            let seen = Seen { clock_unverified, recovered };
+            match accept(ctx, (unit, meter), transfer, header, taken, seen) {
                 Ok(new) => return Decision::Verdict(Verdict::Accept(new)),
                 Err(digest) => Decision::Defer(digest, Reason::Internal),
             }
@@ -255,6 +259,21 @@ fn decide(
     // Not taken, so it used nothing of its sender's quota.
     meter.not_carried(carried);
     decision
+}
+
+/// How an arrival is marked.
+struct Seen {
+    clock_unverified: bool,
+    recovered: bool,
+}
+
+/// Whether a message is sent again because our log lost its receipt. The sender's word counts only
+/// for what is older than the succession of our log.
+fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool {
+    let own = ctx.parts.directory.own();
+    let log = own.log(ctx.parts.tlog.origin());
+    let succession = log.and_then(|log| log.succession.as_ref());
+    transfer.recovered && succession.is_some_and(|one| header.created_at <= one.at)
 }
 
 /// Reads the payload. Its digest is the header's, so what is wrong with it is its sender's doing.
@@ -278,16 +297,15 @@ fn accept(
     transfer: &v1::Transfer,
     header: Header,
     (content, clear, carried): (Payload, Bytes, Priority),
-    clock_unverified: bool,
+    Seen { clock_unverified, recovered }: Seen,
 ) -> Result<Box<NewArrival>, Digest> {
     let now = ctx.now();
-    let mut flags = Vec::new();
-    if clock_unverified {
-        flags.push(v1::StatementFlag::ClockUnverified);
-    }
-    if carried != header.priority {
-        flags.push(v1::StatementFlag::LaneLowered);
-    }
+    let flags = [
+        (clock_unverified, v1::StatementFlag::ClockUnverified),
+        (carried != header.priority, v1::StatementFlag::LaneLowered),
+        (recovered, v1::StatementFlag::Recovered),
+    ];
+    let flags: Vec<_> = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
     let mut consignment = ctx.statement(&header, Event::ContentConsignment, now);
     consignment.recipient = Some(ctx.unit());
     consignment.flags = &flags;
@@ -310,6 +328,7 @@ fn accept(
         clock_unverified,
         carried,
         meter: meter.clone(),
+        recovered,
         now,
         header,
     }))

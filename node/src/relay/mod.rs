@@ -19,6 +19,7 @@ mod outbound;
 mod owed;
 mod peers;
 mod quotas;
+mod recover;
 mod sending;
 mod settle;
 pub mod submit;
@@ -132,7 +133,7 @@ impl Relay {
 
     /// What the node says in its Hello.
     pub fn hello_source(&self) -> Arc<dyn crate::link::HelloSource> {
-        Arc::new(hello::Hellos(Arc::clone(&self.ctx)))
+        Arc::new(hello::Hellos(Arc::downgrade(&self.ctx)))
     }
 
     /// This node's id.

@@ -1,6 +1,10 @@
 //! One peer's outbox at work: performs what `relay_core::outbox` decides.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use relay_core::outbox::{Action, Entry, Input, Outbox};
 use relay_proto::{envelope::Priority, ids::UnitId, timestamp::Timestamp};
@@ -18,6 +22,7 @@ use super::{
 use crate::{
     store::{StoreError, records::BackoffRecord},
     telemetry::Counter,
+    tlog::Hold,
 };
 
 /// Serves one peer's outbox until the node stops.
@@ -33,7 +38,8 @@ pub(super) async fn run(
     let outbox = Outbox::new(ctx.parts.limits.outbox);
     let steady = Steady { start: ctx.now(), since: Instant::now() };
     let sending = Sending::start(&ctx, &unit, session.clone());
-    let mut worker = Worker { outbox, ctx, unit, session, sending, wake: None, steady };
+    let recovered = BTreeSet::new();
+    let mut worker = Worker { outbox, ctx, unit, session, sending, wake: None, steady, recovered };
     if worker.start().await.is_err() {
         return;
     }
@@ -62,6 +68,9 @@ pub(super) async fn run(
             if matches!(input, Input::Fault { .. } | Input::Deferred { .. }) {
                 advice.add_permits(1);
             }
+            if let Input::Settled(numbers) = &input {
+                worker.recovered.retain(|number| !numbers.contains(number));
+            }
             if let Err(error) = worker.handle(input).await {
                 // The store stopped: the daemon ends the process.
                 warn!(%error, "outbox stopped");
@@ -79,6 +88,8 @@ struct Worker {
     sending: Sending,
     wake: Option<Timestamp>,
     steady: Steady,
+    /// Numbers of entries that are sent again because the peer's log lost their receipts.
+    recovered: BTreeSet<u64>,
 }
 
 /// The outbox's own time. A step of the clock, ahead or back, neither hurries nor stops what waits;
@@ -150,6 +161,12 @@ impl Worker {
             // Only dialling depends on it.
             return Ok(None);
         }
+        if let Some(Hold::Restored { heard }) = self.ctx.parts.tlog.hold()
+            && !heard.contains(&self.unit)
+        {
+            // A restored store signs nothing before it has heard this peer.
+            return Ok(Some(Priority::Urgent));
+        }
         let waiting = self.ctx.parts.store.most_urgent(&self.unit)?;
         let owed = self.ctx.parts.store.owed_receipts(&self.unit, 0, 1)?;
         Ok(waiting.or_else(|| owed.first().map(|_| Priority::Routine)))
@@ -161,6 +178,8 @@ impl Worker {
             Action::Claim { lane, after, max } => {
                 let claimed = store.claim_due(&self.unit, lane, after, max)?;
                 let now = self.ctx.now();
+                let recovered = claimed.iter().filter(|(_, record)| record.recovered);
+                self.recovered.extend(recovered.map(|(entry, _)| entry.number));
                 let entries = claimed.into_iter().map(|(entry, _)| Entry {
                     not_before: self.steady.of(now, entry.not_before),
                     ..entry
@@ -168,7 +187,9 @@ impl Worker {
                 let entries = entries.collect();
                 return Ok(Some(Input::Claimed { lane, entries, asked: max }));
             }
-            Action::Send { lane, number, digest } => self.sending.order(lane, number, digest),
+            Action::Send { lane, number, digest } => {
+                self.sending.order(lane, number, digest, self.recovered.contains(&number));
+            }
             Action::Dial => {
                 if let Some(link) = self.ctx.peers.link() {
                     link.dial(&self.unit);

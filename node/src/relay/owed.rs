@@ -54,6 +54,18 @@ pub(super) async fn run(
             match group {
                 Ok(true) => continue,
                 Ok(false) => {}
+                Err(TlogError::Held(hold)) => {
+                    warn!(%hold, peer = %unit, "receipts wait");
+                    let mut holds = ctx.parts.tlog.holds();
+                    let free = holds.wait_for(|now| now.as_ref() != Some(&hold));
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return,
+                        changed = session.changed() => if changed.is_err() { return },
+                        _ = free => {}
+                    }
+                    continue;
+                }
                 Err(error) => {
                     // Messages are taken and receipts wait, visibly: their senders keep their
                     // copies.

@@ -21,10 +21,10 @@ use relay_proto::{
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
-use super::{Context, answers, inbound, outbound, owed};
+use super::{Context, answers, inbound, outbound, owed, recover};
 use crate::{
     link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
-    store::NewAlarm,
+    store::{NewAlarm, NewClaim, StoreError},
     tasks::TaskKind,
     telemetry::Counter,
 };
@@ -82,6 +82,11 @@ pub(super) struct Live {
     /// Held while a group of this unit's receipts is checked and recorded: what two of its nodes
     /// bring at once is judged one after the other.
     pub settling: Arc<tokio::sync::Mutex<()>>,
+    /// A checkpoint of ours that the peer holds and our store does not bear out.
+    pub claim: Option<NewClaim>,
+    /// Receipts of the unit that were here when the session came up. Nothing when another of its
+    /// nodes had one: what that brings meanwhile is newer than this Hello.
+    pub had: Option<u64>,
 }
 
 impl Peers {
@@ -110,12 +115,8 @@ impl Peers {
     /// Starts workers of units that are verified now; ends sessions with those that are not any
     /// more.
     pub(super) fn directory_changed(&self, ctx: &Arc<Context>) {
-        let snapshot = ctx.parts.directory.snapshot();
-        let verified: Vec<UnitId> = snapshot
-            .peers()
-            .map(|peer| peer.card.unit().clone())
-            .filter(|unit| snapshot.verified(unit).is_some())
-            .collect();
+        let verified = verified(ctx);
+        ctx.parts.tlog.heard(None, &verified);
         for unit in &verified {
             self.ensure(ctx, unit);
             self.input(unit, Input::Woken);
@@ -223,10 +224,16 @@ impl Peers {
             status.software.clone_from(&hello.software);
             status.rtt_us = u32::try_from(session.rtt().as_micros()).unwrap_or(u32::MAX);
         });
+        // Before anything is signed for this session: what the peer holds of our log.
+        let claim = ctx.parts.tlog.hear(&unit, &hello.held_checkpoint);
+        ctx.parts.tlog.heard(Some(&unit), &verified(ctx));
+        let had = ctx.parts.store.counter("receipts-have", &unit).ok();
         let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());
         let Some(live) = self.lock().get_mut(&unit).map(|worker| {
             let settling = Arc::clone(&worker.settling);
-            let live = Live { id, node, sender, hello, settling };
+            let alone = worker.sessions.iter().all(|other| other.node == node);
+            let had = had.filter(|_| alone);
+            let live = Live { id, node, sender, hello, claim, had, settling };
             worker.up(live.clone());
             live
         }) else {
@@ -260,6 +267,13 @@ impl Peers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<UnitId, Worker>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The units that are verified now.
+fn verified(ctx: &Context) -> Vec<UnitId> {
+    let snapshot = ctx.parts.directory.snapshot();
+    let units = snapshot.peers().map(|peer| peer.card.unit().clone());
+    units.filter(|unit| snapshot.verified(unit).is_some()).collect()
 }
 
 /// What the end of one session means for sending.
@@ -297,6 +311,9 @@ impl Worker {
 pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>) {
     let stop = ctx.parts.tasks.stop_token();
     ctx.peers.directory_changed(&ctx);
+    for unit in verified(&ctx) {
+        recover::start(&ctx, &unit);
+    }
     loop {
         let event = tokio::select! {
             biased;
@@ -354,6 +371,23 @@ pub(super) async fn proof(
     }
 }
 
+/// Keeps an alarm that is not among the newest already: what comes again with every session is told
+/// once.
+pub(super) async fn alarm_once(
+    ctx: &Context,
+    reason: Reason,
+    peer: &UnitId,
+    detail: String,
+) -> Result<(), StoreError> {
+    let known = ctx.parts.store.alarms(ALARMS_LOOK_MAX)?.into_iter().any(|known| {
+        known.reason == reason.label() && known.peer == peer.as_str() && known.detail == detail
+    });
+    if !known {
+        alarm(ctx, reason, peer, detail).await;
+    }
+    Ok(())
+}
+
 /// Starts the readers of a session.
 fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
     let tasks = &ctx.parts.tasks;
@@ -376,6 +410,9 @@ fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
 fn lock(status: &Mutex<PeerStatus>) -> MutexGuard<'_, PeerStatus> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How far back an equal alarm is looked for.
+const ALARMS_LOOK_MAX: usize = 256;
 
 /// Faults and deferrals of a peer that may wait for its worker: two windows of every lane.
 const ADVICE_MAX: usize = 1536;

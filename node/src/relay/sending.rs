@@ -36,6 +36,7 @@ struct Order {
     session: SessionId,
     number: u64,
     digest: Digest,
+    recovered: bool,
 }
 
 impl Sending {
@@ -56,8 +57,9 @@ impl Sending {
         Self { session, emergency, urgent, routine }
     }
 
-    /// Has a transfer sent on the present session.
-    pub fn order(&self, lane: Priority, number: u64, digest: Digest) {
+    /// Has a transfer sent on the present session; `recovered` when the peer's log lost the receipt
+    /// of an earlier one.
+    pub fn order(&self, lane: Priority, number: u64, digest: Digest, recovered: bool) {
         let Some(session) = self.session.borrow().as_ref().map(|live| live.id) else { return };
         let orders = match lane {
             Priority::Emergency => &self.emergency,
@@ -65,7 +67,7 @@ impl Sending {
             Priority::Routine => &self.routine,
         };
         // A lane that is gone stopped with the node.
-        let _ = orders.send(Order { session, number, digest });
+        let _ = orders.send(Order { session, number, digest, recovered });
     }
 }
 
@@ -132,7 +134,7 @@ fn frame(
             payload: Some(v1::envelope::Payload::Clear(payload)),
             wraps: Vec::new(),
         }),
-        recovered: false,
+        recovered: order.recovered,
     })))
 }
 

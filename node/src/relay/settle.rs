@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use super::{
     Context,
-    peers::{Live, alarm, proof},
+    peers::{Live, alarm, alarm_once, proof},
 };
 use crate::{
     link::Lane,
@@ -41,6 +41,10 @@ pub(super) struct Settler {
     ctx: Arc<Context>,
     unit: UnitId,
     live: Live,
+    /// Before the first number of the session's first group. The issuer begins after what our Hello
+    /// said, the oldest first: what lies between does not exist any more. It was confirmed before
+    /// our store was set back, or the peer's numbers go on from elsewhere since its own was.
+    before_first: Option<u64>,
     /// Groups whose checkpoint waits for a proof. They settle nothing until it is here.
     waiting: VecDeque<Waiting>,
 }
@@ -56,12 +60,21 @@ struct Waiting {
 impl Settler {
     /// For one session.
     pub(super) fn new(ctx: Arc<Context>, unit: UnitId, live: Live) -> Self {
-        Self { ctx, unit, live, waiting: VecDeque::new() }
+        Self { ctx, unit, live, before_first: None, waiting: VecDeque::new() }
     }
 
     /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or
     /// forked is seen at once.
     pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+        let made = self.live.hello.heads.unwrap_or_default().receipts_made;
+        if let Some(have) = self.live.had
+            && made < have
+            && !self.ctx.peers.proven_by(&self.unit, &self.live.hello.boot_id)
+        {
+            // Also a log that shows nothing, because it is held, has shrunk.
+            let detail = format!("it made {made} receipts for us, {have} are here");
+            alarm_once(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await?;
+        }
         let note = &self.live.hello.own_checkpoint;
         if note.is_empty() {
             return Ok(());
@@ -71,6 +84,15 @@ impl Settler {
         let Some(card) = self.card() else { return Ok(()) };
         let signed = match check_group(note, &card) {
             Ok(signed) => signed,
+            Err(error) if error.reason() == Reason::UnknownLog => {
+                // Nothing of it settles anything before the card that names it was accepted.
+                let detail = format!(
+                    "it shows a log that its card here does not name: import its new card, then \
+                     relay-cli peer rollback-accept {} --by NAME",
+                    self.unit
+                );
+                return alarm_once(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
+            }
             Err(error) => {
                 self.bad_checkpoint(error.reason()).await;
                 return Ok(());
@@ -106,6 +128,9 @@ impl Settler {
         if group.receipts.len() > limits::RECEIPTS_PER_GROUP_MAX {
             self.bad_checkpoint(Reason::TooLarge).await;
             return Ok(None);
+        }
+        if let Some(first) = group.receipts.first() {
+            self.before_first.get_or_insert(first.number.saturating_sub(1));
         }
         self.settle(group, None).await
     }
@@ -225,6 +250,7 @@ impl Settler {
     ) -> Result<Option<u64>, StoreError> {
         let checkpoint = signed.checkpoint();
         let mut have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
+        have = have.max(self.before_first.unwrap_or(0));
         let mut receipts = Vec::with_capacity(group.receipts.len());
         let mut taken = Vec::with_capacity(group.receipts.len());
         let mut lowered = false;

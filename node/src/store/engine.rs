@@ -328,7 +328,7 @@ impl Engine {
             self.shared.mark_bound.fetch_min(appended.first_seq - 1, Ordering::AcqRel);
         }
         self.show(batch.changes, batch.events, batch.frames, &appended);
-        self.frontier = batch.frontier;
+        (self.origin, self.frontier) = (batch.origin, batch.frontier);
         self.shared.head.send_replace(LogHead {
             size: self.frontier.size(),
             root: self.frontier.root(),

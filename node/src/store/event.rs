@@ -21,7 +21,7 @@ pub struct Event {
     /// What happened.
     #[prost(
         oneof = "Fact",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34"
     )]
     pub fact: Option<Fact>,
 }
@@ -96,6 +96,18 @@ pub enum Fact {
     /// A snapshot of the index is on disk.
     #[prost(message, tag = "30")]
     Snapshotted(Snapshotted),
+    /// A peer holds a checkpoint of ours that this store does not bear out.
+    #[prost(message, tag = "34")]
+    LogClaimed(LogClaimed),
+    /// A log that lost leaves ended, another one begins.
+    #[prost(message, tag = "31")]
+    LogSucceeded(LogSucceeded),
+    /// A receipt of an ended log became a leaf of the open one.
+    #[prost(message, tag = "32")]
+    LeafMoved(LeafMoved),
+    /// A message that is here came again, because our log lost a receipt about it.
+    #[prost(message, tag = "33")]
+    MessageRecovered(MessageRecord),
 }
 
 /// A leaf of our own log: a receipt that this node issued.
@@ -324,6 +336,81 @@ pub struct Anchor {
     /// Its root.
     #[prost(bytes = "bytes", tag = "3")]
     pub root: Bytes,
+}
+
+/// See [`Fact::LogClaimed`].
+#[derive(Clone, PartialEq, Message)]
+pub struct LogClaimed {
+    /// The log.
+    #[prost(string, tag = "1")]
+    pub origin: String,
+    /// Who holds the checkpoint.
+    #[prost(string, tag = "2")]
+    pub peer: String,
+    /// Its size.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// Its root.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub root: Bytes,
+    /// The signed note.
+    #[prost(string, tag = "5")]
+    pub note: String,
+}
+
+/// See [`Fact::LogSucceeded`].
+#[derive(Clone, PartialEq, Message)]
+pub struct LogSucceeded {
+    /// The log that ended.
+    #[prost(string, tag = "1")]
+    pub old_origin: String,
+    /// Its last checkpoint: what is proven of it from now on is proven under this one.
+    #[prost(message, optional, tag = "2")]
+    pub closing: Option<CheckpointRecord>,
+    /// The log that begins.
+    #[prost(string, tag = "3")]
+    pub new_origin: String,
+    /// The signed succession, encoded: the first leaf of the new log.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub succession: Bytes,
+    /// The leaf's hash.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub leaf_hash: Bytes,
+    /// The officers who ordered it.
+    #[prost(string, repeated, tag = "6")]
+    pub by: Vec<String>,
+    /// Units whose numbers go on from the next field: what was numbered and lost is not known.
+    #[prost(string, repeated, tag = "7")]
+    pub peers: Vec<String>,
+    /// No number up to this one is given again.
+    #[prost(uint64, tag = "8")]
+    pub numbers_from: u64,
+}
+
+/// See [`Fact::LeafMoved`].
+#[derive(Clone, PartialEq, Message)]
+pub struct LeafMoved {
+    /// Where the receipt lies.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub receipt_key: Bytes,
+    /// The receipt as it is afterwards.
+    #[prost(message, optional, tag = "2")]
+    pub receipt: Option<ReceiptRecord>,
+    /// Hashes of the subtrees that the leaf completes, itself first.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub hashes: Vec<Bytes>,
+    /// The unit that must have it; empty: nobody, or it has it.
+    #[prost(string, tag = "4")]
+    pub owed_to: String,
+    /// Number among the receipts owed to that unit.
+    #[prost(uint64, tag = "5")]
+    pub owed_number: u64,
+    /// The number under which it waited before; 0: it did not.
+    #[prost(uint64, tag = "6")]
+    pub owed_before: u64,
+    /// Lane of the message.
+    #[prost(uint32, tag = "7")]
+    pub priority: u32,
 }
 
 /// See [`Fact::TailCut`].

@@ -217,6 +217,25 @@ pub fn write_index_mark(dir: &Path, seq: u64) -> Result<(), FilesError> {
     sync_dir(dir)
 }
 
+/// Whether the store came out of a backup, or out of a standby that was promoted, and was not
+/// heard about since. The file is written by whoever restores, before the store is opened.
+pub fn is_restored(dir: &Path) -> bool {
+    // In doubt it was: a file that cannot be looked at is there.
+    !matches!(std::fs::symlink_metadata(dir.join(RESTORED_FILE)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The store is known to lack nothing, or its log was succeeded.
+pub fn clear_restored(dir: &Path) -> Result<(), FilesError> {
+    let path = dir.join(RESTORED_FILE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FilesError::Io { path, source: error })
+        }
+        _ => sync_dir(dir),
+    }
+}
+
 /// Room of the file system that a store lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
@@ -337,6 +356,7 @@ const LOCK_FILE: &str = "lock";
 const HOLDER_BYTES: usize = 128;
 const ID_FILE: &str = "store.id";
 const MARK_FILE: &str = "index.mark";
+const RESTORED_FILE: &str = "restored";
 const FORMAT_NAME: &str = "relay-store";
 const FORMAT: &str = "relay-store 1";
 const ID_BYTES_MAX: u64 = 4096;
@@ -442,6 +462,18 @@ mod tests {
         assert!(after.used >= before.used + 200_000, "{before:?} {after:?}");
         assert!(after.used < before.used + 400_000 && after.free > 0, "{before:?} {after:?}");
         assert!(Space::of(&dir.path().join("nowhere")).is_err());
+    }
+
+    /// The mark is seen, also when it is no plain file, and can be taken away twice.
+    #[test]
+    fn a_restored_store_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_restored(dir.path()));
+        std::os::unix::fs::symlink("nowhere", dir.path().join(RESTORED_FILE)).unwrap();
+        assert!(is_restored(dir.path()));
+        clear_restored(dir.path()).unwrap();
+        clear_restored(dir.path()).unwrap();
+        assert!(!is_restored(dir.path()));
     }
 
     /// A mark that was not written whole counts as none: the index is replayed from further back.

@@ -38,7 +38,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use engine::LogHead;
 pub use open::{Backend, Hashes, OpenStore, create};
-pub use txn::{NewLeaf, Txn};
+pub use txn::{MovedOwed, NewLeaf, Txn};
 pub use verbs::*;
 pub use view::View;
 pub use wake::Bells;
@@ -151,6 +151,16 @@ impl Store {
     /// A checkpoint was signed; the next batch says so.
     pub fn note_signed(&self, size: u64, root: Digest) {
         self.shared.note_signed(size, root);
+    }
+
+    /// Whether the store came out of a backup and signed nothing since.
+    pub fn is_restored(&self) -> bool {
+        self.dir.as_deref().is_some_and(files::is_restored)
+    }
+
+    /// It is known by now what the restored store lacks.
+    pub fn clear_restored(&self) -> Result<(), StoreError> {
+        Ok(self.dir.as_deref().map_or(Ok(()), files::clear_restored)?)
     }
 
     /// Takes no more commits, writes what is queued, marks the end. Returns how it ended.

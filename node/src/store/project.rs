@@ -12,14 +12,14 @@ use relay_proto::{
 
 use crate::store::{
     event::{
-        Acknowledged, Arrived, EntryChanged, Event, Fact, Leaf, ReceiptsRecorded, Refused,
-        Submitted,
+        Acknowledged, Arrived, EntryChanged, Event, Fact, Leaf, LeafMoved, LogSucceeded,
+        ReceiptsRecorded, Refused, Submitted,
     },
     index::{Op, Tree},
     journal::Position,
     records::{
-        EntryRecord, MessageRecord, OwedRecord, ReceiptRecord, RequestRecord, digest_of, key,
-        priority_number,
+        CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord, ReceiptRecord,
+        RequestRecord, digest_of, key, priority_number,
     },
 };
 
@@ -47,10 +47,18 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
                 None => ops.delete(Tree::Backoff, key),
             }
         }
-        Some(Fact::PeerChanged(peer)) => ops.put(Tree::Peers, peer.unit.clone().into_bytes(), peer),
+        Some(Fact::PeerChanged(peer)) => ops.peer(peer),
+        Some(Fact::MessageRecovered(record)) => {
+            ops.put(Tree::Messages, record.digest.to_vec(), record);
+        }
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm),
         Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, key::anchor(&anchor.origin), anchor),
+        Some(Fact::LogClaimed(claim)) => {
+            ops.put(Tree::Meta, key::claim(&claim.origin, &claim.peer), claim);
+        }
+        Some(Fact::LogSucceeded(fact)) => ops.succeeded(fact),
+        Some(Fact::LeafMoved(fact)) => ops.moved(fact),
         Some(Fact::Erased(erased)) => {
             ops.put(Tree::Erased, digest_of(&erased.digest).as_bytes().to_vec(), erased);
         }
@@ -213,7 +221,9 @@ impl Ops {
         let expiry = key::expiry(at, &digest, &entry.recipient);
         let entry_key = key::entry(&digest, &entry.recipient);
         if entry.is_open() {
-            for (tree, key) in [(Tree::Due, due), (Tree::Expiry, expiry)] {
+            // What was delivered once never fails any more.
+            let trees = [(Tree::Due, due, true), (Tree::Expiry, expiry, !entry.recovered)];
+            for (tree, key, _) in trees.into_iter().filter(|(.., wanted)| *wanted) {
                 self.list.push(Op { tree, key, value: Some(entry_key.clone()), fresh });
             }
         } else {
@@ -251,16 +261,64 @@ impl Ops {
             ..Default::default()
         };
         self.put(Tree::Receipts, receipt_key.clone(), &receipt);
-        let generation = leaf.origin.parse::<LogOrigin>().map_or(0, |origin| origin.generation);
-        let key = key::leaf_hashes(generation, leaf.index);
-        self.put_bytes(Tree::TreeHashes, key, leaf.hashes.concat());
-        self.number("log-size", &leaf.origin, leaf.index + 1);
+        self.grown(&leaf.origin, leaf.index, &leaf.hashes);
         if !leaf.owed_to.is_empty() {
             let owed = OwedRecord { receipt_key: receipt_key.into(), priority: leaf.priority };
             let key = key::numbered(&leaf.owed_to, leaf.owed_number);
             self.put_fresh(Tree::Owed, key, owed.encode_to_vec());
             self.number("receipts-made", &leaf.owed_to, leaf.owed_number);
         }
+    }
+}
+
+impl Ops {
+    fn peer(&mut self, peer: &PeerRecord) {
+        for lost in &peer.lost {
+            // What the peer's new log shows must go on from its first leaf, the succession.
+            let root = lost.first_root.clone();
+            let first = CheckpointRecord { note: String::new(), root, size: 1 };
+            self.put(Tree::Checkpoints, key::checkpoint(&lost.new_origin, 1), &first);
+        }
+        self.put(Tree::Peers, peer.unit.clone().into_bytes(), peer);
+    }
+
+    /// A log has one more leaf.
+    fn grown(&mut self, origin: &str, index: u64, hashes: &[Bytes]) {
+        let generation = origin.parse::<LogOrigin>().map_or(0, |origin| origin.generation);
+        self.put_bytes(Tree::TreeHashes, key::leaf_hashes(generation, index), hashes.concat());
+        self.number("log-size", origin, index + 1);
+    }
+
+    fn succeeded(&mut self, fact: &LogSucceeded) {
+        self.put(Tree::Meta, key::succession(&fact.old_origin), fact);
+        if let Some(closing) = &fact.closing {
+            let key = key::checkpoint(&fact.old_origin, closing.size);
+            self.put(Tree::Checkpoints, key, closing);
+        }
+        self.grown(&fact.new_origin, 0, std::slice::from_ref(&fact.leaf_hash));
+        for peer in &fact.peers {
+            for name in ["receipts-made", "receipts-confirmed", "transfers-made"] {
+                self.number(name, peer, fact.numbers_from);
+            }
+        }
+    }
+
+    fn moved(&mut self, fact: &LeafMoved) {
+        let Some(receipt) = &fact.receipt else { return };
+        self.put(Tree::Receipts, fact.receipt_key.to_vec(), receipt);
+        self.grown(&receipt.origin, receipt.index, &fact.hashes);
+        if fact.owed_to.is_empty() {
+            return;
+        }
+        if fact.owed_before > 0 {
+            self.delete(Tree::Owed, key::numbered(&fact.owed_to, fact.owed_before));
+        }
+        let (receipt_key, priority) = (fact.receipt_key.clone(), fact.priority);
+        let owed = OwedRecord { receipt_key, priority };
+        self.put(Tree::Owed, key::numbered(&fact.owed_to, fact.owed_number), &owed);
+        let again = fact.receipt_key.to_vec();
+        self.put_bytes(Tree::OwedAgain, again, fact.owed_number.to_be_bytes().to_vec());
+        self.number("receipts-made", &fact.owed_to, fact.owed_number);
     }
 }
 

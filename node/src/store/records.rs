@@ -72,6 +72,9 @@ pub struct MessageRecord {
     /// The lane in which it is carried here when its sender is over a quota; 0: its priority's.
     #[prost(uint32, tag = "19")]
     pub carried: u32,
+    /// Taken again after our log lost its receipt: it may have been acted on before.
+    #[prost(bool, tag = "30")]
+    pub recovered: bool,
 }
 
 impl MessageRecord {
@@ -166,6 +169,9 @@ pub struct EntryRecord {
     /// When it ended.
     #[prost(uint64, tag = "13")]
     pub settled_at_ms: u64,
+    /// It had its receipt, which the recipient's log lost: it is sent again, and never expires.
+    #[prost(bool, tag = "30")]
+    pub recovered: bool,
 }
 
 impl EntryRecord {
@@ -269,6 +275,32 @@ pub struct PeerRecord {
     /// When.
     #[prost(uint64, tag = "8")]
     pub suspended_at_ms: u64,
+    /// A newer card that says that the unit's log lost leaves; it waits for an operator's word.
+    #[prost(bytes = "bytes", tag = "30")]
+    pub next_card: Bytes,
+    /// Whose receipts are void from where on, as long as their messages were not sent again.
+    #[prost(message, repeated, tag = "31")]
+    pub lost: Vec<LostLeaves>,
+    /// Who accepted the last rollback.
+    #[prost(string, tag = "32")]
+    pub rollback_by: String,
+}
+
+/// What a peer's log lost. See [`PeerRecord::lost`].
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct LostLeaves {
+    /// The log that ended.
+    #[prost(string, tag = "1")]
+    pub old_origin: String,
+    /// Leaves from this one on are lost, or stand in the next log.
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+    /// The log that goes on.
+    #[prost(string, tag = "3")]
+    pub new_origin: String,
+    /// The hash of its first leaf, the succession: its root at size 1.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub first_root: Bytes,
 }
 
 /// The back-off of a peer. Key: unit.
@@ -483,6 +515,16 @@ pub mod key {
     /// Peer || 0 || place among its last transfers; a number takes the place of one long past.
     pub fn transfer(peer: &str, number: u64) -> Vec<u8> {
         numbered(peer, number % TRANSFERS_KEPT)
+    }
+
+    /// What a peer holds of one of our logs.
+    pub fn claim(origin: &str, peer: &str) -> Vec<u8> {
+        [b"claim\0", origin.as_bytes(), b"\0", peer.as_bytes()].concat()
+    }
+
+    /// How one of our logs ended.
+    pub fn succession(old_origin: &str) -> Vec<u8> {
+        [b"succession\0", old_origin.as_bytes()].concat()
     }
 
     /// The last signed checkpoint of one of our logs.

@@ -21,13 +21,13 @@ use relay_proto::{
 
 use crate::store::{
     StoreError,
-    event::{Anchor, Event, Fact, Leaf},
+    event::{Anchor, Event, Fact, Leaf, LeafMoved},
     index::{self, Index},
     journal::{
         BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BODY_BYTES_MAX, EventFrame, META_BYTES_MAX, Position,
     },
     project::project,
-    records::priority_number,
+    records::{ReceiptRecord, priority_number},
     space::Room,
     view::{Overlay, View},
 };
@@ -67,6 +67,17 @@ pub struct NewLeaf {
     pub actor: String,
 }
 
+/// Who is owed a receipt that moves to another log.
+#[derive(Debug, Clone)]
+pub struct MovedOwed {
+    /// The unit.
+    pub peer: String,
+    /// The number under which it waits; 0: it does not.
+    pub before: u64,
+    /// Lane of the message.
+    pub priority: u32,
+}
+
 /// A finished batch.
 pub struct Batch {
     /// What goes to the journal.
@@ -76,6 +87,8 @@ pub struct Batch {
     /// What the index becomes by them, save where they lie in the journal.
     pub changes: Overlay,
     /// The log after it.
+    pub origin: LogOrigin,
+    /// Its right edge.
     pub frontier: Frontier,
     /// Peers for whom there is something new.
     pub woken: BTreeSet<String>,
@@ -149,10 +162,10 @@ impl<'a> Txn<'a> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        let (kept, frontier) = (self.events.len(), self.frontier.clone());
+        let (kept, log) = (self.events.len(), (self.origin.clone(), self.frontier.clone()));
         let result = work(self).and_then(|answer| self.check_since(kept).map(|()| answer));
         if result.is_err() {
-            self.take_back(kept, frontier);
+            self.take_back(kept, log);
         }
         result
     }
@@ -192,9 +205,9 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    fn take_back(&mut self, kept: usize, frontier: Frontier) {
+    fn take_back(&mut self, kept: usize, log: (LogOrigin, Frontier)) {
         self.events.truncate(kept);
-        self.frontier = frontier;
+        (self.origin, self.frontier) = log;
         self.unfit = None;
         self.pending = Overlay::default();
         let events = std::mem::take(&mut self.events);
@@ -229,6 +242,42 @@ impl<'a> Txn<'a> {
         })
     }
 
+    /// The open log.
+    pub fn origin(&self) -> &LogOrigin {
+        &self.origin
+    }
+
+    /// Begins another log with this first leaf.
+    pub fn begin_log(&mut self, origin: LogOrigin, leaf_hash: Digest) -> Result<(), StoreError> {
+        (self.origin, self.frontier) = (origin, Frontier::new());
+        self.frontier.append(leaf_hash).map(drop).ok_or(StoreError::LogFull)
+    }
+
+    /// Makes a receipt of an ended log a leaf of the open one, the same bytes, so that it can be
+    /// proven to whoever holds more of the ended log than is left of it here.
+    pub fn move_leaf(
+        &mut self,
+        receipt_key: Bytes,
+        mut receipt: ReceiptRecord,
+        owed: Option<MovedOwed>,
+    ) -> Result<LeafMoved, StoreError> {
+        receipt.index = self.frontier.size();
+        receipt.origin = self.origin.to_string();
+        let hash = receipt::leaf_hash(&receipt.statement);
+        let hashes = self.frontier.append(hash).ok_or(StoreError::LogFull)?;
+        let hashes = hashes.iter().map(|(_, h)| Bytes::copy_from_slice(h.as_bytes())).collect();
+        let mut moved =
+            LeafMoved { receipt_key, receipt: Some(receipt), hashes, ..Default::default() };
+        if let Some(owed) = owed {
+            moved.owed_number = self.view().counter("receipts-made", &owed.peer)? + 1;
+            moved.owed_before = owed.before;
+            moved.priority = owed.priority;
+            self.wake(&owed.peer);
+            moved.owed_to = owed.peer;
+        }
+        Ok(moved)
+    }
+
     /// Wakes the workers of this peer once the batch is durable.
     pub fn wake(&mut self, peer: &str) {
         if !peer.is_empty() {
@@ -241,8 +290,8 @@ impl<'a> Txn<'a> {
         self.rewound.insert(peer.to_owned());
     }
 
-    /// No entry of this lane towards this peer with a lower number is open: numbers grow and an
-    /// entry that ended never opens again, so what was seen once stays a bound.
+    /// No entry of this lane towards this peer with a lower number is open: numbers grow, and
+    /// whoever opens an entry again that had ended says so, so what was seen once stays a bound.
     pub fn lowest_open(&self, peer: &str, lane: Priority) -> u64 {
         let bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
         bounds.get(&(peer.to_owned(), lane)).copied().unwrap_or(0)
@@ -272,8 +321,8 @@ impl<'a> Txn<'a> {
     /// Ends the batch.
     pub fn finish(self) -> Batch {
         let (events, frames) = self.events.into_iter().unzip();
-        let Self { frontier, woken, rewound, signed, pending: changes, .. } = self;
-        Batch { frames, frontier, woken, rewound, signed, events, changes }
+        let Self { origin, frontier, woken, rewound, signed, pending: changes, .. } = self;
+        Batch { frames, origin, frontier, woken, rewound, signed, events, changes }
     }
 }
 

@@ -2,20 +2,36 @@
 //!
 //! Enter through [`Tlog`]. It may use the keys and the store. Invariants: a checkpoint is signed
 //! only over leaves that a power cut leaves; one signature serves all receipts of a batch; no
-//! checkpoint contradicts one that was signed before, else the node does not sign at all.
+//! checkpoint contradicts one that was signed before, as far as the journal, the anchor file and
+//! the peers know: else nothing is signed at all ([`Hold`]).
 
-use std::sync::Arc;
+mod anchor;
+mod hold;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
+};
 
 use relay_proto::{
-    ids::{Digest, LogOrigin},
+    ids::{Digest, LogOrigin, UnitId},
     reason::Reason,
-    tlog::{Checkpoint, CheckpointError, TreeError, consistency_proof, inclusion_proof, root_at},
+    tlog::{
+        Checkpoint, CheckpointError, SignedCheckpoint, TreeError, consistency_proof,
+        inclusion_proof, root_at,
+    },
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use tracing::{info, warn};
 
+pub use self::{
+    anchor::{AnchorError, AnchorFile},
+    hold::{Hold, Witness},
+};
 use crate::{
     keys::{KeyUse, SignError, Signer},
-    store::{Hashes, LogHead, Store, StoreError},
+    store::{Hashes, LogHead, NewClaim, Store, StoreError},
+    tasks::Tasks,
 };
 
 /// A checkpoint that this unit signed.
@@ -36,22 +52,80 @@ pub struct Tlog {
     signer: Arc<Signer>,
     /// The newest checkpoint; held while a newer one is signed, so that one size is signed once.
     newest: Arc<Mutex<Option<OwnCheckpoint>>>,
+    /// The newest note, for whoever cannot wait.
+    shown: Arc<SyncMutex<Arc<str>>>,
+    /// Why nothing is signed.
+    hold: Arc<watch::Sender<Option<Hold>>>,
+    /// What was signed last, for the anchor file.
+    signed: Arc<watch::Sender<Option<(u64, Digest)>>>,
+    anchor: Option<AnchorFile>,
+}
+
+/// An opened log, and what an operator must be told of it.
+pub struct Opened {
+    /// The log.
+    pub tlog: Tlog,
+    /// Alarms: label and text.
+    pub alarms: Vec<(Reason, String)>,
 }
 
 impl Tlog {
-    /// The log of the open store. Refused when the store has fewer or other leaves than were
-    /// signed.
-    pub fn open(store: Store, signer: Arc<Signer>) -> Result<Self, TlogError> {
-        if let Some((size, root)) = store.anchor()? {
-            let head = *store.head().borrow();
-            let intact = size <= head.size
-                && store.read(|view| root_at(size, &Hashes::of(view, store.origin()))).ok()
-                    == Some(root);
-            if !intact {
-                return Err(TlogError::Behind { signed: size, held: head.size });
-            }
+    /// The log of the open store; `anchors` is the directory of anchor files. It signs nothing when
+    /// anything shows that the store was set back.
+    pub fn open(
+        store: Store,
+        signer: Arc<Signer>,
+        anchors: Option<&Path>,
+    ) -> Result<Opened, TlogError> {
+        let anchor = anchors.map(|dir| AnchorFile::of(dir, store.origin()));
+        let mut alarms = Vec::new();
+        let mut hold = None;
+        let noted = store.anchor()?;
+        if let Some((size, root)) = noted {
+            hold = behind(&store, Witness::Journal, size, root);
         }
-        Ok(Self { store, signer, newest: Arc::default() })
+        if let Some(anchor) = &anchor {
+            hold = hold.or_else(|| judge(&store, anchor, noted.is_some(), &mut alarms));
+        }
+        for claim in store.claims()? {
+            let witness = Witness::Peer(claim.peer);
+            hold = hold.or_else(|| behind(&store, witness, claim.size, claim.root));
+        }
+        if store.origin().generation > 1 && store.head().borrow().size == 0 {
+            hold = Some(Hold::OtherGeneration(store.origin().clone()));
+        }
+        if hold.is_none() && store.is_restored() {
+            hold = Some(Hold::Restored { heard: Default::default() });
+        }
+        if let Some(hold) = &hold {
+            warn!(%hold, "log signs nothing");
+            alarms.push((Reason::LogHeld, hold.to_string()));
+        }
+        let tlog = Self {
+            store,
+            signer,
+            newest: Arc::default(),
+            shown: Arc::new(SyncMutex::new(Arc::from(""))),
+            hold: Arc::new(watch::Sender::new(hold)),
+            signed: Arc::default(),
+            anchor,
+        };
+        Ok(Opened { tlog, alarms })
+    }
+
+    /// Starts keeping the anchor file, and signs what there is, so that the first Hello shows it.
+    /// Call within a runtime.
+    pub async fn start(&self, tasks: &Tasks) -> Result<(), TlogError> {
+        if let Some(file) = self.anchor.clone() {
+            let (runtime, stop) = (tokio::runtime::Handle::current(), tasks.stop_token());
+            let keep = anchor::keep(file, self.signed.subscribe(), stop);
+            let started = tasks.thread("log-anchor", move || runtime.block_on(keep));
+            started.map_err(StoreError::Thread)?;
+        }
+        if self.hold().is_none() && self.store.head().borrow().size > 0 {
+            self.checkpoint().await?;
+        }
+        Ok(())
     }
 
     /// The origin of the log.
@@ -59,22 +133,33 @@ impl Tlog {
         self.store.origin()
     }
 
+    /// Why nothing is signed, if so.
+    pub fn hold(&self) -> Option<Hold> {
+        self.hold.borrow().clone()
+    }
+
+    /// The same, for whoever waits for a change.
+    pub fn holds(&self) -> watch::Receiver<Option<Hold>> {
+        self.hold.subscribe()
+    }
+
     /// A checkpoint of all leaves that are durable now; signed once per size.
     pub async fn checkpoint(&self) -> Result<OwnCheckpoint, TlogError> {
         let mut newest = self.newest.lock().await;
+        if let Some(hold) = self.hold() {
+            return Err(TlogError::Held(hold));
+        }
         let LogHead { size, root, .. } = *self.store.head().borrow();
         if let Some(known) = newest.as_ref().filter(|known| known.size == size) {
             return Ok(known.clone());
         }
         let checkpoint = Checkpoint { origin: self.origin().clone(), size, root };
         let signature = self.signer.sign(KeyUse::Checkpoint, checkpoint.text().as_bytes()).await?;
-        let key = self.signer.public(KeyUse::Checkpoint);
-        let signed = match self.signer.is_own_memory() && !cfg!(debug_assertions) {
-            true => checkpoint.finish_unchecked(key, signature)?,
-            false => checkpoint.finish(key, signature)?,
-        };
+        let signed = checkpoint.finish(self.signer.public(KeyUse::Checkpoint), signature)?;
         let note: Arc<str> = signed.note().to_string().into();
         self.store.note_signed(size, root);
+        self.signed.send_replace(Some((size, root)));
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&note);
         let own = OwnCheckpoint { size, root, note };
         *newest = Some(own.clone());
         Ok(own)
@@ -82,9 +167,45 @@ impl Tlog {
 
     /// The newest checkpoint that was signed in this run; empty before the first.
     pub fn newest_note(&self) -> String {
-        let newest = self.newest.try_lock().ok();
-        let note = newest.and_then(|newest| newest.as_ref().map(|own| own.note.to_string()));
-        note.unwrap_or_default()
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).to_string()
+    }
+
+    /// Hears what a peer holds of this log. Only a note with our own valid signature counts as a
+    /// claim; one that the store does not bear out stops all signing, and is returned to be kept.
+    pub fn hear(&self, peer: &UnitId, note: &str) -> Option<NewClaim> {
+        let key = |origin: &LogOrigin| {
+            (origin == self.origin()).then(|| self.signer.public(KeyUse::Checkpoint))
+        };
+        let claim = SignedCheckpoint::open(note, key).ok()?;
+        let Checkpoint { size, root, .. } = *claim.checkpoint();
+        let found = behind(&self.store, Witness::Peer(peer.to_string()), size, root)?;
+        warn!(hold = %found, "log signs nothing");
+        self.hold.send_modify(|hold| {
+            if matches!(hold, None | Some(Hold::Restored { .. })) {
+                *hold = Some(found);
+            }
+        });
+        Some(NewClaim { peer: peer.to_string(), size, root, note: note.to_owned() })
+    }
+
+    /// A restored store: notes that a unit was heard, and signs again once all of these were.
+    pub fn heard(&self, unit: Option<&UnitId>, verified: &[UnitId]) {
+        let mut released = false;
+        self.hold.send_if_modified(|hold| {
+            let Some(Hold::Restored { heard }) = hold else { return false };
+            heard.extend(unit.cloned());
+            released = verified.iter().all(|unit| heard.contains(unit));
+            if released {
+                *hold = None;
+            }
+            released
+        });
+        if released {
+            info!("every peer was heard: the restored log signs again");
+            if let Err(error) = self.store.clear_restored() {
+                warn!(%error, "the mark of the restored store stays");
+            }
+        }
     }
 
     /// The path of a leaf under the tree of that size.
@@ -95,6 +216,18 @@ impl Tlog {
             .read(|view| inclusion_proof(index, size, &Hashes::of(view, self.origin())))?)
     }
 
+    /// The path of a leaf of a log that ended, under its last checkpoint, with that checkpoint.
+    pub fn ended(&self, origin: &str, index: u64) -> Result<(Vec<Digest>, String), TlogError> {
+        let none = || TlogError::Store(StoreError::IndexDamaged("checkpoints"));
+        let ended: LogOrigin = origin.parse().map_err(|_| none())?;
+        let succession = self.store.succession(&ended)?.ok_or_else(none)?;
+        let closing = succession.closing.ok_or_else(none)?;
+        let path = self
+            .store
+            .read(|view| inclusion_proof(index, closing.size, &Hashes::of(view, &ended)))?;
+        Ok((path, closing.note))
+    }
+
     /// That the tree of size `from` is a prefix of the one of size `to`.
     pub fn consistency(&self, from: u64, to: u64) -> Result<Vec<Digest>, TlogError> {
         self.check_size(to)?;
@@ -103,18 +236,64 @@ impl Tlog {
 
     fn check_size(&self, size: u64) -> Result<(), TlogError> {
         let held = self.store.head().borrow().size;
-        if size > held { Err(TlogError::Behind { signed: size, held }) } else { Ok(()) }
+        if size > held { Err(TlogError::Beyond { asked: size, held }) } else { Ok(()) }
     }
+}
+
+/// Compares the anchor file with the store.
+fn judge(
+    store: &Store,
+    anchor: &AnchorFile,
+    has_signed: bool,
+    alarms: &mut Vec<(Reason, String)>,
+) -> Option<Hold> {
+    if let Some(generation) = anchor.later_generation() {
+        let unit = store.origin().unit.clone();
+        return Some(Hold::OtherGeneration(LogOrigin { unit, generation }));
+    }
+    match anchor.read() {
+        Ok(Some((size, root))) => {
+            behind(store, Witness::Anchor(anchor.path().to_owned()), size, root)
+        }
+        Ok(None) => {
+            if has_signed {
+                let text = format!(
+                    "the anchor `{}` is missing: it will be written anew, but until peers are \
+                     heard nothing tells whether the store was set back",
+                    anchor.path().display()
+                );
+                warn!(text, "anchor missing");
+                alarms.push((Reason::AnchorMissing, text));
+            }
+            None
+        }
+        Err(error) => {
+            warn!(%error, "anchor not read");
+            Some(Hold::Unreadable(anchor.path().to_owned()))
+        }
+    }
+}
+
+/// Whether the store lacks a checkpoint that was signed.
+fn behind(store: &Store, witness: Witness, signed: u64, root: Digest) -> Option<Hold> {
+    let here = store.head().borrow().size;
+    let origin = store.origin();
+    let intact = signed <= here
+        && store.read(|view| root_at(signed, &Hashes::of(view, origin))).ok() == Some(root);
+    (!intact).then_some(Hold::Behind { witness, signed, here })
 }
 
 /// Why there is no checkpoint or proof.
 #[derive(Debug, thiserror::Error)]
 pub enum TlogError {
-    /// More leaves were signed than the store holds: it was set back.
-    #[error("the log was signed at size {signed} and the store holds {held}: nothing is signed")]
-    Behind {
-        /// What was signed or asked for.
-        signed: u64,
+    /// Nothing is signed for now.
+    #[error("the log signs nothing: {0}")]
+    Held(Hold),
+    /// A proof was asked for about more leaves than there are.
+    #[error("a proof for size {asked} was asked for, the log has {held}")]
+    Beyond {
+        /// What was asked for.
+        asked: u64,
         /// What is there.
         held: u64,
     },
@@ -138,7 +317,8 @@ impl TlogError {
         match self {
             Self::Sign(_) => Reason::SignerUnavailable,
             Self::Store(error) => error.reason(),
-            Self::Behind { .. } | Self::Proof(_) => Reason::NotFound,
+            Self::Held(_) => Reason::LogHeld,
+            Self::Beyond { .. } | Self::Proof(_) => Reason::NotFound,
             Self::Checkpoint(_) => Reason::Internal,
         }
     }

@@ -16,8 +16,13 @@ use crate::node::{Node, mode, out, relay_node};
 #[test]
 fn init_makes_a_node() {
     let node = Node::made(&["--listen", "127.0.0.1:0", "--clock", "assumed"]);
-    assert_eq!(node.names(), ["data", "keys", "profiles", "relay.toml", "xa.cyber-poc.relaycard"]);
-    assert_eq!((mode(&node.dir.join("keys")), mode(&node.dir.join("data"))), (0o700, 0o700));
+    assert_eq!(
+        node.names(),
+        ["anchor", "data", "keys", "profiles", "relay.toml", "xa.cyber-poc.relaycard"]
+    );
+    for name in ["anchor", "data", "keys"] {
+        assert_eq!(mode(&node.dir.join(name)), 0o700, "{name}");
+    }
     for entry in fs::read_dir(node.dir.join("keys")).unwrap() {
         assert_eq!(mode(&entry.unwrap().path()), 0o600);
     }
@@ -106,7 +111,7 @@ async fn the_card_fits_the_keys() {
     assert_eq!(value.languages, ["fr"]);
     assert_eq!(value.capabilities, ["alert", "preservation_request"]);
 
-    let keys = KeyStore::open(&node.dir.join("keys")).unwrap();
+    let keys = KeyStore::open(&node.dir.join("keys"), 1).unwrap();
     let signer = keys.signer();
     let signing = card.key(v1::KeyKind::Signing, signer.key_id(KeyUse::Envelope)).unwrap();
     let signature = signer.sign(KeyUse::Envelope, b"x").await.unwrap();

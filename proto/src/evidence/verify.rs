@@ -259,8 +259,25 @@ impl Case<'_> {
         if window.is_some_and(|key| is_outside(statement, key)) {
             self.outside_window(statement);
         }
-        if self.parties.closed_size(issuer, origin).is_some_and(|size| checkpoint.size > size) {
-            self.invalid(Reason::PeerRolledBack, "the log was closed at a smaller size");
+        let beyond =
+            self.parties.closed_size(issuer, origin).is_some_and(|size| checkpoint.size > size);
+        match self.parties.succession(issuer, origin) {
+            Some(succession) if succession.denies(checkpoint.size, &checkpoint.root) => {
+                self.invalid(Reason::PeerRolledBack, "the issuer states another root of this size");
+            }
+            // Perhaps signed before the issuer's store was set back, perhaps by a thief of the key
+            // of the closed log: only a time that somebody else proves would tell.
+            Some(_) if beyond => {
+                let text = "the log was closed after a rollback, at a smaller size";
+                self.verified = false;
+                let place = format!("receipt {}", self.number);
+                let (effect, reason) = (Effect::UnprovenTime, Reason::PeerRolledBack);
+                self.verdict.problem(effect, &place, reason, text);
+            }
+            None if beyond => {
+                self.invalid(Reason::PeerRolledBack, "the log was closed at a smaller size");
+            }
+            _ => {}
         }
         Some(checkpoint)
     }

@@ -148,7 +148,7 @@ pub(crate) fn raw_card(name: &str, seed: u8) -> v1::Card {
             origin: format!("{name}/log/1"),
             key: Some(public(v1::KeyKind::Log, seed + 2)),
             state: v1::LogState::Open.into(),
-            closed_size: 0,
+            ..Default::default()
         }],
         nodes: vec![v1::CardNode {
             name: "a".into(),

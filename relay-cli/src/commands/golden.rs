@@ -82,6 +82,12 @@ fn status_pages() {
         alarms: vec![format!("CONTRADICTION from xc.cyber-poc {HOSTILE}")],
         ..status()
     };
+    let mut held = status();
+    held.log.as_mut().unwrap().held =
+        format!("size 120 was signed and the store has 110 {HOSTILE}");
+    let report = StatusReport::of(&held, now());
+    let text = golden("status-held", &report);
+    assert!(text.starts_with("ACTION NEEDED: the log signs nothing, receipts wait"));
     let report = StatusReport::of(&needy, now());
     let text = golden("status-needy", &report);
     assert!(

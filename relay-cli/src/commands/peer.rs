@@ -11,8 +11,8 @@ use relay_proto::{card::Card, ids::UnitId, limits, v1};
 use tonic::Response;
 
 pub use self::report::{
-    AddReport, ListReport, PeerReport, PingReport, ReadReport, RemoveReport, SuspendReport,
-    VerifyReport,
+    AddReport, ListReport, PeerReport, PingReport, ReadReport, RemoveReport, RollbackReport,
+    SuspendReport, VerifyReport,
 };
 use super::once_for_sure;
 use crate::{
@@ -35,6 +35,9 @@ pub async fn run(context: &Context, verb: PeerVerb) -> Result<Exit, Failure> {
         PeerVerb::Ping { unit } => ping(context, &unit).await,
         PeerVerb::Suspend { unit, by, reason, repeat } => {
             suspend(context, &unit, by, reason, &repeat).await
+        }
+        PeerVerb::RollbackAccept { unit, by, repeat } => {
+            rollback_accept(context, &unit, &by, &repeat).await
         }
         PeerVerb::Remove { unit, yes, repeat } => remove(context, &unit, yes, &repeat).await,
     }
@@ -138,6 +141,27 @@ async fn suspend(
     });
     let peer = PeerView::from(&answer.await?);
     context.printer().report(&SuspendReport { request_id: id.to_string(), peer })
+}
+
+async fn rollback_accept(
+    context: &Context,
+    unit: &UnitId,
+    by: &str,
+    repeat: &RepeatArgs,
+) -> Result<Exit, Failure> {
+    let node = context.node().await?;
+    let id = context.request_id(repeat);
+    let request = v1::AcceptRollbackRequest {
+        request_id: id.to_string(),
+        unit: unit.to_string(),
+        by: by.to_owned(),
+    };
+    let answer = once_for_sure(context, &node, id, || {
+        let (mut client, request) = (node.peers(), node.request(request.clone()));
+        async move { client.accept_rollback(request).await }
+    });
+    let peer = PeerView::from(&answer.await?);
+    context.printer().report(&RollbackReport { request_id: id.to_string(), peer })
 }
 
 async fn remove(

@@ -104,6 +104,10 @@ impl Report for ShowReport {
         let message = &self.message;
         page.line(self.verdict());
         page.line(format!("{} from {}", message.kind_with_priority(), message.from));
+        if message.recovered {
+            page.line("RECOVERED: it came again after our log lost its receipt; it may have been");
+            page.line("acted on already");
+        }
         page.gap();
         self.way(page);
         receipts::ladder(page, &self.receipts);

@@ -35,6 +35,7 @@ pub struct StatusReport {
     pub log_origin: String,
     pub log_size: u64,
     pub log_root: String,
+    pub log_held: Option<String>,
     pub peers: Vec<PeerView>,
     pub outbox_open: u64,
     pub oldest_outbox: Option<Timestamp>,
@@ -80,6 +81,7 @@ impl StatusReport {
             log_origin: log.origin,
             log_size: log.size,
             log_root: hex(&log.root),
+            log_held: stated(&log.held),
             peers: status.peers.iter().map(PeerView::from).collect(),
             outbox_open: status.outbox_open,
             oldest_outbox: instant(status.oldest_outbox_time.as_ref()),
@@ -127,6 +129,9 @@ impl StatusReport {
         if !self.store_is_well() {
             concerns.push(format!("store {}", self.store));
         }
+        if self.log_held.is_some() {
+            concerns.push("the log signs nothing, receipts wait".to_owned());
+        }
         if self.disk_is_short() {
             concerns.push(format!("disk nearly full, {} free", bytes(self.store_free_bytes)));
         }
@@ -169,6 +174,9 @@ impl StatusReport {
         let listed = u64::try_from(table.height()).unwrap_or(u64::MAX);
         if self.inbox_unacknowledged > listed {
             page.line(format!("  {} more: relay-cli inbox", self.inbox_unacknowledged - listed));
+        }
+        if let Some(held) = &self.log_held {
+            page.line(format!("LOG       nothing is signed: {held}"));
         }
         for alarm in &self.alarms {
             page.line(format!("ALARM     {alarm}"));

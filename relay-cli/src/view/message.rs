@@ -22,6 +22,7 @@ pub struct MessageView {
     pub header_digest: String,
     pub deliveries: Vec<DeliveryView>,
     pub acknowledgements: Vec<AckView>,
+    pub recovered: bool,
 }
 
 /// The way of a message to one recipient.
@@ -108,6 +109,7 @@ impl From<&v1::Message> for MessageView {
             header_digest: hex(&message.header_digest),
             deliveries: message.deliveries.iter().map(DeliveryView::from).collect(),
             acknowledgements: message.acknowledgements.iter().map(AckView::from).collect(),
+            recovered: message.recovered,
         }
     }
 }

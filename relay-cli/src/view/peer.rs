@@ -36,6 +36,7 @@ pub struct PeerView {
     pub suspend_reason: Option<String>,
     pub keys_expire: Option<Timestamp>,
     pub alarms: Vec<String>,
+    pub rollback: Option<String>,
 }
 
 impl PeerView {
@@ -102,6 +103,7 @@ impl From<&v1::Peer> for PeerView {
             suspend_reason: stated(&peer.suspend_reason),
             keys_expire: ends.and_then(Iterator::min).and_then(Timestamp::from_wire),
             alarms: peer.alarms.clone(),
+            rollback: stated(&peer.rollback),
         }
     }
 }

@@ -311,6 +311,13 @@ impl PeerService for Fake {
         Ok(Response::new(peer))
     }
 
+    async fn accept_rollback(
+        &self,
+        _: Request<v1::AcceptRollbackRequest>,
+    ) -> Result<Response<v1::Peer>, Status> {
+        not_scripted()
+    }
+
     async fn remove_peer(
         &self,
         _: Request<v1::RemovePeerRequest>,

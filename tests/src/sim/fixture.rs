@@ -97,6 +97,7 @@ impl Unit {
         let reserve = ReserveSettings::NONE;
         parts.backend = Backend::Memory { disk: disk.clone(), sync_time, reserve };
         parts.api = None;
+        parts.anchors = None;
         parts.wire = Some(wire);
         let rng = Arc::new(std::sync::Mutex::new(Rng::new(seed, 7)));
         let mut link_seed = [0; 32];

@@ -87,13 +87,13 @@ impl Node {
         let origin = unit.log_origin(1);
         let open = OpenStore { backend: backend(settings.node.dir.clone(), reserve), unit, origin };
         let store = open.open().unwrap();
-        let signer = Arc::new(KeyStore::open(&settings.keys.dir).unwrap().signer().clone());
+        let signer = Arc::new(KeyStore::open(&settings.keys.dir, 1).unwrap().signer().clone());
         let tasks = Tasks::new();
         let parts = Parts {
             node: settings.node.id.clone(),
             software: "relay-node/test".to_owned(),
             directory: Directory::load(store.clone(), own).unwrap(),
-            tlog: Tlog::open(store.clone(), Arc::clone(&signer)).unwrap(),
+            tlog: Tlog::open(store.clone(), Arc::clone(&signer), None).unwrap().tlog,
             store,
             signer,
             clock,
@@ -165,6 +165,7 @@ impl Node {
             clock_unverified: false,
             carried: header.priority,
             meter: quota::Meter::unlimited(),
+            recovered: false,
             now: now(),
             header: header.clone(),
         };

@@ -233,6 +233,7 @@ fn arrival(n: u64, version: u64) -> Verdict {
         clock_unverified: false,
         carried: priority(n),
         meter: Meter::unlimited(),
+        recovered: false,
         now: at(n),
     }))
 }

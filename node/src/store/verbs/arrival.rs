@@ -51,6 +51,8 @@ pub struct NewArrival {
     pub carried: Priority,
     /// Counts what its peer causes.
     pub meter: Meter,
+    /// It is sent again because our log lost its receipt.
+    pub recovered: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -121,7 +123,12 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
     }
     let held = known(txn, &new.header)?.map_or(Known::Nothing, Known::Header);
     match inbox::classify(held, new.header.digest) {
-        Arrival::Duplicate => return again(txn, &new.header, &new.meter, new.now),
+        Arrival::Duplicate => {
+            if new.recovered {
+                mark_recovered(txn, &new.header.digest, new.now)?;
+            }
+            return again(txn, &new.header, &new.meter, new.now);
+        }
         Arrival::Conflict => {
             let (reason, rejection) = (Reason::Conflict, new.conflict);
             let NewArrival { header, peer, number, meter, now, .. } = new;
@@ -142,6 +149,7 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
     if new.carried != new.header.priority {
         record.carried = priority_number(new.carried);
     }
+    record.recovered = new.recovered;
     let fact = Fact::Arrived(Arrived {
         header: new.header.signed.encode_to_vec().into(),
         record: Some(record),
@@ -217,6 +225,18 @@ fn again(
 ) -> Result<ArrivalAnswer, StoreError> {
     let owed = owe_again(txn, header, meter, now)?;
     Ok(if owed { ArrivalAnswer::Duplicate } else { ArrivalAnswer::Deferred(Reason::Quota) })
+}
+
+/// What is stated about the message from now on may have been stated in the log that was lost.
+fn mark_recovered(txn: &mut Txn<'_>, digest: &Digest, now: Timestamp) -> Result<(), StoreError> {
+    // One without a place in the journal came in this very batch: the mark waits for the next copy.
+    let wanted =
+        |record: &MessageRecord| !record.recovered && record.position.iter().any(|byte| *byte != 0);
+    if let Some(mut record) = txn.view().message(digest)?.filter(wanted) {
+        record.recovered = true;
+        txn.push(now, Fact::MessageRecovered(record), Bytes::new());
+    }
+    Ok(())
 }
 
 fn is_refused(txn: &Txn<'_>, digest: &Digest) -> Result<bool, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    ops::Bound::{Excluded, Included},
+    ops::Bound::{Excluded, Included, Unbounded},
 };
 
 use bytes::Bytes;
@@ -11,21 +11,21 @@ use relay_proto::{
     envelope::{Header, Priority},
     ids::{Digest, LogOrigin, UnitId},
     reason::Reason,
-    receipt::Event,
+    receipt::{Event, Statement},
     timestamp::Timestamp,
 };
 
 use super::alarm::{NewAlarm, raise};
 use crate::store::{
     Store, StoreError,
-    event::{Fact, HaveRecorded, OwedAgain, ReceiptsRecorded, RecordedReceipt},
+    event::{EntryChanged, Fact, HaveRecorded, OwedAgain, ReceiptsRecorded, RecordedReceipt},
     index::Tree,
     project::HAVE_MAX,
     records::{
-        CheckpointRecord, EntryRecord, EntryState, OwedRecord, ReceiptRecord, key, priority_number,
-        priority_of,
+        CheckpointRecord, EntryRecord, EntryState, LostLeaves, OwedRecord, ReceiptRecord,
+        digest_of, key, priority_number, priority_of,
     },
-    txn::Txn,
+    txn::{MovedOwed, Txn},
     view::{View, decode},
 };
 
@@ -107,6 +107,23 @@ impl Store {
         .await
     }
 
+    /// Queues again, flagged as recovered, what was delivered to a peer by receipts that its log
+    /// lost. Repeatable.
+    pub async fn send_again(
+        &self,
+        peer: &UnitId,
+        lost: &LostLeaves,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut after = Some(Vec::new());
+        while let Some(key) = after {
+            let (peer, lost) = (peer.clone(), lost.clone());
+            let page = move |txn: &mut Txn<'_>| reopen(txn, &peer, &lost, &key, now);
+            after = self.commit(Priority::Routine, page).await?;
+        }
+        Ok(())
+    }
+
     /// Receipts owed to a peer with numbers above `after`, with their numbers.
     pub fn owed_receipts(
         &self,
@@ -182,11 +199,21 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
         return Err(StoreError::Refused(Reason::PeerRolledBack));
     }
     let mut settled = Vec::new();
-    let mut recorded: Vec<RecordedReceipt> = Vec::with_capacity(new.receipts.len());
+    let mut recorded = Vec::with_capacity(new.receipts.len());
     let mut seen = BTreeSet::new();
     for mut receipt in new.receipts {
         let again = is_held(&txn.view(), &receipt)? || !seen.insert(receipt.statement.clone());
-        if again || !is_kept(txn, &receipt, &new.peer, &new.meter, new.now) {
+        if again {
+            // The same leaf in a later log of the peer's: what was sent again is there.
+            let entry = settle(txn, &recorded, &receipt, new.now)?;
+            if let Some(entry) = entry.filter(|entry| entry.recovered) {
+                settled.push(entry.number);
+                let digest = Bytes::copy_from_slice(receipt.digest.as_bytes());
+                recorded.push(RecordedReceipt { digest, entry: Some(entry), ..Default::default() });
+            }
+            continue;
+        }
+        if !is_kept(txn, &receipt, &new.peer, &new.meter, new.now) {
             continue;
         }
         if receipt.flags.is_empty() && has_failed(txn, &receipt)? {
@@ -196,27 +223,12 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
         for flag in &receipt.flags {
             raise(txn, &new.meter, about(*flag, &receipt, &new.peer, new.now));
         }
-        // An earlier receipt of this group may have ended the entry: it ends once.
-        let ended = recorded.iter().filter_map(|earlier| earlier.entry.as_ref()).any(|entry| {
-            entry.digest == receipt.digest.as_bytes().as_slice()
-                && receipt.recipient.as_ref().is_some_and(|to| entry.recipient == to.as_str())
-        });
-        let entry = if ended { None } else { settle(txn, &receipt, new.now)? };
+        let entry = settle(txn, &recorded, &receipt, new.now)?;
         settled.extend(entry.as_ref().map(|entry| entry.number));
         recorded.push(RecordedReceipt {
             digest: Bytes::copy_from_slice(receipt.digest.as_bytes()),
             event: i32::from(receipt.event.to_wire()).unsigned_abs(),
-            receipt: Some(ReceiptRecord {
-                statement: receipt.statement,
-                index: receipt.index,
-                path: receipt.path,
-                checkpoint_size: new.size,
-                origin: new.origin.to_string(),
-                actor: receipt.actor,
-                flags: receipt.flags.iter().map(|flag| flag.label().to_owned()).collect(),
-                stored_at_ms: new.now.as_millis(),
-                owed_number: 0,
-            }),
+            receipt: Some(received(receipt, &new.origin, new.size, new.now)),
             entry,
         });
     }
@@ -246,14 +258,38 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
     Ok(settled)
 }
 
+/// As it is stored, under a checkpoint of this size.
+fn received(receipt: NewReceipt, log: &LogOrigin, size: u64, now: Timestamp) -> ReceiptRecord {
+    ReceiptRecord {
+        statement: receipt.statement,
+        index: receipt.index,
+        path: receipt.path,
+        checkpoint_size: size,
+        origin: log.to_string(),
+        actor: receipt.actor,
+        flags: receipt.flags.iter().map(|flag| flag.label().to_owned()).collect(),
+        stored_at_ms: now.as_millis(),
+        owed_number: 0,
+    }
+}
+
+/// Whether an earlier receipt of this group ended the entry: it ends once.
+fn has_ended(recorded: &[RecordedReceipt], receipt: &NewReceipt) -> bool {
+    recorded.iter().filter_map(|earlier| earlier.entry.as_ref()).any(|entry| {
+        entry.digest == receipt.digest.as_bytes().as_slice()
+            && receipt.recipient.as_ref().is_some_and(|to| entry.recipient == to.as_str())
+    })
+}
+
 /// The outbox entry as the receipt leaves it, when it ends one that is open.
 fn settle(
     txn: &Txn<'_>,
+    recorded: &[RecordedReceipt],
     receipt: &NewReceipt,
     now: Timestamp,
 ) -> Result<Option<EntryRecord>, StoreError> {
     let Some(recipient) = &receipt.recipient else { return Ok(None) };
-    if !receipt.flags.is_empty() {
+    if !receipt.flags.is_empty() || has_ended(recorded, receipt) {
         return Ok(None);
     }
     let state = match receipt.event {
@@ -268,6 +304,45 @@ fn settle(
         entry.reason.clone_from(&receipt.reason);
         entry
     }))
+}
+
+/// Opens outbox entries again whose receipts lie in what the peer's log lost, a page at a time.
+/// Returns after which key to go on. Refusals stand: they have no effect that could be lost.
+fn reopen(
+    txn: &mut Txn<'_>,
+    peer: &UnitId,
+    lost: &LostLeaves,
+    after: &[u8],
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let (lower, tree) = (Excluded(after), Tree::Receipts);
+    let page = txn.view().range(tree, lower, Unbounded, REOPEN_PAGE, false)?;
+    for (key, value) in &page {
+        let receipt: ReceiptRecord = decode(Tree::Receipts, value)?;
+        let is_lost = receipt.checkpoint_size > 0
+            && receipt.origin == lost.old_origin
+            && receipt.index >= lost.from;
+        let statement = is_lost.then(|| Statement::from_bytes(&receipt.statement).ok()).flatten();
+        if !statement.is_some_and(|statement| statement.event.implies_consignment()) {
+            continue;
+        }
+        let digest = digest_of(key.get(..32).unwrap_or_default());
+        let entry = txn.view().entry(&digest, peer.as_str())?;
+        let Some(mut entry) = entry.filter(|entry| entry.state() == EntryState::Delivered) else {
+            continue;
+        };
+        if entry.number < txn.lowest_open(peer.as_str(), entry.lane()) {
+            txn.saw_lowest_open(peer.as_str(), entry.lane(), entry.number);
+        }
+        entry.state = EntryState::Queued.into();
+        entry.recovered = true;
+        entry.reason = Reason::PeerRolledBack.label().to_owned();
+        (entry.attempts, entry.not_before_ms, entry.settled_at_ms) = (0, 0, 0);
+        let fact = EntryChanged { entry: Some(entry), leaf: None };
+        txn.push(now, Fact::EntryDeferred(fact), Bytes::new());
+    }
+    txn.wake(peer.as_str());
+    Ok(page.into_iter().next_back().map(|(key, _)| key))
 }
 
 fn has_failed(txn: &Txn<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
@@ -346,6 +421,8 @@ pub(super) fn owe_again(
     // About another's message there are none but our own here: one for each event at most.
     let pairs = view.prefix(Tree::Receipts, header.digest.as_bytes(), ISSUED_OF_MESSAGE_MAX)?;
     let mut missing = Vec::new();
+    let mut ended = Vec::new();
+    let open = txn.origin().to_string();
     let mut any_waits = false;
     for (key, value) in pairs {
         let receipt: ReceiptRecord = decode(Tree::Receipts, &value)?;
@@ -356,29 +433,41 @@ pub(super) fn owe_again(
         let newest = again.map_or(receipt.owed_number, u64::from_be_bytes);
         if newest > confirmed {
             any_waits = true;
-        } else {
-            missing.push(Bytes::from(key));
+            continue;
+        }
+        match receipt.origin == open {
+            true => missing.push(Bytes::from(key)),
+            false => ended.push((Bytes::from(key), receipt)),
         }
     }
-    if missing.is_empty() && any_waits {
+    let priority = priority_number(header.priority);
+    let any_ended = !ended.is_empty();
+    if !missing.is_empty() && !meter.note() {
+        return Ok(false);
+    }
+    for (key, receipt) in ended {
+        let owed = MovedOwed { peer: to.clone(), before: 0, priority };
+        let moved = txn.move_leaf(key, receipt, Some(owed))?;
+        txn.push(now, Fact::LeafMoved(moved), Bytes::new());
+    }
+    if missing.is_empty() && (any_waits || any_ended) {
         // All of them wait for the peer's word already: they may have been sent, so they go out
         // again.
         txn.rewind(&to);
     } else if !missing.is_empty() {
-        if !meter.note() {
-            return Ok(false);
-        }
         let fact = OwedAgain {
-            first_number: view.counter("receipts-made", &to)? + 1,
+            first_number: txn.view().counter("receipts-made", &to)? + 1,
             peer: to,
             receipt_keys: missing,
-            priority: priority_number(header.priority),
+            priority,
         };
         txn.push(now, Fact::OwedAgain(fact), Bytes::new());
     }
     Ok(true)
 }
 
+/// Receipts that are looked at in one commit.
+const REOPEN_PAGE: usize = 1024;
 /// 256 recipients with some receipts each.
 const RECEIPTS_OF_MESSAGE_MAX: usize = 2048;
 

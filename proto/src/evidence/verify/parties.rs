@@ -13,6 +13,7 @@ use crate::{
     ids::{LogOrigin, NodeId, UnitId},
     keys::KeyId,
     reason::Reason,
+    succession::Succession,
     v1,
 };
 
@@ -98,6 +99,12 @@ impl<'a> Parties<'a> {
         let logs = self.of(unit).flat_map(|card| &card.value().logs);
         let closed = logs.filter(|log| log.origin == name && log.state() == v1::LogState::Closed);
         closed.map(|log| log.closed_size).min()
+    }
+
+    /// What the unit said when this log was succeeded.
+    pub(super) fn succession(&self, unit: &UnitId, origin: &LogOrigin) -> Option<&Succession> {
+        let logs = self.of(unit).flat_map(Card::logs);
+        logs.filter_map(|log| log.succession.as_ref()).find(|one| one.old.origin == *origin)
     }
 
     /// Whether a card names the node; without any card there is nothing to hold it against.

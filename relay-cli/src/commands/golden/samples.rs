@@ -218,6 +218,7 @@ pub fn status() -> v1::NodeStatus {
             origin: "xa.cyber-poc/log/1".into(),
             size: 88_213,
             root: vec![1; 32].into(),
+            held: String::new(),
         }),
         working_keys_expire_time: ahead(60 * 24 * 61),
         ..Default::default()

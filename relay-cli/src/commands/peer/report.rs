@@ -69,6 +69,13 @@ pub struct SuspendReport {
     pub peer: PeerView,
 }
 
+/// `peer rollback-accept`
+#[derive(Debug, Clone, Serialize)]
+pub struct RollbackReport {
+    pub request_id: String,
+    pub peer: PeerView,
+}
+
 /// `peer remove`
 #[derive(Debug, Clone, Serialize)]
 pub struct RemoveReport {
@@ -94,7 +101,15 @@ impl Report for AddReport {
 
     fn people(&self, page: &mut Page) {
         let unit = &self.peer.unit;
-        if self.peer.is_verified() {
+        if let Some(log) = &self.peer.rollback {
+            page.line(format!("WAITS: the card of {unit} says that its log lost receipts"));
+            page.line(format!(
+                "It goes on as {log}. Until you accept, its receipts settle nothing."
+            ));
+            page.line(format!(
+                "Call it, then: relay-cli peer rollback-accept {unit} --by YOUR-NAME"
+            ));
+        } else if self.peer.is_verified() {
             page.line(format!("RENEWED {unit}: a newer card under the known identity key"));
             return;
         }
@@ -277,6 +292,17 @@ impl Report for SuspendReport {
         suspension(page, &self.peer);
         page.line(format!("{} for it wait, safe on disk", count_u64(self.peer.outbox_messages)));
         page.line(format!("Resume after a call: relay-cli peer verify {unit}"));
+    }
+}
+
+impl Report for RollbackReport {
+    const VERB: &'static str = "peer.rollback-accept";
+
+    fn people(&self, page: &mut Page) {
+        let unit = &self.peer.unit;
+        page.line(format!("ACCEPTED: {unit} goes on with its next log"));
+        page.line("What its old log lost is sent again; a message that is there has no second");
+        page.line("effect. The receipts that you hold stay evidence.");
     }
 }
 

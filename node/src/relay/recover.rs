@@ -1,0 +1,56 @@
+//! After a peer's log lost leaves and an operator accepted that: what was delivered by receipts in
+//! the lost part is sent again, flagged as recovered.
+//!
+//! Invariant: what is left to do stands in the peer's record until it is done, so a stop in between
+//! loses nothing; doing it twice sends a message once more, which has no second effect.
+
+use std::sync::Arc;
+
+use relay_core::outbox::Input;
+use relay_proto::ids::UnitId;
+use tracing::{info, warn};
+
+use super::{Context, Relay};
+use crate::{
+    directory::{DirectoryError, Peer},
+    link::CloseCode,
+    tasks::TaskKind,
+};
+
+impl Relay {
+    /// Takes a peer's card with the next generation of its log, and sends again what was lost.
+    pub async fn accept_rollback(&self, unit: &UnitId, by: &str) -> Result<Peer, DirectoryError> {
+        let now = self.ctx.now();
+        let peer = self.ctx.parts.directory.accept_rollback(unit, by, now).await?;
+        start(&self.ctx, unit);
+        Ok(peer)
+    }
+}
+
+/// Begins, or goes on, when there is anything left to do for this peer.
+pub(super) fn start(ctx: &Arc<Context>, unit: &UnitId) {
+    if !ctx.parts.directory.snapshot().peer(unit).is_some_and(|peer| peer.has_lost) {
+        return;
+    }
+    let (again, unit) = (Arc::clone(ctx), unit.clone());
+    ctx.parts.tasks.spawn("peer-recover", TaskKind::Session, async move {
+        if let Err(error) = send_again(&again, &unit).await {
+            warn!(%error, peer = %unit, "messages not queued again: tried at the next start");
+        }
+    });
+}
+
+async fn send_again(ctx: &Context, unit: &UnitId) -> Result<(), DirectoryError> {
+    let (directory, store) = (&ctx.parts.directory, &ctx.parts.store);
+    for lost in directory.lost(unit)? {
+        store.send_again(unit, &lost, ctx.now()).await?;
+        info!(peer = %unit, log = lost.old_origin, from = lost.from, "lost messages queued again");
+    }
+    directory.lost_is_done(unit, ctx.now()).await?;
+    // A worker claims forward only: with a new session it begins at the first open entry.
+    if let Some(link) = ctx.peers.link() {
+        link.close_peer(unit, CloseCode::Unwanted, "log accepted, beginning anew");
+    }
+    ctx.peers.input(unit, Input::RetryNow);
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Why a log signs nothing for now.
+//!
+//! A log whose store was set back must not sign: what it would sign contradicts what it signed
+//! before. Messages are taken all the same, their receipts wait. Invariant: only
+//! [`Hold::Restored`] ends by itself, when every verified peer was heard; all others end with a new
+//! generation of the log, made by `relay-node log succeed`.
+
+use std::{collections::BTreeSet, fmt, path::PathBuf};
+
+use relay_proto::ids::{LogOrigin, UnitId};
+
+/// Why a log signs nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// More or other leaves were signed than the store has.
+    Behind {
+        /// Who knows of them.
+        witness: Witness,
+        /// The size that was signed.
+        signed: u64,
+        /// The size that is here.
+        here: u64,
+    },
+    /// There is an anchor file that says nothing.
+    Unreadable(PathBuf),
+    /// A later generation signed already, or the card names a log that the store never had.
+    OtherGeneration(LogOrigin),
+    /// The store came out of a backup; these units were heard since.
+    Restored {
+        /// Who was heard.
+        heard: BTreeSet<UnitId>,
+    },
+}
+
+/// Who knows of a checkpoint of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Witness {
+    /// The journal itself.
+    Journal,
+    /// The anchor file.
+    Anchor(PathBuf),
+    /// A peer that holds a note with our own signature.
+    Peer(String),
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind { witness, signed, here } => {
+                match witness {
+                    Witness::Journal => f.write_str("the journal's own anchor")?,
+                    Witness::Anchor(path) => write!(f, "the anchor `{}`", path.display())?,
+                    Witness::Peer(unit) => write!(f, "{unit}")?,
+                }
+                if signed > here {
+                    write!(f, " shows that size {signed} was signed and the store has {here}")?;
+                } else {
+                    write!(f, " shows that size {signed} was signed with another root")?;
+                }
+                write!(f, ": the store was set back. {SUCCEED}")
+            }
+            Self::Unreadable(path) => write!(
+                f,
+                "the anchor `{}` cannot be read: if nothing set the store back, remove it and \
+                 start the node again",
+                path.display()
+            ),
+            Self::OtherGeneration(origin) => {
+                write!(f, "{origin} signed and the store does not have it: set back. {SUCCEED}")
+            }
+            Self::Restored { heard } => write!(
+                f,
+                "the store was restored: it waits for every verified peer ({} heard). {SUCCEED}",
+                heard.len()
+            ),
+        }
+    }
+}
+
+/// What helps.
+const SUCCEED: &str = "Peers that stay away, or leaves that are lost: stop the node, then \
+                       relay-node log succeed --config FILE --reason TEXT --by NAME --by NAME";
