@@ -179,7 +179,7 @@ async fn both_sides_stop_reading() {
     one.link.ping(&other.unit).await.unwrap();
     other.link.ping(&one.unit).await.unwrap();
     for pump in &pumps {
-        // Channels, window and queue together hold fewer than 20 frames of this size.
+        // What is read ahead, window and queue together hold fewer than 20 frames of this size.
         assert!(*pump.borrow() < 20, "the lane did not stand");
     }
     for number in 1..=40 {
