@@ -86,7 +86,7 @@ impl Service {
         let space = store.space()?;
         Ok(v1::StoreStatus {
             state: state.to_owned(),
-            durable_seq: store.head().borrow().seq,
+            durable_seq: store.log_head().seq,
             indexed_seq: store.indexed_seq(),
             bytes: space.map_or(0, |space| space.used),
             free_bytes: space.map_or(0, |space| space.free),
@@ -96,7 +96,7 @@ impl Service {
     }
 
     fn log_status(&self) -> v1::LogStatus {
-        let head = *self.relay().store().head().borrow();
+        let head = self.relay().store().log_head();
         v1::LogStatus {
             origin: self.relay().tlog().origin().to_string(),
             size: head.size,

@@ -50,14 +50,6 @@ impl Signer {
         }
     }
 
-    /// Whether signatures are made by this process itself; those of a module are verified before
-    /// they leave.
-    pub fn is_own_memory(&self) -> bool {
-        match self {
-            Self::File(_) => true,
-        }
-    }
-
     /// The public key that verifies what [`Signer::sign`] gives for this use.
     pub fn public(&self, key: KeyUse) -> PublicKey {
         match self {

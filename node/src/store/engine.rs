@@ -43,7 +43,8 @@ pub struct Shared {
     pub index: Index,
     /// The journal, for reading.
     pub reader: JournalReader,
-    /// Size and root of our log as of the durable sequence.
+    /// Size and root of our log as of the durable sequence, for those who wait for a change. It
+    /// follows what can be read, and may be a moment behind it.
     pub head: watch::Sender<LogHead>,
     /// The newest events.
     pub recent: RwLock<Recent>,
@@ -66,12 +67,13 @@ pub struct Shared {
     mark_bound: AtomicU64,
 }
 
-#[derive(Default)]
 struct Overlays {
     /// Durable, not yet on its way into the index.
     front: Overlay,
     /// On its way into the index.
     applying: Option<Arc<Overlay>>,
+    /// Our log with all leaves that can be read, and no others: changed under the same lock.
+    head: LogHead,
 }
 
 /// Our log as of the durable sequence.
@@ -92,7 +94,7 @@ impl Shared {
         let head = LogHead { size: frontier.size(), root: frontier.root(), seq };
         let indexed_seq = AtomicU64::new(index.applied());
         Self {
-            overlays: RwLock::default(),
+            overlays: RwLock::new(Overlays { front: Overlay::default(), applying: None, head }),
             index,
             reader,
             head: watch::Sender::new(head),
@@ -117,6 +119,11 @@ impl Shared {
     pub fn read<R>(&self, read: impl FnOnce(View<'_>) -> R) -> R {
         let overlays = self.overlays();
         read(View::new([Some(&overlays.front), overlays.applying.as_deref(), None], &self.index))
+    }
+
+    /// Our log with every leaf that a read before this one has shown.
+    pub fn log_head(&self) -> LogHead {
+        self.overlays().head
     }
 
     /// Whether the index is so far behind that the writer has to wait for it.
@@ -327,13 +334,14 @@ impl Engine {
         if !erased.is_empty() {
             self.shared.mark_bound.fetch_min(appended.first_seq - 1, Ordering::AcqRel);
         }
-        self.show(batch.changes, batch.events, batch.frames, &appended);
         (self.origin, self.frontier) = (batch.origin, batch.frontier);
-        self.shared.head.send_replace(LogHead {
+        let head = LogHead {
             size: self.frontier.size(),
             root: self.frontier.root(),
             seq: self.journal.durable_seq(),
-        });
+        };
+        self.show(batch.changes, batch.events, batch.frames, &appended, head);
+        self.shared.head.send_replace(head);
         self.shared.wakes.wake(&batch.woken);
         if !erased.is_empty() || !self.erasing.is_empty() {
             self.erase(erased)?;
@@ -375,6 +383,7 @@ impl Engine {
         events: Vec<Event>,
         frames: Vec<EventFrame>,
         appended: &Appended,
+        head: LogHead,
     ) {
         for (seq, (event, position)) in
             (appended.first_seq..).zip(events.iter().zip(&appended.positions))
@@ -389,7 +398,9 @@ impl Engine {
             recent.push(seq, Arc::new(event), frame.body, size);
         }
         drop(recent);
-        self.shared.overlays.write().unwrap_or_else(PoisonError::into_inner).front.absorb(changes);
+        let mut overlays = self.shared.overlays.write().unwrap_or_else(PoisonError::into_inner);
+        overlays.front.absorb(changes);
+        overlays.head = head;
     }
 }
 

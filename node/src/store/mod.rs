@@ -110,7 +110,12 @@ impl Store {
         &self.origin
     }
 
-    /// Size and root of the log as of the durable sequence; changes with every batch.
+    /// Size and root of the log: no leaf that was read before lies beyond it.
+    pub fn log_head(&self) -> LogHead {
+        self.shared.log_head()
+    }
+
+    /// The same for those who wait for a change; it may be a moment behind what can be read.
     pub fn head(&self) -> watch::Receiver<LogHead> {
         self.shared.head.subscribe()
     }

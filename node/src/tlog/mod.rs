@@ -91,7 +91,7 @@ impl Tlog {
             let witness = Witness::Peer(claim.peer);
             hold = hold.or_else(|| behind(&store, witness, claim.size, claim.root));
         }
-        if store.origin().generation > 1 && store.head().borrow().size == 0 {
+        if store.origin().generation > 1 && store.log_head().size == 0 {
             hold = Some(Hold::OtherGeneration(store.origin().clone()));
         }
         if hold.is_none() && store.is_restored() {
@@ -122,7 +122,7 @@ impl Tlog {
             let started = tasks.thread("log-anchor", move || runtime.block_on(keep));
             started.map_err(StoreError::Thread)?;
         }
-        if self.hold().is_none() && self.store.head().borrow().size > 0 {
+        if self.hold().is_none() && self.store.log_head().size > 0 {
             self.checkpoint().await?;
         }
         Ok(())
@@ -149,7 +149,7 @@ impl Tlog {
         if let Some(hold) = self.hold() {
             return Err(TlogError::Held(hold));
         }
-        let LogHead { size, root, .. } = *self.store.head().borrow();
+        let LogHead { size, root, .. } = self.store.log_head();
         if let Some(known) = newest.as_ref().filter(|known| known.size == size) {
             return Ok(known.clone());
         }
@@ -235,7 +235,7 @@ impl Tlog {
     }
 
     fn check_size(&self, size: u64) -> Result<(), TlogError> {
-        let held = self.store.head().borrow().size;
+        let held = self.store.log_head().size;
         if size > held { Err(TlogError::Beyond { asked: size, held }) } else { Ok(()) }
     }
 }
@@ -276,7 +276,7 @@ fn judge(
 
 /// Whether the store lacks a checkpoint that was signed.
 fn behind(store: &Store, witness: Witness, signed: u64, root: Digest) -> Option<Hold> {
-    let here = store.head().borrow().size;
+    let here = store.log_head().size;
     let origin = store.origin();
     let intact = signed <= here
         && store.read(|view| root_at(signed, &Hashes::of(view, origin))).ok() == Some(root);

@@ -1,5 +1,7 @@
 //! Lists, lookups, events, peers, alarms.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::task::JoinSet;
 
 use super::*;
@@ -9,6 +11,7 @@ on_each![
     lists_page_completely_and_newest_first,
     short_ids_find_all_and_hide_none,
     events_are_seen_with_their_effects,
+    leaves_are_seen_below_the_head,
     peers_change_and_go,
     alarms_newest_first,
     waiting_messages_by_urgency,
@@ -78,6 +81,30 @@ async fn short_ids_find_all_and_hide_none(place: Place) {
     assert_eq!(store.by_sender(&us(), &id(1)).unwrap(), Some(ours(1)));
     assert!(store.by_short_id(&id(1).short()).unwrap().len() > 1);
     assert!(store.by_short_id(&id(2).short()).unwrap().is_empty());
+}
+
+/// Whoever reads a receipt of ours and then asks for the log gets one that holds it, at whatever
+/// moment of a commit; else there would be no proof for it yet.
+async fn leaves_are_seen_below_the_head(place: Place) {
+    let store = place.open();
+    let (reader, done) = (store.clone(), Arc::new(AtomicBool::new(false)));
+    let stop = Arc::clone(&done);
+    let reading = std::thread::spawn(move || {
+        let mut looks = 0;
+        while !stop.load(Ordering::Acquire) || looks == 0 {
+            let owed = reader.owed_receipts(&them(), 0, 1000).unwrap();
+            let size = reader.log_head().size;
+            assert!(owed.iter().all(|(_, receipt)| receipt.index < size), "{size}");
+            looks += 1;
+        }
+    });
+    for n in 1..=200 {
+        arrive(&store, arrival(n, 0)).await;
+    }
+    done.store(true, Ordering::Release);
+    reading.join().unwrap();
+    assert_eq!(store.log_head().size, 200);
+    assert_eq!(*store.head().borrow(), store.log_head());
 }
 
 /// Whoever is shown an event finds what it did, also while the writer is at work.

@@ -167,7 +167,7 @@ impl Store {
     pub fn events_after(&self, seq: u64, max: usize) -> Result<Vec<(u64, Arc<Event>)>, StoreError> {
         // Not further than what the other reads show: an event is seen only together with its
         // effects.
-        let shown = self.shared.head.borrow().seq;
+        let shown = self.log_head().seq;
         if let Some(mut recent) = self.recent(|recent| recent.from(seq.saturating_add(1), max)) {
             recent.retain(|(seq, _)| *seq <= shown);
             return Ok(recent);
