@@ -95,7 +95,7 @@ fn message(record: &MessageRecord, seq: u64, position: Position) -> Op {
     record.seq = seq;
     record.position = Bytes::copy_from_slice(&position.to_bytes());
     let key = record.digest().as_bytes().to_vec();
-    Op { tree: Tree::Messages, key, value: Some(record.encode_to_vec()), fresh: false }
+    Op { tree: Tree::Messages, key, value: Some(record.encode_to_vec()), fresh: true }
 }
 
 struct Ops {

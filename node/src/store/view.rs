@@ -124,6 +124,10 @@ impl Overlay {
         self.trees.get(tree as usize)?.get(key).map(|held| &held.value)
     }
 
+    fn is_fresh(&self, tree: Tree, key: &[u8]) -> bool {
+        self.trees.get(tree as usize).and_then(|tree| tree.get(key)).is_some_and(|held| held.fresh)
+    }
+
     fn range(
         &self,
         tree: Tree,
@@ -217,11 +221,11 @@ impl<'a> View<'a> {
     }
 
     /// What is kept about one message in a tree whose keys begin with header digests, at most
-    /// `limit`. The index is not asked about a message that it does not know yet: what is about it
-    /// came after it.
+    /// `limit`. The index is not asked about a message that came after all that it holds: what is
+    /// about it came later still. A record that is only changed here says nothing of that.
     pub fn about(&self, tree: Tree, digest: &[u8], limit: usize) -> Result<Pairs, StoreError> {
         let layers = self.layers.iter().flatten();
-        let is_new = layers.clone().any(|layer| layer.get(Tree::Messages, digest).is_some());
+        let is_new = layers.clone().any(|layer| layer.is_fresh(Tree::Messages, digest));
         if !is_new {
             return self.prefix(tree, digest, limit);
         }
@@ -399,6 +403,33 @@ mod tests {
         assert_eq!(left, [(vec![3], None), (vec![4], None)]);
         assert_eq!((front.len(), front.through_seq()), (2, 3));
         assert_eq!(front.bytes(), 2 * (1 + ENTRY_COST));
+    }
+
+    /// What is about a message is found in overlays and index alike, also when the record of an old
+    /// message is changed; of one that came just now the overlays have all.
+    #[test]
+    fn all_about_a_message_is_found() {
+        let op =
+            |tree, key: &[u8], fresh| Op { tree, key: key.to_vec(), value: Some(vec![1]), fresh };
+        let index = Index::Memory(MemoryIndex::default());
+        let old = [op(Tree::Messages, b"old", true), op(Tree::Receipts, b"old-1", false)];
+        index.apply_ops(&old, 1).unwrap();
+        let (mut applying, mut front) = (Overlay::default(), Overlay::default());
+        applying.insert(op(Tree::Messages, b"new", true), 2);
+        applying.insert(op(Tree::Receipts, b"new-1", false), 2);
+        front.insert(op(Tree::Messages, b"old", false), 3);
+        for key in [b"old-2", b"new-2"] {
+            front.insert(op(Tree::Receipts, key, false), 3);
+        }
+        front.insert(Op { value: None, ..op(Tree::Receipts, b"new-1", false) }, 3);
+        let view = View::new([Some(&front), Some(&applying), None], &index);
+        let about = |digest: &[u8]| -> Vec<Vec<u8>> {
+            let pairs = view.about(Tree::Receipts, digest, 9).unwrap();
+            pairs.into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(about(b"old"), [b"old-1".to_vec(), b"old-2".to_vec()]);
+        assert_eq!(about(b"new"), [b"new-2".to_vec()]);
+        assert!(about(b"none").is_empty());
     }
 
     proptest! {
