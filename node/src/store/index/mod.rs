@@ -1,6 +1,6 @@
 //! The projection's key-value substrate: closed set of trees, batches that carry the journal
 //! sequence they came from. Enter through `Index`. It knows nothing of what the keys mean.
-//! Invariant: a tree's applied sequence is written in the same batch as its content, so after a
+//! Invariant: a tree's applied sequence is written with or after its content, so after a
 //! crash a tree never claims more than it holds, save what the disk itself lost; therefore only
 //! `make_durable` followed by a mark in the journal proves anything after an unclean stop.
 
@@ -49,9 +49,9 @@ impl Index {
         }
     }
 
-    /// Puts and deletes, one atomic batch per tree, each carrying `through_seq`, the last journal
-    /// sequence that these operations come from. Calls come in journal order. Nothing is applied
-    /// if any operation breaks a limit. After any other error the content is unknown: replay.
+    /// Puts and deletes, tree by tree, the last piece of each carrying `through_seq`, the last
+    /// journal sequence that these operations come from. Calls come in journal order. Nothing is
+    /// applied if any operation breaks a limit. After any other error the content is unknown: replay.
     pub fn apply<'a, C>(&self, changes: C, through_seq: u64) -> Result<(), IndexError>
     where
         C: Iterator<Item = Change<'a>> + Clone,

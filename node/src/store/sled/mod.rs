@@ -79,15 +79,22 @@ impl SledIndex {
         changes: impl Iterator<Item = Change<'a>>,
         through_seq: u64,
     ) -> Result<(), IndexError> {
-        let mut batches: BTreeMap<Tree, Batch> = BTreeMap::new();
+        let mut batches: BTreeMap<Tree, (Batch, usize)> = BTreeMap::new();
         for Change { tree, key, value } in changes {
-            let batch = batches.entry(tree).or_default();
+            let (batch, count) = batches.entry(tree).or_default();
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
+            *count += 1;
+            // In pieces: what is applied is held twice until it is.
+            if *count >= BATCH_MAX {
+                *count = 0;
+                self.tree(tree)?.apply_batch(std::mem::take(batch)).map_err(failed("apply"))?;
+            }
         }
-        for (tree, mut batch) in batches {
+        // Last: no tree claims more than it holds.
+        for (tree, (mut batch, _)) in batches {
             batch.insert(APPLIED_KEY, &through_seq.to_be_bytes());
             self.tree(tree)?.apply_batch(batch).map_err(failed("apply"))?;
         }
@@ -213,6 +220,8 @@ fn failed(step: &'static str) -> impl Fn(::sled::Error) -> IndexError {
 
 /// Bounded, because sled takes what it is given; about the working set of a busy node.
 pub const CACHE_BYTES: u64 = 64 << 20;
+/// Changes of one tree that are applied at once.
+const BATCH_MAX: usize = 512;
 /// An operator should look long before that many.
 const SET_ASIDE_MAX: u32 = 1000;
 /// sled has one level below its directory.
