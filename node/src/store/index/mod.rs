@@ -51,7 +51,8 @@ impl Index {
 
     /// Puts and deletes, tree by tree, the last piece of each carrying `through_seq`, the last
     /// journal sequence that these operations come from. Calls come in journal order. Nothing is
-    /// applied if any operation breaks a limit. After any other error the content is unknown: replay.
+    /// applied if any operation breaks a limit. After any other error the content is unknown:
+    /// replay.
     pub fn apply<'a, C>(&self, changes: C, through_seq: u64) -> Result<(), IndexError>
     where
         C: Iterator<Item = Change<'a>> + Clone,
