@@ -237,6 +237,7 @@ async fn receipts_about_emergency_go_ahead_of_a_backlog() {
     let mut side = stage.dial("a").await;
     let ahead = side.next_receipts().await;
     assert_eq!((ahead.receipts.len(), ahead.receipts[0].number), (1, 301));
+    assert_eq!(ahead.owed_after, 0, "receipt 1 is owed");
     assert_eq!(ahead.receipts[0].statement, last.statement);
     let mut numbers = Vec::new();
     while numbers.len() < 301 {
@@ -244,4 +245,32 @@ async fn receipts_about_emergency_go_ahead_of_a_backlog() {
         numbers.extend(group.receipts.iter().map(|receipt| receipt.number));
     }
     assert_eq!(numbers, (1..=301).collect::<Vec<u64>>());
+}
+
+/// A receipt that goes ahead of a backlog confirms nothing of the backlog: only what the issuer says
+/// that it does not owe counts as dealt with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_ahead_of_its_turn_confirms_nothing_before_it() {
+    let stage = Stage::new().await;
+    let mut side = stage.dial("a").await;
+    stage.submit(1).await;
+    let header = side.next_header().await;
+    let now = stage.cluster.node(0).relay().clock().now();
+    let log = Log::default().with(stage.twin.states(Event::ContentConsignment, &header, now));
+    let group = |number, after| {
+        let Kind::Receipts(group) = stage.twin.group(&log, number) else { unreachable!() };
+        Kind::Receipts(v1::ReceiptGroup { owed_after: after, ..group })
+    };
+    let sender = side.session.sender();
+    sender.send(Lane::Control, group(301, 0)).await.unwrap();
+    assert_eq!(side.next_have().await, 0);
+    // It owes nothing up to 300, and at once owes 300: that is nonsense, and nothing is taken.
+    sender.send(Lane::Control, group(300, 300)).await.unwrap();
+    sender.send(Lane::Control, group(301, 0)).await.unwrap();
+    assert_eq!(side.next_have().await, 0);
+    assert_eq!(stage.alarms(Reason::Malformed).len(), 1);
+    sender.send(Lane::Control, group(300, 299)).await.unwrap();
+    assert_eq!(side.next_have().await, 300);
+    sender.send(Lane::Control, group(301, 0)).await.unwrap();
+    assert_eq!(side.next_have().await, 301);
 }

@@ -207,6 +207,15 @@ impl Side {
         }
     }
 
+    /// Up to which number the node says that it has receipts; other frames are passed over.
+    pub async fn next_have(&mut self) -> u64 {
+        loop {
+            if let Kind::Have(have) = self.next().await.kind {
+                return have.receipts;
+            }
+        }
+    }
+
     /// Ends the session and the link, and returns when the other side was told.
     pub async fn close(mut self) {
         self.link.shutdown().await;

@@ -96,6 +96,8 @@ struct Sent {
     up_to: u64,
     /// Size of our log that the peer holds, as far as we know.
     held: u64,
+    /// A group was sent: the first one says where what is owed begins.
+    begun: bool,
     /// Up to this number a backlog was looked through for EMERGENCY.
     looked: u64,
     /// The last group went ahead of its turn: the next one is in turn, whatever waits.
@@ -137,7 +139,10 @@ async fn send_group(
 ) -> Result<bool, TlogError> {
     let store = &ctx.parts.store;
     let in_turn = store.owed_receipts(unit, sent.up_to, GROUP_MAX)?;
-    let Some((last, _)) = in_turn.last() else { return Ok(false) };
+    let (Some((first, _)), Some((last, _))) = (in_turn.first(), in_turn.last()) else {
+        return Ok(false);
+    };
+    let owed_after = if sent.begun { 0 } else { first.saturating_sub(1) };
     let mut ahead = Vec::new();
     if in_turn.len() >= GROUP_MAX && !sent.ahead {
         // A backlog. What goes ahead goes again in its turn: the peer confirms by number.
@@ -146,7 +151,7 @@ async fn send_group(
     }
     sent.ahead = !ahead.is_empty();
     let owed = if sent.ahead { ahead } else { in_turn };
-    let (group, size) = group(ctx, sent.held, owed).await?;
+    let (group, size) = group(ctx, sent.held, owed_after, owed).await?;
     let (count, last) = (group.receipts.len(), group.receipts.last().map_or(0, |one| one.number));
     debug!(peer = %unit, count, last, size, ahead = sent.ahead, "receipts sent");
     if live.sender.send(Lane::Control, v1::frame::Kind::Receipts(group)).await.is_err() {
@@ -162,7 +167,7 @@ async fn send_group(
             sent.awaited = Some((last, Instant::now()));
         }
     }
-    sent.held = size;
+    (sent.held, sent.begun) = (size, true);
     Ok(true)
 }
 
@@ -170,6 +175,7 @@ async fn send_group(
 async fn group(
     ctx: &Context,
     held: u64,
+    owed_after: u64,
     owed: Vec<(u64, ReceiptRecord)>,
 ) -> Result<(v1::ReceiptGroup, u64), TlogError> {
     let checkpoint = ctx.parts.tlog.checkpoint().await?;
@@ -183,6 +189,7 @@ async fn group(
         consistency_from: if consistency.is_empty() { 0 } else { from },
         consistency: hashes(&consistency),
         receipts: Vec::with_capacity(owed.len()),
+        owed_after,
     };
     let mut room = Room::beside(&group);
     for (number, record) in owed {
@@ -259,7 +266,7 @@ const FRAME_HEAD: usize = 16;
 const ELEMENT_HEAD: usize = 4;
 
 /// The frame's alternative, and the group's fields apart from its lists.
-const GROUP_FIELDS: usize = 3;
+const GROUP_FIELDS: usize = 4;
 
 /// A receipt as an element, and its fields apart from the path.
 const RECEIPT_FIELDS: usize = 5;
@@ -292,6 +299,7 @@ mod tests {
             consistency_from: u64::MAX,
             consistency: vec![Bytes::from_static(&[9; 32]); limits::CONSISTENCY_HASHES_MAX],
             receipts: Vec::new(),
+            owed_after: u64::MAX,
         };
         let mut room = Room::beside(&group);
         while room.take(one) {

@@ -41,10 +41,9 @@ pub(super) struct Settler {
     ctx: Arc<Context>,
     unit: UnitId,
     live: Live,
-    /// Before the first number of the session's first group. The issuer begins after what our Hello
-    /// said, the oldest first: what lies between does not exist any more. It was confirmed before
-    /// our store was set back, or the peer's numbers go on from elsewhere since its own was.
-    before_first: Option<u64>,
+    /// The issuer owes nothing up to this number, it says. What of it did not come was confirmed
+    /// before our store was set back, or the peer's numbers go on from elsewhere since its own was.
+    owed_after: u64,
     /// Groups whose checkpoint waits for a proof. They settle nothing until it is here.
     waiting: VecDeque<Waiting>,
 }
@@ -60,7 +59,7 @@ struct Waiting {
 impl Settler {
     /// For one session.
     pub(super) fn new(ctx: Arc<Context>, unit: UnitId, live: Live) -> Self {
-        Self { ctx, unit, live, before_first: None, waiting: VecDeque::new() }
+        Self { ctx, unit, live, owed_after: 0, waiting: VecDeque::new() }
     }
 
     /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or
@@ -129,9 +128,11 @@ impl Settler {
             self.bad_checkpoint(Reason::TooLarge).await;
             return Ok(None);
         }
-        if let Some(first) = group.receipts.first() {
-            self.before_first.get_or_insert(first.number.saturating_sub(1));
+        if group.receipts.iter().any(|receipt| receipt.number <= group.owed_after) {
+            self.bad_checkpoint(Reason::Malformed).await;
+            return Ok(None);
         }
+        self.owed_after = self.owed_after.max(group.owed_after);
         self.settle(group, None).await
     }
 
@@ -250,7 +251,7 @@ impl Settler {
     ) -> Result<Option<u64>, StoreError> {
         let checkpoint = signed.checkpoint();
         let mut have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
-        have = have.max(self.before_first.unwrap_or(0));
+        have = have.max(self.owed_after);
         let mut receipts = Vec::with_capacity(group.receipts.len());
         let mut taken = Vec::with_capacity(group.receipts.len());
         let mut lowered = false;

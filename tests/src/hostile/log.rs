@@ -91,6 +91,7 @@ impl HostileLog {
                 path: bytes(&path),
                 actor: actor.to_owned(),
             }],
+            owed_after: 0,
         }
     }
 }
