@@ -122,6 +122,8 @@ reasons! {
     StorageFull = "STORAGE_FULL";
     /// The store stopped; nothing is accepted.
     StoreStopped = "STORE_STOPPED";
+    /// A stored record is not as it was written; the rest is served.
+    StoreDamaged = "STORE_DAMAGED";
     /// The signing key gives no signature now.
     SignerUnavailable = "SIGNER_UNAVAILABLE";
     /// The local clock is not trusted; no verdict about times is given.

@@ -137,6 +137,7 @@ impl Exit {
             | R::Busy
             | R::StorageFull
             | R::StoreStopped
+            | R::StoreDamaged
             | R::SignerUnavailable
             | R::ClockUntrusted
             | R::DirectoryBehind

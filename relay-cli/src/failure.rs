@@ -209,6 +209,9 @@ fn remedy(exit: Exit, reason: Option<&str>) -> Option<String> {
         (_, Some("FINGERPRINT_MISMATCH")) => {
             "read once more; if it differs again, do not trust this card: it may be forged"
         }
+        (_, Some("STORE_DAMAGED")) => {
+            "put a backup of the store back    (README: restoring a backup)"
+        }
         (_, Some("STORE_STOPPED" | "STORAGE_FULL" | "INTERNAL" | "CLOCK_UNTRUSTED")) => {
             "relay-cli status    (what the node says of itself)"
         }

@@ -5,6 +5,7 @@
 mod contents;
 mod delivery;
 mod desk;
+mod disk;
 mod display;
 mod exchange;
 mod hostile;

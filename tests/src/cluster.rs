@@ -39,8 +39,9 @@ pub struct Member {
     pub dir: PathBuf,
     /// The node, while it runs.
     pub node: Option<Node>,
-    /// Its disk is full by its own measure.
-    full: bool,
+    /// What it keeps free of its disk: nothing, for these nodes live shortly. With more than any
+    /// disk has, it is full by its own measure.
+    pub reserve_bytes_min: u64,
 }
 
 impl Cluster {
@@ -65,7 +66,9 @@ impl Cluster {
         for unit in units {
             let mut member = Member::init(dir.path(), unit);
             member.configure(sections);
-            member.full = *unit == full;
+            if *unit == full {
+                member.reserve_bytes_min = u64::MAX / 4;
+            }
             members.push(member);
         }
         for member in &mut members {
@@ -120,7 +123,7 @@ impl Member {
         let settings = config::ClockSettings { source: ClockSource::Assumed, ..Default::default() };
         let now = Clock::new(&settings).now();
         init(&options, now, &create_store).expect("a new node");
-        Self { unit: unit.parse().expect("a unit id"), dir, node: None, full: false }
+        Self { unit: unit.parse().expect("a unit id"), dir, node: None, reserve_bytes_min: 0 }
     }
 
     fn configure(&self, sections: &str) {
@@ -133,9 +136,8 @@ impl Member {
     pub async fn start(&mut self) {
         let mut settings =
             config::load(&self.dir.join("relay.toml")).expect("a good configuration");
-        // No reserve of these short-lived nodes, or one that no disk has room for.
         settings.store.reserve_percent = 0;
-        settings.store.reserve_bytes_min = if self.full { u64::MAX / 4 } else { 0 };
+        settings.store.reserve_bytes_min = self.reserve_bytes_min;
         let clock = Clock::new(&settings.clock);
         let parts = NodeParts::from_settings(settings, clock).expect("keys and card");
         self.node = Some(Node::start(parts).await.expect("a node that starts"));
@@ -247,7 +249,8 @@ pub async fn entries_until(
     tokio::time::timeout(Duration::from_secs(20), wait).await.expect("settled in time")
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a directory with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
     for entry in std::fs::read_dir(from).expect("a directory to copy") {
         let entry = entry.expect("an entry");

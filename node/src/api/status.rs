@@ -75,6 +75,10 @@ impl Problem {
         match reason {
             Reason::Internal => Self::internal(error),
             Reason::StoreStopped => Self::new(reason),
+            Reason::StoreDamaged => {
+                tracing::error!(%error, "api call failed");
+                Self::text(reason, error.to_string())
+            }
             _ => Self::text(reason, error.to_string()),
         }
     }
@@ -275,6 +279,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::LateAfterFailure
         | Reason::PeerRolledBack
         | Reason::UnprovenExtension => Code::FailedPrecondition,
+        Reason::StoreDamaged => Code::DataLoss,
         Reason::Internal => Code::Internal,
     }
 }
@@ -333,13 +338,14 @@ mod tests {
         assert_eq!(code(Reason::PeerUnverified), Code::FailedPrecondition);
         assert_eq!(code(Reason::QueueFull), Code::ResourceExhausted);
         assert_eq!(code(Reason::StoreStopped), Code::Unavailable);
+        assert_eq!(code(Reason::StoreDamaged), Code::DataLoss);
         assert_eq!(code(Reason::Internal), Code::Internal);
     }
 
     /// What went wrong inside is not told to callers.
     #[test]
     fn internal_texts_stay_inside() {
-        let status = Status::from(Problem::from(StoreError::IndexDamaged("messages")));
+        let status = Status::from(Problem::from(StoreError::LogFull));
         assert_eq!((status.code(), status.message()), (Code::Internal, Reason::Internal.meaning()));
     }
 

@@ -16,7 +16,7 @@ use crate::{
     keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{Backend, NewAlarm, OpenStore, Store, space::ReserveSettings},
+    store::{Backend, NewAlarm, OpenStore, Store, StoreError, space::ReserveSettings},
     tasks::Tasks,
     telemetry::Counters,
     tlog::{Opened, Tlog, TlogError},
@@ -189,8 +189,11 @@ async fn open_log(
     for (reason, detail) in alarms {
         let (peer, evidence, now) = (parts.id.unit().to_string(), Bytes::new(), parts.clock.now());
         let new = NewAlarm { reason, peer, detail, evidence, now };
-        let kept = store.alarm(new, quota::Meter::unlimited()).await;
-        kept.map_err(|error| RunError::start("log", error))?;
+        match store.alarm(new, quota::Meter::unlimited()).await {
+            // The hold stands without it, and is told with every status.
+            Ok(()) | Err(StoreError::Full) => {}
+            Err(error) => return Err(RunError::start("log", error)),
+        }
     }
     match tlog.start(tasks).await {
         // The signer may come later: messages are taken, receipts wait.

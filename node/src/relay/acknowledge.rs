@@ -73,8 +73,7 @@ impl Relay {
         if record.is_out() {
             return Err(StoreError::Refused(Reason::FailedPrecondition));
         }
-        let content = ctx.parts.store.content(&record)?;
-        let header = self.header(&content.header)?;
+        let header = self.header(&ctx.parts.store.header(&record)?)?;
         let now = ctx.now();
         let mut statement = ctx.statement(&header, ack.capacity.event(), now);
         statement.recipient = Some(ctx.unit());

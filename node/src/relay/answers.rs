@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Context,
+    Context, if_room,
     owed::hashes,
     peers::{Live, alarm, alarm_once},
     settle::Settler,
@@ -71,10 +71,13 @@ impl Answers {
         let (unit, now) = (self.unit.clone(), self.ctx.now());
         let tlog = &self.ctx.parts.tlog;
         if let Some(claim) = self.live.claim.take() {
-            self.ctx.parts.store.keep_claim(claim, now).await?;
+            if_room(self.ctx.parts.store.keep_claim(claim, now).await)?;
         }
         match tlog.hold() {
-            None => self.ctx.parts.store.record_have(unit, heads.receipts_have, now).await?,
+            None => {
+                let had = self.ctx.parts.store.record_have(unit, heads.receipts_have, now).await;
+                if_room(had)?;
+            }
             // Numbers of a store that was set back were given to other receipts before: nothing is
             // confirmed by them.
             Some(Hold::Restored { .. }) => {}
@@ -111,7 +114,8 @@ impl Answers {
             }
             v1::frame::Kind::Have(have) => {
                 self.ctx.parts.store.bells(&self.unit).hear(have.receipts);
-                self.ctx.parts.store.record_have(self.unit.clone(), have.receipts, now).await?;
+                let store = &self.ctx.parts.store;
+                if_room(store.record_have(self.unit.clone(), have.receipts, now).await)?;
             }
             v1::frame::Kind::Fault(fault) => self.fault(&fault),
             v1::frame::Kind::Deferral(deferral) => self.deferral(&deferral),

@@ -50,7 +50,13 @@ impl Relay {
     ) -> Result<v1::EvidenceBundle, EvidenceError> {
         let parts = &self.ctx.parts;
         let record = parts.store.message(digest)?.ok_or(EvidenceError::NotFound)?;
-        let content = parts.store.content(&record)?;
+        let (header, payload) = match include_payload {
+            true => {
+                let content = parts.store.content(&record)?;
+                (content.header, content.payload.unwrap_or_default())
+            }
+            false => (parts.store.header(&record)?, Bytes::new()),
+        };
         let mut receipts = Vec::new();
         let mut units: BTreeMap<UnitId, ()> = BTreeMap::new();
         units.extend(record.from.parse::<UnitId>().ok().map(|unit| (unit, ())));
@@ -71,12 +77,8 @@ impl Relay {
             false => snapshot.peer(unit).map(|peer| peer.card.signed().clone()),
         });
         Ok(v1::EvidenceBundle {
-            header: Some(content.header),
-            payload: if include_payload {
-                content.payload.unwrap_or_default()
-            } else {
-                Bytes::new()
-            },
+            header: Some(header),
+            payload,
             receipts,
             cards: cards.collect(),
             directory: Bytes::new(),

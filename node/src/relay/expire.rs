@@ -11,7 +11,7 @@ use relay_proto::{
 };
 use tracing::warn;
 
-use super::{Context, own};
+use super::{Context, own, peers::unreadable};
 use crate::{
     store::{NewExpiry, StoreError, records::EntryRecord},
     telemetry::Counter,
@@ -21,21 +21,21 @@ use crate::{
 pub(super) async fn run(ctx: Arc<Context>) {
     let stop = ctx.parts.tasks.stop_token();
     loop {
-        match pass(&ctx).await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => {
-                warn!(%error, "expiry stopped");
-                stop.cancelled().await;
-                return;
-            }
-        }
         // A look every second is cheap, and needs no trust in how long a wait by the wall clock
         // would be.
+        let wait = match pass(&ctx).await {
+            Ok(true) => continue,
+            Ok(false) => LOOK_EVERY,
+            Err(error) => {
+                // A disk that is full gets room again; a store that stopped ends the process.
+                warn!(%error, "messages cannot be ended now, tried again in a minute");
+                LOOK_AGAIN
+            }
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
@@ -49,7 +49,7 @@ async fn pass(ctx: &Context) -> Result<bool, StoreError> {
         if !may_expire(Timestamp::from_millis(entry.expires_at_ms), clock) {
             break;
         }
-        expired.extend(failure(ctx, entry)?);
+        expired.extend(failure(ctx, entry).await?);
     }
     if expired.is_empty() {
         return Ok(false);
@@ -61,11 +61,18 @@ async fn pass(ctx: &Context) -> Result<bool, StoreError> {
     Ok(count == BATCH)
 }
 
-fn failure(ctx: &Context, entry: &EntryRecord) -> Result<Option<NewExpiry>, StoreError> {
+/// The statement that ends an entry. One whose header rotted is told and stands.
+async fn failure(ctx: &Context, entry: &EntryRecord) -> Result<Option<NewExpiry>, StoreError> {
     let Some(record) = ctx.parts.store.message(&entry.digest())? else { return Ok(None) };
-    let content = ctx.parts.store.content(&record)?;
-    let Ok(header) = Header::stored(&content.header) else { return Ok(None) };
     let Ok(recipient) = entry.recipient.parse::<UnitId>() else { return Ok(None) };
+    let header = match ctx.parts.store.header(&record) {
+        Ok(header) => Header::stored(&header).ok(),
+        Err(error) => {
+            unreadable(ctx, &record, &error).await?;
+            None
+        }
+    };
+    let Some(header) = header else { return Ok(None) };
     let now = ctx.now();
     let mut statement = ctx.statement(&header, Event::RelayFailure, now);
     statement.recipient = Some(&recipient);
@@ -76,4 +83,5 @@ fn failure(ctx: &Context, entry: &EntryRecord) -> Result<Option<NewExpiry>, Stor
 }
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const BATCH: usize = 256;

@@ -15,7 +15,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    Context,
+    Context, if_room,
     peers::{Live, alarm},
     sending::Sending,
 };
@@ -204,9 +204,10 @@ impl Worker {
                     reason: reason.map(|reason| reason.label().to_owned()).unwrap_or_default(),
                     at_ms: now.as_millis(),
                 });
-                // Over its quota a peer's back-off is kept in memory alone; a restart forgets it.
+                // Over its quota, or on a full disk, a peer's back-off is kept in memory alone; a
+                // restart forgets it.
                 if backoff.is_none() || self.ctx.quotas.meter(&self.unit).note() {
-                    store.save_backoff(self.unit.clone(), backoff, now).await?;
+                    if_room(store.save_backoff(self.unit.clone(), backoff, now).await)?;
                 }
             }
             Action::SaveDeferral { digest, reason, not_before, attempts, .. } => {
@@ -215,7 +216,7 @@ impl Worker {
                 let not_before = self.steady.shown(now, not_before);
                 // As with the back-off: a peer that defers all day writes no book here.
                 if self.ctx.quotas.meter(&self.unit).note() {
-                    store.defer(digest, to, reason, not_before, attempts, now).await?;
+                    if_room(store.defer(digest, to, reason, not_before, attempts, now).await)?;
                 }
             }
             Action::Wake(at) => {

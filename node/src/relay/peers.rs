@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::{Context, answers, inbound, outbound, owed, recover};
 use crate::{
     link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
-    store::{NewAlarm, NewClaim, StoreError},
+    store::{NewAlarm, NewClaim, StoreError, records::MessageRecord},
     tasks::TaskKind,
     telemetry::Counter,
 };
@@ -386,6 +386,18 @@ pub(super) async fn alarm_once(
         alarm(ctx, reason, peer, detail).await;
     }
     Ok(())
+}
+
+/// Tells, once, that a message is on the disk otherwise than it was written. It stays where it is:
+/// nothing else is held up by it.
+pub(super) async fn unreadable(
+    ctx: &Context,
+    record: &MessageRecord,
+    error: &StoreError,
+) -> Result<(), StoreError> {
+    let id = record.message_id().map(|id| id.to_string()).unwrap_or_default();
+    let detail = format!("message {id} cannot be read ({error}): put a backup of the store back");
+    alarm_once(ctx, error.reason(), ctx.unit(), detail).await
 }
 
 /// Starts the readers of a session.

@@ -4,7 +4,7 @@
 //! Invariant: what is left to do stands in the peer's record until it is done, so a stop in between
 //! loses nothing; doing it twice sends a message once more, which has no second effect.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use relay_core::outbox::Input;
 use relay_proto::ids::UnitId;
@@ -33,9 +33,15 @@ pub(super) fn start(ctx: &Arc<Context>, unit: &UnitId) {
         return;
     }
     let (again, unit) = (Arc::clone(ctx), unit.clone());
+    let stop = ctx.parts.tasks.stop_token();
     ctx.parts.tasks.spawn("peer-recover", TaskKind::Session, async move {
-        if let Err(error) = send_again(&again, &unit).await {
-            warn!(%error, peer = %unit, "messages not queued again: tried at the next start");
+        while let Err(error) = send_again(&again, &unit).await {
+            warn!(%error, peer = %unit, "messages not queued again, tried again in a minute");
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(TRY_AGAIN) => {}
+            }
         }
     });
 }
@@ -54,3 +60,6 @@ async fn send_again(ctx: &Context, unit: &UnitId) -> Result<(), DirectoryError> 
     ctx.peers.input(unit, Input::RetryNow);
     Ok(())
 }
+
+/// After a disk that was full.
+const TRY_AGAIN: Duration = Duration::from_secs(60);

@@ -15,7 +15,10 @@ use relay_proto::{
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::{Context, peers::Live};
+use super::{
+    Context,
+    peers::{Live, unreadable},
+};
 use crate::{
     link::{CloseCode, Lane, SessionId},
     store::StoreError,
@@ -88,11 +91,11 @@ async fn run(
         let Some(order) = order else { return };
         let live = session.borrow().clone().filter(|live| live.id == order.session);
         let Some(live) = live else { continue };
-        let frame = match frame(&ctx, &unit, &order) {
+        let frame = match frame(&ctx, &unit, &order).await {
             Ok(Some(frame)) => frame,
             Ok(None) => continue,
             Err(error) => {
-                // The store stopped: the daemon ends the process.
+                // The index failed: the daemon ends the process.
                 warn!(%error, "lane stopped");
                 return;
             }
@@ -111,7 +114,8 @@ async fn run(
     }
 }
 
-fn frame(
+/// What is sent; nothing for a message that is gone or cannot be read.
+async fn frame(
     ctx: &Context,
     unit: &UnitId,
     order: &Order,
@@ -119,7 +123,13 @@ fn frame(
     let store = &ctx.parts.store;
     let (number, digest) = (order.number, order.digest);
     let Some(record) = store.message(&digest)? else { return Ok(None) };
-    let content = store.content(&record)?;
+    let content = match store.content(&record) {
+        Ok(content) => content,
+        Err(error) => {
+            unreadable(ctx, &record, &error).await?;
+            return Ok(None);
+        }
+    };
     let Some(payload) = content.payload else {
         // The content was erased on order: this number stays empty on this hop.
         let void = v1::Void { number, reason: "ERASED".to_owned() };

@@ -297,8 +297,8 @@ impl Settler {
             .await;
         let settled = match recorded {
             Ok(settled) => settled,
-            // Nothing new, too often: it is not had, and its sender keeps it.
-            Err(StoreError::Refused(Reason::Quota)) => return Ok(None),
+            // Nothing new, too often, or no room for it: it is not had, and its sender keeps it.
+            Err(StoreError::Refused(Reason::Quota) | StoreError::Full) => return Ok(None),
             Err(StoreError::Refused(Reason::PeerRolledBack)) => {
                 self.forked(checkpoint, &signed.note().to_string()).await?;
                 return Ok(None);
@@ -389,8 +389,7 @@ impl Settler {
     fn header(&self, digest: &Digest) -> Result<Option<Header>, StoreError> {
         let record = self.ctx.parts.store.message(digest)?.filter(|record| record.is_out());
         let Some(record) = record else { return Ok(None) };
-        let content = self.ctx.parts.store.content(&record)?;
-        Ok(Header::stored(&content.header).ok())
+        Ok(Header::stored(&self.ctx.parts.store.header(&record)?).ok())
     }
 
     fn card(&self) -> Option<Arc<Card>> {

@@ -132,6 +132,16 @@ impl Shared {
         overlays.front.len() > OVERLAY_CHANGES_MAX || overlays.front.bytes() > OVERLAY_BYTES_MAX
     }
 
+    /// Whether the disk has room for all that waits for the index.
+    pub fn may_index(&self) -> bool {
+        let bytes = {
+            let overlays = self.overlays();
+            let applying = overlays.applying.as_ref().map_or(0, |applying| applying.bytes());
+            overlays.front.bytes() + applying
+        };
+        self.space.may_index(bytes)
+    }
+
     /// Whether so much waits for the index that it should not wait longer.
     pub fn is_worth_applying(&self) -> bool {
         self.overlays().front.bytes() > OVERLAY_BYTES_USUAL
@@ -353,7 +363,7 @@ impl Engine {
     fn append(&mut self, batch: &Batch) -> Result<Option<Appended>, StoreError> {
         let space = &self.shared.space;
         // The index waits for room and holds as much in memory as it may.
-        let stuck = self.shared.is_behind() && !space.may_index();
+        let stuck = self.shared.is_behind() && !self.shared.may_index();
         let last = self.shared.reader.last_segment();
         let mut appended = match stuck {
             true => Err(JournalError::Full(std::io::ErrorKind::StorageFull.into())),

@@ -237,6 +237,11 @@ impl StoreError {
             Self::Index(IndexError::Io { source, .. }) if journal::is_full(source) => {
                 Reason::StorageFull
             }
+            Self::Damaged { .. }
+            | Self::IndexDamaged(_)
+            | Self::Journal(JournalError::Damage { .. } | JournalError::NoEvent { .. }) => {
+                Reason::StoreDamaged
+            }
             Self::Stopped | Self::Journal(_) => Reason::StoreStopped,
             Self::Erased => Reason::NotFound,
             Self::TooLarge(_) => Reason::TooLarge,

@@ -53,6 +53,11 @@ impl Recent {
         Some((seq..).zip(found.map(|entry| Arc::clone(&entry.event))).collect())
     }
 
+    /// An event.
+    pub fn event(&self, seq: u64) -> Option<Arc<Event>> {
+        Some(Arc::clone(&self.entries.get(self.place(seq)?)?.event))
+    }
+
     /// An event and its body, when both are here.
     pub fn get(&self, seq: u64) -> Option<(Arc<Event>, Bytes)> {
         let entry = self.entries.get(self.place(seq)?)?;

@@ -246,9 +246,9 @@ impl Space {
     }
 
     /// Whether the index may write. When its disk fails it cannot go on, while the journal can; so
-    /// it waits before that, its changes in memory.
-    pub fn may_index(&self) -> bool {
-        let least = self.step.max(INDEX_BYTES_MIN);
+    /// it waits before that, its changes in memory: so many bytes, of which it writes more.
+    pub fn may_index(&self, bytes: usize) -> bool {
+        let least = self.step.max(INDEX_BYTES_MIN).max(bytes as u64 * INDEX_WRITES);
         self.target == 0 || self.disk().is_none_or(|disk| disk.free >= least)
     }
 
@@ -363,5 +363,7 @@ const PIECE_BYTES: usize = 1 << 20;
 const FILES_MIN: u64 = 16;
 /// What the index may write at once.
 const INDEX_BYTES_MIN: u64 = 2 << 20;
+/// Bytes that it writes for one that changes: to its log, and when its pages are written anew.
+const INDEX_WRITES: u64 = 2;
 /// An index needs a few segments of its own to open.
 const INDEX_OPEN_BYTES: u64 = 4 << 20;

@@ -92,7 +92,7 @@ fn write_loop(
             return Ok(());
         }
         let shared = Arc::clone(engine.shared());
-        while shared.is_behind() && shared.space.may_index() && !is_index_gone() {
+        while shared.is_behind() && shared.may_index() && !is_index_gone() {
             thread::park_timeout(Duration::from_millis(1));
         }
         if marked.elapsed() >= MARK_EVERY {
@@ -180,7 +180,7 @@ fn apply_loop(
         // and what changes often reaches them once.
         let gathered = stopping || due.elapsed() >= APPLY_EVERY || shared.is_worth_applying();
         // An index whose disk fails cannot go on; what waits is in the journal.
-        let worked = gathered && shared.space.may_index() && shared.apply()?;
+        let worked = gathered && shared.may_index() && shared.apply()?;
         if gathered {
             due = Instant::now();
         }
@@ -188,7 +188,7 @@ fn apply_loop(
             // An index that failed in a thread of its own says so here, also while it has to wait.
             shared.index.get(Tree::Meta, b"anchor")?;
         }
-        if proven.elapsed() >= PROVE_EVERY && shared.space.may_index() {
+        if proven.elapsed() >= PROVE_EVERY && shared.may_index() {
             files::write_index_mark(dir, shared.prove()?)?;
             proven = Instant::now();
         }
@@ -203,7 +203,7 @@ fn apply_loop(
 
 fn finish(mut engine: Engine, dir: &Path) -> Result<(), StoreError> {
     let shared = Arc::clone(engine.shared());
-    if !shared.space.may_index() {
+    if !shared.may_index() {
         // Not a clean end: the next start replays what the index lacks, or all of it.
         return engine.mark();
     }

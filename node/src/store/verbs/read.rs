@@ -16,7 +16,7 @@ use crate::store::{
     Store, StoreError,
     event::{Event, Fact},
     index::Tree,
-    journal::{Body, Position},
+    journal::{Body, Position, StoredEvent},
     recent::Recent,
     records::{EntryRecord, MessageRecord, RefusedRecord, digest_of, key},
     view::decode,
@@ -113,9 +113,7 @@ impl Store {
             let erased = self.read(|view| view.get(Tree::Erased, &record.digest))?.is_some();
             return Ok(Content { header, payload: (!erased).then_some(payload) });
         }
-        let position = <[u8; 16]>::try_from(record.position.as_ref())
-            .map_err(|_| StoreError::IndexDamaged("messages"))?;
-        let stored = self.shared.reader.read(Position::from_bytes(position))?;
+        let stored = self.journal_record(record)?;
         let damaged = || StoreError::Damaged { seq: stored.seq };
         let event = Event::decode(stored.meta).map_err(|_| damaged())?;
         let header = header_of(&event).ok_or_else(damaged)?;
@@ -129,6 +127,22 @@ impl Store {
             Body::Erased | Body::Damaged => return Err(damaged()),
         };
         Ok(Content { header, payload })
+    }
+
+    /// The signed header of a message, whatever became of its payload.
+    pub fn header(&self, record: &MessageRecord) -> Result<v1::Signed, StoreError> {
+        let damaged = || StoreError::Damaged { seq: record.seq };
+        if let Some(event) = self.recent(|recent| recent.event(record.seq)) {
+            return header_of(&event).ok_or_else(damaged);
+        }
+        let event = Event::decode(self.journal_record(record)?.meta).map_err(|_| damaged())?;
+        header_of(&event).ok_or_else(damaged)
+    }
+
+    fn journal_record(&self, record: &MessageRecord) -> Result<StoredEvent, StoreError> {
+        let position = <[u8; 16]>::try_from(record.position.as_ref())
+            .map_err(|_| StoreError::IndexDamaged("messages"))?;
+        Ok(self.shared.reader.read(Position::from_bytes(position))?)
     }
 
     /// Messages that pass a filter, the newest first, below a sequence. Work is bounded: a page may
