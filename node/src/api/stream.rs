@@ -55,8 +55,8 @@ impl Service {
                 let (service, principal) = (self.clone(), principal.clone());
                 let answers = answers.clone();
                 self.shared.tasks.spawn("api-send", TaskKind::Session, async move {
-                    let _permits = (own, all);
-                    service.send_batch(principal, batch, &answers).await;
+                    let _own = own;
+                    service.send_batch(principal, batch, &answers, all).await;
                 });
             }
             let Some(error) = end else { continue };
@@ -75,9 +75,11 @@ impl Service {
         principal: Principal,
         batch: Vec<v1::SendMessageRequest>,
         answers: &mpsc::Sender<Answer>,
+        places: OwnedSemaphorePermit,
     ) {
         let mut ids: Vec<String> = Vec::with_capacity(batch.len());
         let mut submissions: Vec<Submission> = Vec::with_capacity(batch.len());
+        let mut faulty = Vec::new();
         for request in batch {
             let id = request.request_id.clone();
             match self.submission(principal.clone(), request) {
@@ -85,10 +87,15 @@ impl Service {
                     ids.push(id);
                     submissions.push(submission);
                 }
-                Err(problem) => answer(answers, id, Err(problem)).await,
+                Err(problem) => faulty.push((id, problem)),
             }
         }
         let results = self.relay().submit(submissions).await;
+        // A caller that does not read its answers waits for itself alone.
+        drop(places);
+        for (id, problem) in faulty {
+            answer(answers, id, Err(problem)).await;
+        }
         for (id, result) in ids.into_iter().zip(results) {
             let result = result.map(|submitted| sent(&submitted)).map_err(Problem::from);
             answer(answers, id, result).await;

@@ -156,6 +156,38 @@ async fn bulk_sending_answers_each() {
     b.stop().await;
 }
 
+/// Callers that send in bulk and read none of their answers wait for themselves alone.
+#[tokio::test]
+async fn a_caller_that_does_not_read_holds_up_nobody() {
+    let a = Node::start("xa.cyber-poc").await;
+    let bulk = |from: u32, count: u32| {
+        tokio_stream::iter((from..from + count).map(|n| request(n, &["xz.nobody"])))
+    };
+    let mut unread = Vec::new();
+    for from in [0, 10_000, 20_000] {
+        let answers = a.messages().send_messages(bulk(from, 4_000)).await.unwrap();
+        let mut answers = answers.into_inner();
+        // It is under way.
+        answers.message().await.unwrap().unwrap();
+        unread.push(answers);
+    }
+    for round in 0..20 {
+        let answers = a.messages().send_messages(bulk(100_000 + round * 100, 100)).await.unwrap();
+        let mut answers = answers.into_inner();
+        let all = async {
+            let mut count = 0;
+            while answers.message().await.unwrap().is_some() {
+                count += 1;
+            }
+            count
+        };
+        let count = tokio::time::timeout(std::time::Duration::from_secs(20), all).await;
+        assert_eq!(count.expect("answers, whoever reads none"), 100);
+    }
+    drop(unread);
+    a.stop().await;
+}
+
 /// A full disk refuses messages with a wait, by call and by stream, and nothing else.
 #[tokio::test]
 async fn a_full_disk_is_told_with_a_wait() {
