@@ -8,7 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     thread,
@@ -105,6 +105,8 @@ pub struct Space {
     held: Arc<AtomicU64>,
     /// Whoever makes it stops.
     stop: Arc<AtomicBool>,
+    /// Held while a piece is written, and while the reserve is removed.
+    file: Arc<Mutex<()>>,
     room: AtomicU8,
     /// A segment could not be prepared, whatever the free bytes say (quota, inodes).
     blocked: AtomicBool,
@@ -141,6 +143,7 @@ impl Space {
             step: (target / STEPS).max(segment_bytes),
             held: Arc::new(AtomicU64::new(held)),
             stop: Arc::default(),
+            file: Arc::default(),
             room: AtomicU8::new(0),
             blocked: AtomicBool::new(false),
         })
@@ -205,10 +208,14 @@ impl Space {
     /// Removes the reserve. Whether that made room.
     pub fn give_up(&self) -> bool {
         self.stop.store(true, Ordering::Release);
+        let _alone = lock(&self.file);
         if self.reserve() == 0 {
             return false;
         }
-        let gone = self.io.remove(&self.dir.join(RESERVE_NAME));
+        let gone = match self.io.remove(&self.dir.join(RESERVE_NAME)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            gone => gone,
+        };
         match gone.and_then(|()| self.io.sync_dir(&self.dir)) {
             Ok(()) => {
                 let bytes = self.held.swap(0, Ordering::AcqRel);
@@ -269,6 +276,7 @@ impl Space {
             target: self.target,
             held: Arc::clone(&self.held),
             stop: Arc::clone(&self.stop),
+            file: Arc::clone(&self.file),
         })
     }
 
@@ -311,6 +319,7 @@ pub struct ReserveWork {
     target: u64,
     held: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
+    file: Arc<Mutex<()>>,
 }
 
 impl ReserveWork {
@@ -327,18 +336,22 @@ impl ReserveWork {
         };
         let piece = self.piece();
         let mut next = file.size()?;
-        while next < self.target && !self.stop.load(Ordering::Acquire) {
+        while next < self.target {
             let bytes = (self.target - next).min(piece.len() as u64);
-            file.write_at(next, piece.get(..bytes as usize).unwrap_or_default())?;
-            file.sync_all()?;
-            next += bytes;
-            self.held.store(next, Ordering::Release);
+            {
+                let _alone = lock(&self.file);
+                // Given up meanwhile: what is written now would count and not be there.
+                if self.stop.load(Ordering::Acquire) {
+                    return Ok(());
+                }
+                file.write_at(next, piece.get(..bytes as usize).unwrap_or_default())?;
+                file.sync_all()?;
+                next += bytes;
+                self.held.store(next, Ordering::Release);
+            }
             if !pause.is_zero() {
                 thread::park_timeout(pause);
             }
-        }
-        if self.stop.load(Ordering::Acquire) && next < self.target {
-            return Ok(());
         }
         info!(bytes = next, "reserve made");
         Ok(())
@@ -351,6 +364,10 @@ impl ReserveWork {
         }
         piece
     }
+}
+
+fn lock(file: &Mutex<()>) -> MutexGuard<'_, ()> {
+    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Beside the journal's directory.

@@ -397,6 +397,29 @@ async fn until_open(open: &impl Fn() -> Result<Store, StoreError>) -> Store {
     tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap()
 }
 
+/// The reserve is given up while it is being made: nothing of it counts, and nothing of it is there.
+#[test]
+fn a_reserve_given_up_while_it_is_made_is_gone() {
+    for pieces in 1..8 {
+        let disk = SimDisk::new(1);
+        disk.set_capacity(1 << 30);
+        let dir = Path::new("/d");
+        let settings = ReserveSettings { percent: 0, bytes_min: 32 << 20 };
+        let space = Space::open(Arc::new(disk.clone()), dir, settings, 64 * KIB).unwrap();
+        let work = space.take_work().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| work.run(Duration::ZERO).unwrap());
+            while space.reserve() < pieces << 20 {
+                std::thread::yield_now();
+            }
+            space.give_up();
+        });
+        assert_eq!(space.reserve(), 0);
+        assert!(disk.content(&dir.join(RESERVE_NAME)).is_none());
+        assert!(space.take_work().is_some(), "it can be made again");
+    }
+}
+
 /// The percentage counts when it is more than the least; a reserve that is larger than it is to be
 /// is made anew, one that is shorter is made longer.
 #[test]
@@ -407,7 +430,7 @@ fn the_reserve_has_the_size_that_is_asked_for() {
     for (percent, bytes_min, wanted) in [(5, KIB, 5 << 20), (5, 6 << 20, 6 << 20), (1, 1, 1 << 20)]
     {
         let settings = ReserveSettings { percent, bytes_min };
-        let io = std::sync::Arc::new(disk.clone());
+        let io = Arc::new(disk.clone());
         let space = Space::open(io, dir, settings, 64 * KIB).unwrap();
         let work = space.take_work().unwrap();
         assert!(space.take_work().is_none(), "made once at a time");
