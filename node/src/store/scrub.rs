@@ -4,7 +4,10 @@
 //! segment to the oldest, so that the first event about a key is the one that counts. Invariant: it
 //! reads only, and its memory is bounded.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+};
 
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -84,10 +87,7 @@ impl Store {
         let reader = &self.shared.reader;
         let source = Source {
             get: &|tree, key| self.read(|view| view.get(tree, key)),
-            len: &|tree| {
-                let pairs = self.read(|view| view.prefix(tree, &[], usize::MAX))?;
-                Ok(pairs.len() as u64)
-            },
+            len: &|tree| self.count(tree),
         };
         let mut report = compare(reader, &source, u64::MAX)?;
         for number in 1..=reader.last_segment() {
@@ -99,6 +99,21 @@ impl Store {
             }
         }
         Ok(report)
+    }
+
+    /// Pairs of a tree, a page at a time.
+    fn count(&self, tree: Tree) -> Result<u64, StoreError> {
+        let (mut count, mut last) = (0, None::<Vec<u8>>);
+        loop {
+            let lower = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let page =
+                self.read(|view| view.range(tree, lower, Bound::Unbounded, COUNT_PAGE, false))?;
+            count += page.len() as u64;
+            match page.into_iter().next_back() {
+                Some((key, _)) => last = Some(key),
+                None => return Ok(count),
+            }
+        }
     }
 
     /// Whether an order of erasure names this event. Orders come later than what they erase.
@@ -306,6 +321,7 @@ fn is_written_once(tree: Tree) -> bool {
 
 /// Segments that are compared after a rebuild: a look, not a wait.
 pub const REBUILD_SEGMENTS: u64 = 2;
+const COUNT_PAGE: usize = 4096;
 const SCAN_EVENTS: usize = 4096;
 const SCAN_BYTES: usize = 8 << 20;
 /// Keys that are remembered, some 60 MB.

@@ -206,8 +206,12 @@ impl<'a> Txn<'a> {
     }
 
     fn take_back(&mut self, kept: usize, log: (LogOrigin, Frontier)) {
-        self.events.truncate(kept);
         (self.origin, self.frontier) = log;
+        if self.events.len() == kept {
+            // A refusal before anything was appended, the usual case, costs the batch nothing.
+            return;
+        }
+        self.events.truncate(kept);
         self.unfit = None;
         self.pending = Overlay::default();
         let events = std::mem::take(&mut self.events);

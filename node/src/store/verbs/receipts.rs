@@ -327,6 +327,10 @@ fn reopen(
             continue;
         }
         let digest = digest_of(key.get(..32).unwrap_or_default());
+        if txn.view().get(Tree::Erased, digest.as_bytes())?.is_some() {
+            // There is nothing left to send.
+            continue;
+        }
         let entry = txn.view().entry(&digest, peer.as_str())?;
         let Some(mut entry) = entry.filter(|entry| entry.state() == EntryState::Delivered) else {
             continue;
