@@ -105,10 +105,10 @@ impl Settler {
             self.forked(shown, note).await?;
             return Ok(());
         }
-        // Within one run of the peer a Hello may be older than a group that another session
-        // brought.
+        // A Hello may be older than a group that another session brought: of the same run of the
+        // peer's node, or of another of its nodes.
         let same_run = self.ctx.peers.proven_by(&self.unit, &self.live.hello.boot_id);
-        if shown.size < held.size && !same_run {
+        if shown.size < held.size && !same_run && self.live.had.is_some() {
             let detail = format!("log shows size {}, {} is held", shown.size, held.size);
             alarm(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
         }
