@@ -228,8 +228,11 @@ pub enum DirectoryError {
     /// Another identity key than the one that is known.
     #[error("the identity key is not the known one: remove the peer, then add and compare anew")]
     IdentityChanged,
-    /// Another log, and not a word about the old one's end.
-    #[error("the card names another log and does not say how the old one ended: ask the unit")]
+    /// Other logs, and not a word about how the known one ended.
+    #[error(
+        "the card's logs do not follow from the known ones: each new one must say which open log \
+         it succeeds and how that ended, and nothing else about them may change: ask the unit"
+    )]
     NoSuccession,
     /// Nothing waits to be accepted.
     #[error("no card waits that says that this unit's log lost leaves: import its new card first")]

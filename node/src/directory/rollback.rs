@@ -1,7 +1,10 @@
 //! A peer whose log lost leaves: its newer card waits until an operator accepts it.
 //!
-//! Invariant: a log of a verified peer is followed by another one only by an operator's word, and
-//! only with the peer's signed account of how the old one ended.
+//! Invariant: a log of a peer that was compared once is followed by another one only by an
+//! operator's word, and only with the peer's signed account of how the old one ended; no further
+//! log comes beside it.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use relay_proto::{
@@ -54,18 +57,36 @@ impl Directory {
     }
 }
 
-/// Whether a newer card names another open log than the known one, and says how that ended.
+/// Whether a newer card names logs that the known one does not. Refused when anything but the
+/// unit's signed account leads to them: each succeeds a log that is open on the known card, or
+/// another of them; an open log ends by a succession only; one that ended stays as it is.
 pub(super) fn is_succession(known: &Card, card: &Card) -> Result<bool, Reason> {
-    let (Some(old), Some(new)) = (open(known), open(card)) else { return Ok(false) };
-    if old.origin == new.origin {
-        return Ok(false);
+    let open = |log: &CardLog| log.state == v1::LogState::Open;
+    let mut ended = BTreeSet::new();
+    for log in added(known, card) {
+        let old = &log.succession.as_ref().ok_or(Reason::UnknownLog)?.old.origin;
+        let goes_on = known.log(old).map_or_else(|| card.log(old).is_some(), open);
+        // Two successors of one log would be two accounts of its end.
+        if !goes_on || !ended.insert(old.to_string()) {
+            return Err(Reason::UnknownLog);
+        }
     }
-    if lost(known, card).is_empty() { Err(Reason::UnknownLog) } else { Ok(true) }
+    let is_sound = |log: &CardLog| match card.log(&log.origin) {
+        Some(now) if open(log) && open(now) => true,
+        Some(now) if !open(log) => !open(now) && now.closed_size == log.closed_size,
+        None if !open(log) => true,
+        _ => ended.contains(&log.origin.to_string()),
+    };
+    if !known.logs().iter().all(is_sound) {
+        return Err(Reason::UnknownLog);
+    }
+    Ok(added(known, card).next().is_some())
 }
 
 /// What an operator is told.
 pub(super) fn told(card: &Card) -> String {
-    let log = open(card).map(|log| log.origin.to_string()).unwrap_or_default();
+    let log = card.logs().iter().find(|log| log.state == v1::LogState::Open);
+    let log = log.map(|log| log.origin.to_string()).unwrap_or_default();
     let unit = card.unit();
     format!(
         "its log lost receipts and goes on as {log}: call it, then relay-cli peer rollback-accept \
@@ -75,8 +96,7 @@ pub(super) fn told(card: &Card) -> String {
 
 /// The successions that a newer card adds.
 fn lost(known: &Card, card: &Card) -> Vec<LostLeaves> {
-    let new = card.logs().iter().filter(|log| known.log(&log.origin).is_none());
-    let successions = new.filter_map(|log| log.succession.as_ref());
+    let successions = added(known, card).filter_map(|log| log.succession.as_ref());
     let each = successions.map(|succession| LostLeaves {
         old_origin: succession.old.origin.to_string(),
         from: succession.old.size,
@@ -86,6 +106,10 @@ fn lost(known: &Card, card: &Card) -> Vec<LostLeaves> {
     each.collect()
 }
 
-fn open(card: &Card) -> Option<&CardLog> {
-    card.logs().iter().find(|log| log.state == v1::LogState::Open)
+/// The logs that a newer card adds.
+fn added<'a>(known: &'a Card, card: &'a Card) -> impl Iterator<Item = &'a CardLog> {
+    card.logs().iter().filter(|log| known.log(&log.origin).is_none())
 }
+
+#[cfg(test)]
+mod tests;
