@@ -53,6 +53,9 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 enum LogVerb {
     /// End a log that lost signed leaves and begin the next generation
+    ///
+    /// Also for a restored store that waits for a peer that stays away: suspending or removing that
+    /// peer releases nothing.
     Succeed {
         /// The node's relay.toml
         #[arg(long, value_name = "FILE")]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use relay_node::{
     config,
     daemon::{Node, Order, SucceedError, Succeeded, succeed},
+    directory::Heard,
     keys::{KeyStore, KeyUse},
     relay::acknowledge::{Acknowledge, Capacity},
     store::{Filter, records::EntryState},
@@ -166,7 +167,7 @@ async fn a_restored_store_waits_for_every_peer() {
     let sent = send(&cluster, 0, 1).await;
     taken(cluster.node(1), &sent).await;
     let hold = cluster.node(1).relay().tlog().hold();
-    assert!(matches!(hold, Some(Hold::Restored { heard }) if heard.len() == 1));
+    assert!(matches!(hold, Some(Hold::Restored { heard, .. }) if heard.len() == 1));
     assert!(cluster.node(0).store().entries(&sent).unwrap().iter().all(|entry| entry.is_open()));
     assert!(mark.exists());
 
@@ -175,6 +176,83 @@ async fn a_restored_store_waits_for_every_peer() {
     cluster.node(1).relay().retry_now(&cluster.members[2].unit);
     delivered(&cluster, 0, &sent).await;
     assert!(!mark.exists());
+    assert_eq!(cluster.node(1).relay().tlog().hold(), None);
+}
+
+/// Nobody who may know of a lost receipt is forgotten: neither suspending nor removing him, nor a
+/// restart after that, makes the restored node sign; when he is heard, it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_store_forgets_no_witness() {
+    let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu", "xc.cyber-poc"]).await;
+    let witness = cluster.members[2].unit.clone();
+    cluster.members[2].stop().await;
+    cluster.members[1].stop().await;
+    let mark = cluster.members[1].dir.join("data/restored");
+    std::fs::write(&mark, "").unwrap();
+    cluster.members[1].start().await;
+    let waits = |cluster: &Cluster, heard: usize| {
+        let hold = cluster.node(1).relay().tlog().hold();
+        assert!(hold.as_ref().unwrap().to_string().contains("xc.cyber-poc"), "{hold:?}");
+        matches!(hold, Some(Hold::Restored { heard: units, .. }) if units.len() == heard)
+    };
+    let sent = send(&cluster, 0, 1).await;
+    taken(cluster.node(1), &sent).await;
+    assert!(waits(&cluster, 1));
+    let relay = cluster.node(1).relay();
+    let now = relay.clock().now();
+    relay.directory().suspend(&witness, "A. Ito", "stays away", now).await.unwrap();
+    relay.directory_changed();
+    assert!(waits(&cluster, 1));
+    relay.directory().remove(&witness, now).await.unwrap();
+    relay.directory_changed();
+    assert!(waits(&cluster, 1));
+    cluster.members[1].stop().await;
+
+    cluster.members[1].start().await;
+    let second = send(&cluster, 0, 2).await;
+    taken(cluster.node(1), &second).await;
+    assert!(waits(&cluster, 1) && mark.exists());
+    let relay = cluster.node(1).relay();
+    let file = std::fs::read(cluster.members[2].card()).unwrap();
+    let peer = relay.directory().add(&file, now).await.unwrap();
+    let digits = Heard::All(relay.directory().fingerprint(&peer).concat());
+    relay.directory().verify(&witness, &digits, "A. Ito", now).await.unwrap();
+    relay.directory_changed();
+    cluster.members[2].start().await;
+    cluster.node(1).relay().retry_now(&witness);
+    delivered(&cluster, 0, &sent).await;
+    delivered(&cluster, 0, &second).await;
+    assert!(!mark.exists());
+}
+
+/// A restored store that knew nobody when it was put in place cannot be told by anybody: those who
+/// are introduced later may be fewer than those who were lost. Two officers end the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_store_without_peers_stays_held() {
+    let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
+    let other = cluster.members[0].unit.clone();
+    let now = cluster.node(1).relay().clock().now();
+    cluster.node(1).relay().directory().remove(&other, now).await.unwrap();
+    cluster.members[1].stop().await;
+    let mark = cluster.members[1].dir.join("data/restored");
+    std::fs::write(&mark, "").unwrap();
+    cluster.members[1].start().await;
+    let relay = cluster.node(1).relay();
+    let file = std::fs::read(cluster.members[0].card()).unwrap();
+    let peer = relay.directory().add(&file, now).await.unwrap();
+    let digits = Heard::All(relay.directory().fingerprint(&peer).concat());
+    relay.directory().verify(&other, &digits, "A. Ito", now).await.unwrap();
+    relay.directory_changed();
+    let sent = send(&cluster, 0, 1).await;
+    taken(cluster.node(1), &sent).await;
+    let hold = relay.tlog().hold();
+    assert!(matches!(&hold, Some(Hold::Restored { awaited, heard })
+        if awaited.is_empty() && heard.len() == 1), "{hold:?}");
+    assert!(log_status(&cluster, 1).await.held.contains("relay-node log succeed"));
+    cluster.members[1].stop().await;
+    order(&cluster.members[1], &["A. Ito", "B. Cruz"]).await.unwrap();
+    assert!(!mark.exists());
+    cluster.members[1].start().await;
     assert_eq!(cluster.node(1).relay().tlog().hold(), None);
 }
 

@@ -161,7 +161,7 @@ impl Worker {
             // Only dialling depends on it.
             return Ok(None);
         }
-        if let Some(Hold::Restored { heard }) = self.ctx.parts.tlog.hold()
+        if let Some(Hold::Restored { heard, .. }) = self.ctx.parts.tlog.hold()
             && !heard.contains(&self.unit)
         {
             // A restored store signs nothing before it has heard this peer.

@@ -116,7 +116,6 @@ impl Peers {
     /// more.
     pub(super) fn directory_changed(&self, ctx: &Arc<Context>) {
         let verified = verified(ctx);
-        ctx.parts.tlog.heard(None, &verified);
         for unit in &verified {
             self.ensure(ctx, unit);
             self.input(unit, Input::Woken);
@@ -226,7 +225,7 @@ impl Peers {
         });
         // Before anything is signed for this session: what the peer holds of our log.
         let claim = ctx.parts.tlog.hear(&unit, &hello.held_checkpoint);
-        ctx.parts.tlog.heard(Some(&unit), &verified(ctx));
+        ctx.parts.tlog.heard(&unit, &verified(ctx));
         let had = ctx.parts.store.counter("receipts-have", &unit).ok();
         let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());
         let Some(live) = self.lock().get_mut(&unit).map(|worker| {

@@ -4,6 +4,7 @@
 //! process at a time holds the lock, and nothing else is read before it is held.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
@@ -219,10 +220,40 @@ pub fn write_index_mark(dir: &Path, seq: u64) -> Result<(), FilesError> {
 
 /// Whether the store came out of a backup, or out of a standby that was promoted, and was not
 /// heard about since. The file is written by whoever restores, before the store is opened.
-pub fn is_restored(dir: &Path) -> bool {
+fn is_restored(dir: &Path) -> bool {
     // In doubt it was: a file that cannot be looked at is there.
     !matches!(std::fs::symlink_metadata(dir.join(RESTORED_FILE)),
         Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The units that a restored store waits for; nothing when it was not restored. The first start
+/// writes `known` into the mark, and that is it: who is removed later stays in it.
+pub fn restored(
+    dir: &Path,
+    known: BTreeSet<String>,
+) -> Result<Option<BTreeSet<String>>, FilesError> {
+    if !is_restored(dir) {
+        return Ok(None);
+    }
+    let path = dir.join(RESTORED_FILE);
+    let io_error = |source| FilesError::Io { path: path.clone(), source };
+    let mut text = String::new();
+    match File::open(&path).and_then(|f| f.take(RESTORED_BYTES_MAX).read_to_string(&mut text)) {
+        // A link to nothing is a mark, too.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
+        _ => {}
+    }
+    if let Some(units) = text.strip_prefix(RESTORED_HEAD) {
+        return Ok(Some(units.lines().map(str::to_owned).collect()));
+    }
+    let lines = known.iter().map(|unit| format!("{unit}\n"));
+    let text = lines.fold(RESTORED_HEAD.to_owned(), |text, line| text + &line);
+    let new = dir.join("restored.new");
+    let mut file = File::create(&new).map_err(io_error)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error)?;
+    std::fs::rename(&new, &path).map_err(io_error)?;
+    sync_dir(dir)?;
+    Ok(Some(known))
 }
 
 /// The store is known to lack nothing, or its log was succeeded.
@@ -357,9 +388,13 @@ const HOLDER_BYTES: usize = 128;
 const ID_FILE: &str = "store.id";
 const MARK_FILE: &str = "index.mark";
 const RESTORED_FILE: &str = "restored";
+const RESTORED_HEAD: &str = "relay-restored/v1\n";
 const FORMAT_NAME: &str = "relay-store";
 const FORMAT: &str = "relay-store 1";
 const ID_BYTES_MAX: u64 = 4096;
+
+/// A line of a thousand units each.
+const RESTORED_BYTES_MAX: u64 = 256 << 10;
 
 /// The unit in which a file system tells what a file takes (`st_blocks`).
 const BLOCK_BYTES: u64 = 512;
@@ -474,6 +509,30 @@ mod tests {
         clear_restored(dir.path()).unwrap();
         clear_restored(dir.path()).unwrap();
         assert!(!is_restored(dir.path()));
+    }
+
+    /// Whom a restored store waits for is what the first start knew, whatever whoever made the mark
+    /// wrote into it, and whoever is known later.
+    #[test]
+    fn whom_a_restored_store_waits_for_is_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = dir.path().join(RESTORED_FILE);
+        let units = |names: &[&str]| -> BTreeSet<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        assert_eq!(restored(dir.path(), units(&["xb.ncu"])).unwrap(), None);
+        assert!(!mark.exists());
+        for first in [units(&["xb.ncu", "xc.ncu"]), units(&[])] {
+            std::fs::write(&mark, "from the backup of the night\n").unwrap();
+            assert_eq!(restored(dir.path(), first.clone()).unwrap(), Some(first.clone()));
+            for later in [units(&[]), units(&["xb.ncu"]), units(&["xd.ncu"])] {
+                assert_eq!(restored(dir.path(), later).unwrap(), Some(first.clone()));
+            }
+            clear_restored(dir.path()).unwrap();
+        }
+        // What cannot be read is no mark that may be written over.
+        std::fs::create_dir(&mark).unwrap();
+        assert!(restored(dir.path(), units(&["xb.ncu"])).is_err());
     }
 
     /// A mark that was not written whole counts as none: the index is replayed from further back.

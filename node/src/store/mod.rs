@@ -27,7 +27,7 @@ mod writer;
 #[cfg(test)]
 mod suite;
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
 use relay_proto::{
     envelope::Priority,
@@ -158,9 +158,13 @@ impl Store {
         self.shared.note_signed(size, root);
     }
 
-    /// Whether the store came out of a backup and signed nothing since.
-    pub fn is_restored(&self) -> bool {
-        self.dir.as_deref().is_some_and(files::is_restored)
+    /// Whom a store that came out of a backup and signed nothing since waits for: all units that
+    /// were compared once when it was first opened. Nothing: it is no such store.
+    pub fn restored(&self) -> Result<Option<BTreeSet<String>>, StoreError> {
+        let Some(dir) = self.dir.as_deref() else { return Ok(None) };
+        let peers = self.peers()?.into_iter();
+        let known = peers.filter(records::PeerRecord::was_compared).map(|peer| peer.unit);
+        Ok(files::restored(dir, known.collect())?)
     }
 
     /// It is known by now what the restored store lacks.

@@ -286,6 +286,13 @@ pub struct PeerRecord {
     pub rollback_by: String,
 }
 
+impl PeerRecord {
+    /// Whether its card was compared, whatever became of it since.
+    pub fn was_compared(&self) -> bool {
+        matches!(self.trust, 2 | 3)
+    }
+}
+
 /// What a peer's log lost. See [`PeerRecord::lost`].
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct LostLeaves {

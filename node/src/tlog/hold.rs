@@ -2,8 +2,9 @@
 //!
 //! A log whose store was set back must not sign: what it would sign contradicts what it signed
 //! before. Messages are taken all the same, their receipts wait. Invariant: only
-//! [`Hold::Restored`] ends by itself, when every verified peer was heard; all others end with a new
-//! generation of the log, made by `relay-node log succeed`.
+//! [`Hold::Restored`] ends by itself, when every unit was heard that the store knew when it was put
+//! in place: it may know of what is lost, whatever the operator thinks of it since. All others end
+//! with a new generation of the log, made by `relay-node log succeed`.
 
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
@@ -25,8 +26,10 @@ pub enum Hold {
     Unreadable(PathBuf),
     /// A later generation signed already, or the card names a log that the store never had.
     OtherGeneration(LogOrigin),
-    /// The store came out of a backup; these units were heard since.
+    /// The store came out of a backup.
     Restored {
+        /// Who has to be heard. Nobody: then nobody can say what was signed, and it does not end.
+        awaited: BTreeSet<String>,
         /// Who was heard.
         heard: BTreeSet<UnitId>,
     },
@@ -68,14 +71,32 @@ impl fmt::Display for Hold {
             Self::OtherGeneration(origin) => {
                 write!(f, "{origin} signed and the store does not have it: set back. {SUCCEED}")
             }
-            Self::Restored { heard } => write!(
+            Self::Restored { awaited, .. } if awaited.is_empty() => write!(
                 f,
-                "the store was restored: it waits for every verified peer ({} heard). {SUCCEED}",
-                heard.len()
+                "the store was restored and knew no verified peer: nobody can say what was \
+                 signed. {SUCCEED}"
             ),
+            Self::Restored { awaited, heard } => {
+                let heard: BTreeSet<&str> = heard.iter().map(UnitId::as_str).collect();
+                let missing = awaited.iter().filter(|unit| !heard.contains(unit.as_str()));
+                let missing: Vec<&str> = missing.map(String::as_str).collect();
+                let shown = missing.get(..SHOWN_MAX).unwrap_or(&missing);
+                f.write_str("the store was restored: it waits to hear ")?;
+                match missing.is_empty() {
+                    true => f.write_str("every peer that was verified since")?,
+                    false => f.write_str(&shown.join(", "))?,
+                }
+                if missing.len() > shown.len() {
+                    write!(f, " and {} more", missing.len() - shown.len())?;
+                }
+                write!(f, "; suspending or removing a peer changes nothing. {SUCCEED}")
+            }
         }
     }
 }
+
+/// Units that are named in a line.
+const SHOWN_MAX: usize = 8;
 
 /// What helps.
 const SUCCEED: &str = "Peers that stay away, or leaves that are lost: stop the node, then \

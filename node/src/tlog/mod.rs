@@ -9,6 +9,7 @@ mod anchor;
 mod hold;
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex as SyncMutex, PoisonError},
 };
@@ -94,9 +95,9 @@ impl Tlog {
         if store.origin().generation > 1 && store.log_head().size == 0 {
             hold = Some(Hold::OtherGeneration(store.origin().clone()));
         }
-        if hold.is_none() && store.is_restored() {
-            hold = Some(Hold::Restored { heard: Default::default() });
-        }
+        // Asked for also when there is another hold: whom it waits for is noted now.
+        let restored = store.restored()?;
+        hold = hold.or(restored.map(|awaited| Hold::Restored { awaited, heard: BTreeSet::new() }));
         if let Some(hold) = &hold {
             warn!(%hold, "log signs nothing");
             alarms.push((Reason::LogHeld, hold.to_string()));
@@ -188,13 +189,17 @@ impl Tlog {
         Some(NewClaim { peer: peer.to_string(), size, root, note: note.to_owned() })
     }
 
-    /// A restored store: notes that a unit was heard, and signs again once all of these were.
-    pub fn heard(&self, unit: Option<&UnitId>, verified: &[UnitId]) {
+    /// A restored store: notes that a unit was heard, and signs again once all were that it knew
+    /// when it was put in place, and those that are verified by now.
+    pub fn heard(&self, unit: &UnitId, verified: &[UnitId]) {
         let mut released = false;
         self.hold.send_if_modified(|hold| {
-            let Some(Hold::Restored { heard }) = hold else { return false };
-            heard.extend(unit.cloned());
-            released = verified.iter().all(|unit| heard.contains(unit));
+            let Some(Hold::Restored { awaited, heard }) = hold else { return false };
+            heard.insert(unit.clone());
+            let names: BTreeSet<&str> = heard.iter().map(UnitId::as_str).collect();
+            released = !awaited.is_empty()
+                && awaited.iter().all(|unit| names.contains(unit.as_str()))
+                && verified.iter().all(|unit| heard.contains(unit));
             if released {
                 *hold = None;
             }
