@@ -6,6 +6,7 @@
 //! an hour no more is granted than its quota; what is over it is counted, and told once.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,8 +22,8 @@ pub struct Settings {
     pub urgent_per_hour: u32,
     /// RelayRejections an hour; more are deferrals.
     pub refusals_per_hour: u32,
-    /// Alarms an hour; more are counted, and one says so. Beside them as many proofs: forked
-    /// checkpoints, contradicting receipts.
+    /// Alarms an hour; more are counted, and one says so. Beside them as many contradicting
+    /// receipts, and as many forks of a log with their proofs.
     pub alarms_per_hour: u32,
     /// Notes an hour in the journal that bring no message: receipts owed once more, deferrals,
     /// back-offs, checkpoints without a new receipt.
@@ -62,7 +63,10 @@ struct Inner {
     urgent: Budget,
     refusals: Budget,
     alarms: Budget,
-    proofs: Budget,
+    contradictions: Budget,
+    forks: Budget,
+    /// Logs of which a fork was kept.
+    forked: BTreeSet<Vec<u8>>,
     notes: Budget,
     lines: Budget,
     deferrals: Budget,
@@ -80,7 +84,9 @@ impl Budgets {
             urgent: hour(settings.urgent_per_hour),
             refusals: hour(settings.refusals_per_hour),
             alarms: hour(settings.alarms_per_hour),
-            proofs: hour(settings.alarms_per_hour),
+            contradictions: hour(settings.alarms_per_hour),
+            forks: hour(settings.alarms_per_hour),
+            forked: BTreeSet::new(),
             notes: hour(settings.notes_per_hour),
             lines: Budget::new(LINES_PER_MINUTE, MINUTE),
             deferrals: Budget::new(DEFERRALS_PER_MINUTE, MINUTE),
@@ -159,10 +165,19 @@ impl Meter {
         }
     }
 
-    /// Whether one more thing that proves a breach is kept: apart from the alarms, so that nobody
-    /// hides a fork behind noise.
-    pub fn proof(&self) -> bool {
-        self.lock().proofs.take(self.now).is_granted()
+    /// Whether one more receipt that contradicts another is kept.
+    pub fn contradiction(&self) -> bool {
+        self.lock().contradictions.take(self.now).is_granted()
+    }
+
+    /// Whether one more fork of this log is kept with its proof: apart from alarms and
+    /// contradictions, so that nobody hides a fork behind noise, and the first of each log always,
+    /// for one proves all that there is to prove.
+    pub fn fork(&self, log: &[u8]) -> bool {
+        let mut inner = self.lock();
+        let granted = inner.forks.take(self.now).is_granted();
+        let room = inner.forked.len() < FORKED_LOGS_MAX;
+        (room && inner.forked.insert(log.to_vec())) || granted
     }
 
     /// Whether one more note without a message may be written down.
@@ -257,6 +272,9 @@ impl Budget {
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Logs of one peer whose first fork is kept whatever else there is: generations over ten years.
+const FORKED_LOGS_MAX: usize = 64;
+
 /// Lines of the log about one peer: ten sessions that come and go, and some faults.
 const LINES_PER_MINUTE: u32 = 30;
 
@@ -325,6 +343,18 @@ mod tests {
         assert_eq!(later.alarm(), keep);
     }
 
+    /// Of each log one fork is kept, also when others used up the quota; a peer that could name logs
+    /// without end would still find one.
+    #[test]
+    fn the_first_fork_of_each_log_is_kept() {
+        let meter = Budgets::new(&settings()).at(Duration::ZERO);
+        let log = |n: usize| n.to_string().into_bytes();
+        assert!((0..9).map(|_| meter.fork(&log(0))).filter(|kept| *kept).count() == 2);
+        assert!(meter.fork(&log(1)) && !meter.fork(&log(1)));
+        let kept = (0..9_999).filter(|n| meter.fork(&log(*n))).count();
+        assert_eq!(kept, FORKED_LOGS_MAX - 2);
+    }
+
     /// A clock that stands, or comes a little back, opens no new hour; quotas are apart.
     #[test]
     fn only_time_opens_a_new_hour() {
@@ -337,7 +367,8 @@ mod tests {
         let urgent = Priority::Urgent;
         assert!(meter.tells_lowered(urgent) && !meter.tells_lowered(urgent));
         assert!(meter.tells_lowered(Priority::Emergency));
-        assert!(meter.proof() && meter.proof() && !meter.proof());
+        assert!(meter.contradiction() && meter.contradiction() && !meter.contradiction());
+        assert!(meter.fork(b"log 1") && meter.fork(b"log 1") && !meter.fork(b"log 1"));
         assert_eq!((0..99).filter(|_| meter.line().is_some()).count(), 30);
         assert_eq!(budgets.at(HOUR + MINUTE).line(), Some(69));
         assert!(!budgets.at(HOUR + MINUTE).refusal());

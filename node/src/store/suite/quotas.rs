@@ -12,6 +12,7 @@ on_each![
     contradictions_are_kept_up_to_the_quota,
     groups_without_anything_new_are_bounded,
     alarms_over_the_quota_are_summed_up,
+    contradictions_hide_no_fork,
     of_two_checkpoints_of_one_size_one_wins,
     a_receipt_is_known_among_thousands,
     a_lower_lane_is_kept_with_the_message,
@@ -181,7 +182,7 @@ async fn groups_without_anything_new_are_bounded(place: Place) {
     assert_sound(&store);
 }
 
-/// Noise does not hide a proof: alarms with evidence have a quota of their own.
+/// Noise does not hide a proof: forks have a quota of their own.
 async fn alarms_over_the_quota_are_summed_up(place: Place) {
     let store = place.open();
     let budgets = budgets();
@@ -206,6 +207,45 @@ async fn alarms_over_the_quota_are_summed_up(place: Place) {
     let newest = store.alarms(2).unwrap();
     assert_eq!(newest[0].reason, "BAD_INCLUSION");
     assert!(newest[1].detail.starts_with("181 alarms"), "{}", newest[1].detail);
+    assert_sound(&store);
+}
+
+/// Contradicting receipts without end leave a fork's two notes their place, and forks of one log
+/// those of another.
+async fn contradictions_hide_no_fork(place: Place) {
+    let store = place.open();
+    let budgets = budgets();
+    submit(&store, submission(1)).await;
+    let metered = |size, receipts| ReceiptsToRecord {
+        meter: budgets.at(hour(0)),
+        ..group(size, size, receipts)
+    };
+    let first = vec![receipt(1, Stated::ContentConsignment)];
+    store.record_receipts(metered(1, first)).await.unwrap();
+    let flood: Vec<NewReceipt> = (0..FLOOD).map(contradiction).collect();
+    store.record_receipts(metered(2, flood)).await.unwrap();
+    let kept = || {
+        let alarms = store.alarms(99).unwrap();
+        let evidence = alarms.into_iter().map(|alarm| alarm.evidence);
+        evidence.filter(|evidence| !evidence.is_empty()).collect::<Vec<Bytes>>()
+    };
+    assert!(kept().is_empty());
+    let fork = |log: u32, n: u64| {
+        let note = format!("xb.ncu/log/{log}\n{n}\n");
+        let evidence = Bytes::from(note.repeat(2));
+        let (reason, peer) = (Reason::PeerRolledBack, them().to_string());
+        let new = NewAlarm { reason, peer, detail: "fork".into(), evidence, now: at(1) };
+        store.alarm(new, budgets.at(hour(0)))
+    };
+    for n in 0..FLOOD / 10 {
+        fork(1, n).await.unwrap();
+    }
+    assert_eq!(kept().len(), QUOTA as usize);
+    for _ in 0..2 {
+        fork(2, 1).await.unwrap();
+    }
+    assert_eq!(kept().len(), QUOTA as usize + 1);
+    assert!(kept()[0].starts_with(b"xb.ncu/log/2"));
     assert_sound(&store);
 }
 

@@ -17,7 +17,7 @@ pub struct NewAlarm {
     pub peer: String,
     /// What happened; digests and numbers only.
     pub detail: String,
-    /// Bytes that the peer signed and that prove it; empty when there are none.
+    /// Two notes of one log with two roots of one size; empty when it is about anything else.
     pub evidence: Bytes,
     /// Now.
     pub now: Timestamp,
@@ -43,9 +43,11 @@ impl Store {
     }
 }
 
-/// Keeps an alarm within its peer's quota. One with evidence has a quota of its own.
+/// Keeps an alarm within its peer's quota. A fork has a quota of its own.
 pub(super) fn raise(txn: &mut Txn<'_>, meter: &Meter, new: NewAlarm) {
-    if !new.evidence.is_empty() && meter.proof() {
+    // The first line of a note names its log.
+    let log = new.evidence.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if !new.evidence.is_empty() && meter.fork(log) {
         return push(txn, &new, new.reason, new.detail.clone());
     }
     match meter.alarm() {

@@ -370,7 +370,7 @@ fn is_kept(
     meter: &Meter,
     now: Timestamp,
 ) -> bool {
-    if !receipt.flags.contains(&Reason::Contradiction) || meter.proof() {
+    if !receipt.flags.contains(&Reason::Contradiction) || meter.contradiction() {
         return true;
     }
     raise(txn, meter, about(Reason::Contradiction, receipt, peer, now));
