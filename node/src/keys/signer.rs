@@ -16,6 +16,9 @@ use super::store::SecretKey;
 pub enum Signer {
     /// Keys in this process's memory.
     File(Arc<FileSigner>),
+    /// The same, but each signature waits for a permit.
+    #[cfg(test)]
+    Slow(Arc<FileSigner>, Arc<tokio::sync::Semaphore>),
 }
 
 /// What is signed, which decides the key.
@@ -47,14 +50,34 @@ impl Signer {
         match self {
             // Some 20 microseconds: not worth a thread of its own.
             Self::File(keys) => Ok(keys.of(key).dalek().sign(input).to_bytes()),
+            #[cfg(test)]
+            Self::Slow(keys, gate) => {
+                let away = |_| SignError::SignerUnavailable("closed".to_owned());
+                gate.acquire().await.map_err(away)?.forget();
+                Ok(keys.of(key).dalek().sign(input).to_bytes())
+            }
+        }
+    }
+
+    /// One whose signatures wait for permits.
+    #[cfg(test)]
+    pub fn slow(self) -> (Self, Arc<tokio::sync::Semaphore>) {
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let (Self::File(keys) | Self::Slow(keys, _)) = self;
+        (Self::Slow(keys, Arc::clone(&gate)), gate)
+    }
+
+    fn keys(&self) -> &FileSigner {
+        match self {
+            Self::File(keys) => keys,
+            #[cfg(test)]
+            Self::Slow(keys, _) => keys,
         }
     }
 
     /// The public key that verifies what [`Signer::sign`] gives for this use.
     pub fn public(&self, key: KeyUse) -> PublicKey {
-        match self {
-            Self::File(keys) => keys.of(key).public(),
-        }
+        self.keys().of(key).public()
     }
 
     /// The id of [`Signer::public`].
@@ -64,17 +87,17 @@ impl Signer {
 
     /// The epoch of the key, as in `Signer.epoch` on the wire.
     pub fn epoch(&self, key: KeyUse) -> u32 {
-        match self {
-            Self::File(keys) => keys.of(key).epoch(),
-        }
+        self.keys().of(key).epoch()
     }
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(_) => f.write_str("Signer::File(..)"),
-        }
+        f.write_str(match self {
+            Self::File(_) => "Signer::File(..)",
+            #[cfg(test)]
+            Self::Slow(..) => "Signer::Slow(..)",
+        })
     }
 }
 

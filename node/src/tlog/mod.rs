@@ -158,6 +158,12 @@ impl Tlog {
         let signature = self.signer.sign(KeyUse::Checkpoint, checkpoint.text().as_bytes()).await?;
         let signed = checkpoint.finish(self.signer.public(KeyUse::Checkpoint), signature)?;
         let note: Arc<str> = signed.note().to_string().into();
+        // A key may take its time: what was heard meanwhile counts, and this checkpoint stays here.
+        // Nothing new is heard before it is shown.
+        let hold = self.hold.borrow();
+        if let Some(hold) = hold.as_ref() {
+            return Err(TlogError::Held(hold.clone()));
+        }
         self.store.note_signed(size, root);
         self.signed.send_replace(Some((size, root)));
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&note);
@@ -326,5 +332,48 @@ impl TlogError {
             Self::Beyond { .. } | Self::Proof(_) => Reason::NotFound,
             Self::Checkpoint(_) => Reason::Internal,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        keys::KeyStore,
+        store::{Backend, OpenStore, create, journal::SimDisk, space::ReserveSettings},
+    };
+
+    /// A peer's claim that comes while the key signs counts: the checkpoint does not leave.
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_that_comes_while_the_key_signs_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let signer = KeyStore::create(&dir.path().join("keys")).unwrap().0.signer().clone();
+        let (disk, reserve) = (SimDisk::new(1), ReserveSettings::NONE);
+        let backend = Backend::Memory { disk, sync_time: Duration::from_millis(1), reserve };
+        let unit: UnitId = "xa.ncu".parse().unwrap();
+        let origin = unit.log_origin(1);
+        create(&backend, &unit, [7; 16], "2026-03-02T08:15:00Z".parse().unwrap()).unwrap();
+        let store = OpenStore { backend, unit, origin: origin.clone() }.open().unwrap();
+        let (slow, gate) = signer.clone().slow();
+        let tlog = Tlog::open(store.clone(), Arc::new(slow), None).unwrap().tlog;
+        let ahead = Checkpoint { origin, size: 7, root: Digest::from_array([9; 32]) };
+        let signature = signer.sign(KeyUse::Checkpoint, ahead.text().as_bytes()).await.unwrap();
+        let ahead = ahead.finish(signer.public(KeyUse::Checkpoint), signature).unwrap();
+
+        let signing = tlog.checkpoint();
+        let meanwhile = async {
+            // The first one waits for its key by now.
+            tokio::task::yield_now().await;
+            assert!(tlog.hear(&"xb.ncu".parse().unwrap(), &ahead.note().to_string()).is_some());
+            gate.add_permits(1);
+        };
+        let (signed, ()) = tokio::join!(signing, meanwhile);
+        assert!(matches!(signed, Err(TlogError::Held(Hold::Behind { .. }))), "{signed:?}");
+        assert_eq!(tlog.newest_note(), "");
+        assert_eq!(*tlog.signed.borrow(), None);
+        store.close().await;
     }
 }
