@@ -208,6 +208,27 @@ async fn handover_receipt_lost_with_the_connection_arrives() {
     assert!(node.store().owed_receipts(&stage.twin.unit, 0, 9).unwrap().is_empty());
 }
 
+/// A peer that says that it has receipts which were never made: our store was set back, or it lies.
+/// That is about our own log and said once, whatever number it says how often; its log is not
+/// called set back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receipts_that_were_never_made_are_told_once() {
+    let stage = Stage::new().await;
+    for have in [1_000, 1_000, 2_000, 0] {
+        let mut side = stage.twin.dial("a", &stage.cluster.members[0], have).await;
+        // Answered after the Hello was looked at.
+        let asked = Kind::GetConsistency(v1::GetConsistency { from: 0, to: 0 });
+        side.session.sender().send(Lane::Control, asked).await.unwrap();
+        while !matches!(side.next().await.kind, Kind::Consistency(_)) {}
+        side.close().await;
+    }
+    let held = stage.alarms(Reason::LogHeld);
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert_eq!(held[0].peer, "xa.cyber-poc");
+    assert!(held[0].detail.contains("xt.ncu") && held[0].detail.contains("log succeed"));
+    assert!(stage.alarms(Reason::PeerRolledBack).is_empty());
+}
+
 fn events(group: &v1::ReceiptGroup) -> Vec<v1::Event> {
     let statements = group.receipts.iter().map(|receipt| receipt.statement.clone());
     statements.map(|one| <v1::Statement as prost::Message>::decode(one).unwrap().event()).collect()

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::{
     Context, if_room,
     owed::hashes,
-    peers::{Live, alarm, alarm_once},
+    peers::{Live, alarm_once},
     settle::Settler,
 };
 use crate::{
@@ -88,10 +88,14 @@ impl Answers {
         }
         let made = self.ctx.parts.store.counter("receipts-made", &self.unit)?;
         if heads.receipts_have > made {
-            // It holds receipts that this store never made: our store was set back, or the peer
-            // lies.
-            let detail = format!("peer has {} of our receipts, {made} made", heads.receipts_have);
-            alarm(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
+            // Our store was set back, or the peer lies. Not a fault of its log, and told without the
+            // number that it says, so that it is told once.
+            let detail = format!(
+                "{} says that it has receipts that this store never made: if the store was set \
+                 back, stop the node and end its log with relay-node log succeed",
+                self.unit
+            );
+            alarm_once(&self.ctx, Reason::LogHeld, self.ctx.unit(), detail).await?;
         }
         self.settler.begin().await
     }
