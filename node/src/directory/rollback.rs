@@ -46,11 +46,16 @@ impl Directory {
         Ok(record.map(|record| record.lost).unwrap_or_default())
     }
 
-    /// They were.
-    pub async fn lost_is_done(&self, unit: &UnitId, now: Timestamp) -> Result<(), DirectoryError> {
-        let change = |before: Option<PeerRecord>| {
+    /// These were; what was accepted meanwhile stays to be done.
+    pub async fn lost_is_done(
+        &self,
+        unit: &UnitId,
+        done: Vec<LostLeaves>,
+        now: Timestamp,
+    ) -> Result<(), DirectoryError> {
+        let change = move |before: Option<PeerRecord>| {
             let mut record = before.ok_or(Reason::NotFound)?;
-            record.lost.clear();
+            record.lost.retain(|lost| !done.contains(lost));
             Ok(record)
         };
         self.change(unit, now, change).await.map(drop)

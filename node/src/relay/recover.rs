@@ -48,11 +48,12 @@ pub(super) fn start(ctx: &Arc<Context>, unit: &UnitId) {
 
 async fn send_again(ctx: &Context, unit: &UnitId) -> Result<(), DirectoryError> {
     let (directory, store) = (&ctx.parts.directory, &ctx.parts.store);
-    for lost in directory.lost(unit)? {
-        store.send_again(unit, &lost, ctx.now()).await?;
+    let all = directory.lost(unit)?;
+    for lost in &all {
+        store.send_again(unit, lost, ctx.now()).await?;
         info!(peer = %unit, log = lost.old_origin, from = lost.from, "lost messages queued again");
     }
-    directory.lost_is_done(unit, ctx.now()).await?;
+    directory.lost_is_done(unit, all, ctx.now()).await?;
     // A worker claims forward only: with a new session it begins at the first open entry.
     if let Some(link) = ctx.peers.link() {
         link.close_peer(unit, CloseCode::Unwanted, "log accepted, beginning anew");

@@ -278,3 +278,25 @@ async fn an_unverified_card_is_replaced() {
     assert!(matches!(desk.add(&third).await, Err(DirectoryError::NoSuccession)));
     desk.stop().await;
 }
+
+/// What is done is taken off; a second loss that was accepted meanwhile stays to be done.
+#[tokio::test(start_paused = true)]
+async fn only_what_was_done_is_done() {
+    let (desk, unit) = (Desk::new(), THEIRS);
+    let first = [unit.closed(1, 100), unit.after(1, 100, 2)];
+    let second = [unit.closed(1, 100), unit.closed(2, 7), unit.after(2, 7, 3)];
+    desk.trust(&unit.card(1, &[unit.open(1)])).await;
+    desk.add(&unit.card(2, &first)).await.unwrap();
+    desk.accept(unit).await.unwrap();
+    let done = desk.directory.lost(&unit.id()).unwrap();
+    desk.add(&unit.card(3, &second)).await.unwrap();
+    desk.accept(unit).await.unwrap();
+    assert_eq!(desk.directory.lost(&unit.id()).unwrap().len(), 2);
+    desk.directory.lost_is_done(&unit.id(), done, now()).await.unwrap();
+    let left = desk.directory.lost(&unit.id()).unwrap();
+    let left: Vec<(&str, u64)> =
+        left.iter().map(|lost| (lost.old_origin.as_str(), lost.from)).collect();
+    assert_eq!(left, [("xb.ncu/log/2", 7)]);
+    assert!(desk.directory.snapshot().peer(&unit.id()).unwrap().has_lost);
+    desk.stop().await;
+}
