@@ -25,6 +25,7 @@ use relay_proto::{
 
 pub use snapshot::{Peer, Snapshot, Suspension, Trust};
 
+use self::snapshot::card_in;
 use crate::store::{NewAlarm, Store, StoreError, records::PeerRecord};
 
 /// The local directory. Clones share it.
@@ -146,7 +147,9 @@ impl Directory {
     /// cut that unit off.
     fn check_claims(&self, card: &Card) -> Result<(), DirectoryError> {
         let snapshot = self.snapshot();
-        let others = snapshot.peers().map(|peer| &*peer.card).filter(|c| c.unit() != card.unit());
+        // A card that waits for a word claims its keys as well.
+        let cards = snapshot.peers().flat_map(|peer| [Some(&peer.card), peer.next_card.as_ref()]);
+        let others = cards.flatten().map(|c| &**c).filter(|other| other.unit() != card.unit());
         for other in others.chain([self.own()]) {
             let theirs: BTreeSet<[u8; 32]> = keys_of(other).collect();
             if keys_of(card).any(|key| theirs.contains(&key)) {
@@ -305,6 +308,10 @@ fn replace(before: Option<PeerRecord>, card: &Card, bytes: Bytes) -> Result<Peer
         return Err(Reason::KeyNotPinned);
     }
     if known.signed() != card.signed() && card.number() <= known.number() {
+        return Err(Reason::Conflict);
+    }
+    let waiting = card_in(&record.next_card);
+    if waiting.is_some_and(|w| w.signed() != card.signed() && card.number() <= w.number()) {
         return Err(Reason::Conflict);
     }
     if record.trust != Trust::Unverified.number() && rollback::is_succession(&known, card)? {

@@ -26,10 +26,19 @@ impl Directory {
         by: &str,
         now: Timestamp,
     ) -> Result<Peer, DirectoryError> {
+        // What was known when the card came to wait is not all that is known now.
+        let peer = self.snapshot().peer(unit).cloned().ok_or(DirectoryError::NotFound)?;
+        if let Some(next) = &peer.next_card {
+            self.check_claims(next)?;
+        }
         let by = by.to_owned();
         let change = move |before: Option<PeerRecord>| {
             let mut record = before.ok_or(Reason::NotFound)?;
             let next = card_in(&record.next_card).ok_or(Reason::FailedPrecondition)?;
+            if peer.next_card.is_none_or(|looked_at| looked_at.signed() != next.signed()) {
+                // Another one came meanwhile.
+                return Err(Reason::FailedPrecondition);
+            }
             let known = card_of(&record).ok_or(Reason::BadCard)?;
             record.lost.extend(lost(&known, &next));
             record.card = std::mem::take(&mut record.next_card);

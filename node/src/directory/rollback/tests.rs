@@ -1,10 +1,11 @@
 //! Which newer cards of a peer are taken, wait for an operator's word, or are refused.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
+use prost::Message as _;
 use relay_proto::{
     card::Card,
     ids::UnitId,
@@ -16,8 +17,11 @@ use relay_proto::{
 };
 
 use crate::{
-    directory::{Directory, DirectoryError, Heard, Peer},
-    store::{Backend, OpenStore, Store, create, journal::SimDisk, space::ReserveSettings},
+    directory::{Directory, DirectoryError, Heard, Peer, Trust},
+    store::{
+        Backend, OpenStore, Store, create, journal::SimDisk, records::PeerRecord,
+        space::ReserveSettings,
+    },
 };
 
 fn now() -> Timestamp {
@@ -70,6 +74,7 @@ struct Unit {
 
 const OURS: Unit = Unit { name: "xa.ncu", base: 10 };
 const THEIRS: Unit = Unit { name: "xb.ncu", base: 40 };
+const OTHER: Unit = Unit { name: "xc.ncu", base: 70 };
 
 impl Unit {
     fn id(self) -> UnitId {
@@ -298,5 +303,64 @@ async fn only_what_was_done_is_done() {
         left.iter().map(|lost| (lost.old_origin.as_str(), lost.from)).collect();
     assert_eq!(left, [("xb.ncu/log/2", 7)]);
     assert!(desk.directory.snapshot().peer(&unit.id()).unwrap().has_lost);
+    desk.stop().await;
+}
+
+/// A card with a key of another unit's, which is its working key `seed`.
+fn claiming(unit: Unit, number: u64, logs: &[v1::CardLog], seed: u8) -> Card {
+    let claim = public(v1::KeyKind::Transport, seed);
+    unit.card_with(number, logs, |card| card.nodes[0].transport_keys.push(claim))
+}
+
+/// A card that waits has its keys: nobody else may name them; and when another unit has one of them
+/// by the time that the operator accepts, it is not taken.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_card_claims_its_keys() {
+    let (desk, unit) = (Desk::new(), THEIRS);
+    let next = [unit.closed(1, 100), unit.after(1, 100, 2)];
+    desk.trust(&unit.card(1, &[unit.open(1)])).await;
+    desk.add(&claiming(unit, 2, &next, 99)).await.unwrap();
+    for seed in [99, unit.log_seed(2)] {
+        let thief = claiming(OTHER, 1, &[OTHER.open(1)], seed);
+        let refused = desk.add(&thief).await.unwrap_err();
+        assert!(matches!(&refused, DirectoryError::ForeignKey(of) if of == unit.name), "{refused}");
+    }
+    // In a directory of before such a card may stand all the same.
+    let thief = claiming(OTHER, 1, &[OTHER.open(1)], 99);
+    let record = PeerRecord {
+        card: thief.signed().encode_to_vec().into(),
+        trust: Trust::Verified.number(),
+        unit: OTHER.name.to_owned(),
+        ..Default::default()
+    };
+    desk.store.change_peer(OTHER.id(), now(), |_| Ok(record)).await.unwrap();
+    let own = OURS.card(1, &[OURS.open(1)]);
+    let directory = Directory::load(desk.store.clone(), own).unwrap();
+    let refused = directory.accept_rollback(&unit.id(), "Desk 1", now()).await.unwrap_err();
+    assert!(matches!(&refused, DirectoryError::ForeignKey(of) if of == OTHER.name), "{refused}");
+    let peer = directory.snapshot().peer(&unit.id()).cloned().unwrap();
+    assert_eq!((peer.card.number(), peer.next_card.unwrap().number()), (1, 2));
+    desk.stop().await;
+}
+
+/// Numbers only grow, also beyond a card that waits: nothing older takes its place, nor the known
+/// one once more.
+#[tokio::test(start_paused = true)]
+async fn nothing_older_than_a_waiting_card_is_taken() {
+    let (desk, unit) = (Desk::new(), THEIRS);
+    let next = [unit.closed(1, 100), unit.after(1, 100, 2)];
+    let known = unit.card(1, &[unit.open(1)]);
+    desk.trust(&known).await;
+    desk.add(&unit.card(3, &next)).await.unwrap();
+    for older in [known, unit.card(2, &[unit.open(1)]), unit.card(3, &[unit.open(1)])] {
+        let refused = desk.add(&older).await.unwrap_err();
+        assert!(matches!(refused, DirectoryError::OlderCard), "{refused}");
+    }
+    // The same again, or a newer one, is taken.
+    for number in [3, 4] {
+        let waits = desk.add(&unit.card(number, &next)).await.unwrap();
+        assert_eq!(waits.next_card.unwrap().number(), number);
+    }
+    assert_eq!(desk.accept(unit).await.unwrap().card.number(), 4);
     desk.stop().await;
 }
