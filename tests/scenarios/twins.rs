@@ -21,21 +21,26 @@ use relay_tests::{
     twin::{Log, Side, Twin},
 };
 
-struct Stage {
-    cluster: Cluster,
-    twin: Twin,
+pub struct Stage {
+    pub cluster: Cluster,
+    pub twin: Twin,
 }
 
 impl Stage {
     /// One real node, and the twin that it knows.
     async fn new() -> Self {
+        Self::with("xt.ncu").await
+    }
+
+    /// The same with a twin of this unit.
+    pub async fn with(unit: &str) -> Self {
         let cluster = Cluster::start(&["xa.cyber-poc"]).await;
-        let twin = Twin::new("xt.ncu", cluster.node(0).relay().clock().now());
+        let twin = Twin::new(unit, cluster.node(0).relay().clock().now());
         twin.introduce(cluster.node(0)).await;
         Self { cluster, twin }
     }
 
-    async fn dial(&self, name: &str) -> Side {
+    pub async fn dial(&self, name: &str) -> Side {
         self.twin.dial(name, &self.cluster.members[0], 0).await
     }
 
@@ -48,7 +53,7 @@ impl Stage {
     }
 
     /// The twin sends a message on the lane of its priority.
-    async fn send(&self, side: &Side, priority: Priority, number: u64) -> MessageId {
+    pub async fn send(&self, side: &Side, priority: Priority, number: u64) -> MessageId {
         let to = &self.cluster.members[0].unit;
         let now = self.cluster.node(0).relay().clock().now();
         let id = MessageId::new(now, rand::random());

@@ -255,6 +255,11 @@ impl Hello {
             hello.heads.get_or_insert_default().receipts_have = receipts;
         }))
     }
+
+    /// Shows a checkpoint of the other's log.
+    pub fn holding(note: String) -> Self {
+        Self(Box::new(move |hello| hello.held_checkpoint.clone_from(&note)))
+    }
 }
 
 impl HelloSource for Hello {

@@ -109,6 +109,15 @@ impl Twin {
     /// A session of one of the unit's nodes, `a` or `b`, which says that the unit has so many
     /// receipts.
     pub async fn dial(&self, name: &str, target: &Member, receipts_have: u64) -> Side {
+        self.dial_as(name, target, Hello::having(receipts_have)).await
+    }
+
+    /// A session that shows a checkpoint of the target's log.
+    pub async fn dial_holding(&self, name: &str, target: &Member, note: String) -> Side {
+        self.dial_as(name, target, Hello::holding(note)).await
+    }
+
+    async fn dial_as(&self, name: &str, target: &Member, hello: Hello) -> Side {
         let seed = if name == "a" { SEED_A } else { SEED_B };
         let node = NodeId::new(self.unit.clone(), name).expect("a node id");
         let local = LocalNode { node, instance_id: [seed; 16], boot_id: rand::random() };
@@ -117,7 +126,7 @@ impl Twin {
             LinkSettings { listen: None, ..LinkSettings::default() },
             identity.expect("a transport identity"),
             Arc::new(Book(card_of(&target.card()))),
-            Arc::new(Hello::having(receipts_have)),
+            Arc::new(hello),
             Tasks::new(),
         )
         .expect("a link");

@@ -55,7 +55,9 @@ pub(super) async fn run(
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(TlogError::Held(hold)) => {
-                    warn!(%hold, peer = %unit, "receipts wait");
+                    if let Some(left_out) = ctx.quotas.meter(&unit).line() {
+                        warn!(%hold, peer = %unit, left_out, "receipts wait");
+                    }
                     let mut holds = ctx.parts.tlog.holds();
                     let free = holds.wait_for(|now| now.as_ref() != Some(&hold));
                     tokio::select! {
@@ -69,7 +71,9 @@ pub(super) async fn run(
                 Err(error) => {
                     // Messages are taken and receipts wait, visibly: their senders keep their
                     // copies.
-                    warn!(%error, peer = %unit, "receipts wait");
+                    if let Some(left_out) = ctx.quotas.meter(&unit).line() {
+                        warn!(%error, peer = %unit, left_out, "receipts wait");
+                    }
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => return,

@@ -225,6 +225,12 @@ impl Peers {
         });
         // Before anything is signed for this session: what the peer holds of our log.
         let claim = ctx.parts.tlog.hear(&unit, &hello.held_checkpoint);
+        // It comes again with every Hello.
+        if let Some(claim) = &claim
+            && let Some(left_out) = ctx.quotas.meter(&unit).line()
+        {
+            warn!(peer = %unit, size = claim.size, left_out, "log signs nothing: peer knows more");
+        }
         ctx.parts.tlog.heard(&unit, &verified(ctx));
         let had = ctx.parts.store.counter("receipts-have", &unit).ok();
         let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());

@@ -178,7 +178,8 @@ impl Tlog {
     }
 
     /// Hears what a peer holds of this log. Only a note with our own valid signature counts as a
-    /// claim; one that the store does not bear out stops all signing, and is returned to be kept.
+    /// claim; one that the store does not bear out stops all signing, and is returned to be kept and
+    /// told.
     pub fn hear(&self, peer: &UnitId, note: &str) -> Option<NewClaim> {
         let key = |origin: &LogOrigin| {
             (origin == self.origin()).then(|| self.signer.public(KeyUse::Checkpoint))
@@ -186,7 +187,6 @@ impl Tlog {
         let claim = SignedCheckpoint::open(note, key).ok()?;
         let Checkpoint { size, root, .. } = *claim.checkpoint();
         let found = behind(&self.store, Witness::Peer(peer.to_string()), size, root)?;
-        warn!(hold = %found, "log signs nothing");
         self.hold.send_modify(|hold| {
             if matches!(hold, None | Some(Hold::Restored { .. })) {
                 *hold = Some(found);
