@@ -220,6 +220,7 @@ impl Service {
             suspended_by: suspended.map(|one| one.by.clone()).unwrap_or_default(),
             suspend_reason: suspended.map(|one| one.why.clone()).unwrap_or_default(),
             rollback: peer.next_card.as_deref().map(rollback).unwrap_or_default(),
+            rollback_accepted_by: peer.rollback_by.clone(),
         })
     }
 

@@ -59,6 +59,8 @@ pub struct Peer {
     pub suspended: Option<Suspension>,
     /// A newer card that says that the unit's log lost leaves; it waits for an operator's word.
     pub next_card: Option<Arc<Card>>,
+    /// Who accepted the last such card.
+    pub rollback_by: String,
     /// Messages that its log lost are not all queued again yet.
     pub has_lost: bool,
 }
@@ -115,6 +117,7 @@ impl Snapshot {
                     why: record.suspended_why.clone(),
                 }),
                 next_card: card_in(&record.next_card).map(Arc::new),
+                rollback_by: record.rollback_by.clone(),
                 has_lost: !record.lost.is_empty(),
                 card: Arc::new(card),
             };

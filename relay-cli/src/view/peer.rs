@@ -37,6 +37,7 @@ pub struct PeerView {
     pub keys_expire: Option<Timestamp>,
     pub alarms: Vec<String>,
     pub rollback: Option<String>,
+    pub rollback_accepted_by: Option<String>,
 }
 
 impl PeerView {
@@ -104,6 +105,7 @@ impl From<&v1::Peer> for PeerView {
             keys_expire: ends.and_then(Iterator::min).and_then(Timestamp::from_wire),
             alarms: peer.alarms.clone(),
             rollback: stated(&peer.rollback),
+            rollback_accepted_by: stated(&peer.rollback_accepted_by),
         }
     }
 }

@@ -198,6 +198,10 @@ impl Report for PeerReport {
             let us = us(&self.our_unit);
             page.line(format!("Telephone them; they run: relay-cli peer verify {us} --by NAME"));
         }
+        if let Some(log) = &peer.rollback {
+            page.line(format!("WAITS     its log lost receipts and goes on as {log}: call it, then"));
+            page.line(format!("          relay-cli peer rollback-accept {unit} --by YOUR-NAME"));
+        }
         for alarm in &peer.alarms {
             page.line(format!("ALARM     {alarm}"));
         }
@@ -225,6 +229,9 @@ impl Report for PeerReport {
         page.fact("IN", format!("{} in 24 h", peer.received_24h));
         let by = peer.verified_by.as_ref().map(|by| format!("by {by}, ")).unwrap_or_default();
         page.fact("TRUST", format!("{}, {by}{}", peer.trust, page.when(peer.verified)));
+        if let Some(by) = &peer.rollback_accepted_by {
+            page.fact("LOG", format!("lost receipts once; {by} accepted the next one"));
+        }
         if peer.keys_expire.is_some() {
             page.fact("KEYS", format!("first ends {}", page.when(peer.keys_expire)));
         }
