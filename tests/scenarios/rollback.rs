@@ -389,14 +389,28 @@ async fn accept(cluster: &Cluster, new_card: &Card, meanwhile: &Digest) {
         head.changed().await.unwrap();
     }
     let now = sender.relay().clock().now();
-    let refused = sender.relay().accept_rollback(new_card.unit(), "K. Novak").await;
-    assert_eq!(refused.unwrap_err().reason(), Reason::FailedPrecondition);
+    let mut desk = Client::over(&cluster.members[0].dir.join("api.sock")).peers;
+    let word = |n: u8, by: &str| v1::AcceptRollbackRequest {
+        request_id: Uuid::random([n; 16]).to_string(),
+        unit: new_card.unit().to_string(),
+        by: by.to_owned(),
+    };
+    let refused = desk.accept_rollback(word(1, "K. Novak")).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
     let file = std::fs::read(cluster.members[1].card()).unwrap();
     let peer = sender.relay().directory().add(&file, now).await.unwrap();
     assert_eq!((peer.card.number(), peer.next_card.map(|card| card.number())), (1, Some(2)));
     assert!(sender.store().entries(meanwhile).unwrap().iter().all(|entry| entry.is_open()));
-    sender.relay().accept_rollback(new_card.unit(), "K. Novak").await.unwrap();
-    sender.relay().directory_changed();
+    // An answer that was lost is asked for again.
+    for _ in 0..2 {
+        let taken = desk.accept_rollback(word(1, "K. Novak")).await.unwrap().into_inner();
+        assert_eq!(taken.card.unwrap().number, 2);
+        assert_eq!((&*taken.rollback, &*taken.rollback_accepted_by), ("", "K. Novak"));
+    }
+    let other = desk.accept_rollback(word(1, "A. Ito")).await.unwrap_err();
+    assert_eq!(other.code(), tonic::Code::AlreadyExists);
+    let none = desk.accept_rollback(word(2, "K. Novak")).await.unwrap_err();
+    assert_eq!(none.code(), tonic::Code::FailedPrecondition);
 }
 
 /// A store is set back behind what it signed. Nothing is signed; the log ends by the order of two

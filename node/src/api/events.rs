@@ -144,6 +144,10 @@ impl Service {
                 None => None,
             }),
             Fact::PeerChanged(record) => one(Some(of_peer(Kind::PeerChanged, &record.unit, ""))),
+            Fact::RollbackAccepted(fact) => {
+                let unit = fact.peer.as_ref().map(|peer| peer.unit.as_str());
+                one(unit.map(|unit| of_peer(Kind::PeerChanged, unit, "")))
+            }
             Fact::PeerRemoved(fact) => one(Some(of_peer(Kind::PeerChanged, &fact.unit, ""))),
             Fact::Alarmed(record) => {
                 one(Some(of_peer(Kind::Contradiction, &record.peer, &record.reason)))

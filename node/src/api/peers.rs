@@ -10,9 +10,10 @@ use relay_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Service, args, convert::instant, status::Problem, token};
+use super::{Service, args, convert::instant, principal::principal, status::Problem, token};
 use crate::{
     directory::{DirectoryError, Heard, Peer},
+    relay::recover::AcceptRollback,
     store::{Filter, records::MessageRecord},
 };
 
@@ -104,11 +105,13 @@ impl PeerService for Service {
         &self,
         request: Request<v1::AcceptRollbackRequest>,
     ) -> Result<Response<v1::Peer>, Status> {
+        let principal = principal(request.extensions())?;
         let request = request.into_inner();
-        args::request_id(&request.request_id)?;
+        let request_id = args::request_id(&request.request_id)?;
         let unit = args::unit(&request.unit)?;
         let by = args::person("by", &request.by)?;
-        let accepted = self.relay().accept_rollback(&unit, &by).await;
+        let accept = AcceptRollback { principal, request_id, unit, by };
+        let accepted = self.relay().accept_rollback(accept).await;
         Ok(Response::new(self.changed(accepted).await?))
     }
 

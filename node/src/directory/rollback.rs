@@ -16,14 +16,18 @@ use relay_proto::{
 };
 
 use super::{Directory, DirectoryError, Peer, snapshot::card_in, snapshot::card_of};
-use crate::store::records::{LostLeaves, PeerRecord};
+use crate::store::{
+    PeerRequest,
+    records::{LostLeaves, PeerRecord},
+};
 
 impl Directory {
-    /// Takes the card that waits, with its next log.
+    /// Takes the card that waits, with its next log; the same request again changes nothing.
     pub async fn accept_rollback(
         &self,
         unit: &UnitId,
         by: &str,
+        request: PeerRequest,
         now: Timestamp,
     ) -> Result<Peer, DirectoryError> {
         // What was known when the card came to wait is not all that is known now.
@@ -45,7 +49,9 @@ impl Directory {
             record.rollback_by = by;
             Ok(record)
         };
-        self.change(unit, now, change).await
+        self.store.accept_rollback(unit.clone(), request, now, change).await?;
+        self.reload()?;
+        self.snapshot().peer(unit).cloned().ok_or(DirectoryError::NotFound)
     }
 
     /// What of a peer's receipts is lost, while the messages were not all queued again.

@@ -19,7 +19,7 @@ mod outbound;
 mod owed;
 mod peers;
 mod quotas;
-mod recover;
+pub mod recover;
 mod sending;
 mod settle;
 pub mod submit;

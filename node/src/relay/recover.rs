@@ -7,22 +7,45 @@
 use std::{sync::Arc, time::Duration};
 
 use relay_core::outbox::Input;
-use relay_proto::ids::UnitId;
+use relay_proto::ids::{Digest, RequestId, UnitId};
 use tracing::{info, warn};
 
-use super::{Context, Relay};
+use super::{
+    Context, Relay,
+    submit::{Principal, request_key},
+};
 use crate::{
     directory::{DirectoryError, Peer},
     link::CloseCode,
+    store::PeerRequest,
     tasks::TaskKind,
 };
 
+/// An operator's word that a peer's next log counts.
+#[derive(Debug, Clone)]
+pub struct AcceptRollback {
+    /// The caller.
+    pub principal: Principal,
+    /// His key for safe repetition.
+    pub request_id: RequestId,
+    /// The peer.
+    pub unit: UnitId,
+    /// Who gives his word.
+    pub by: String,
+}
+
 impl Relay {
-    /// Takes a peer's card with the next generation of its log, and sends again what was lost.
-    pub async fn accept_rollback(&self, unit: &UnitId, by: &str) -> Result<Peer, DirectoryError> {
-        let now = self.ctx.now();
-        let peer = self.ctx.parts.directory.accept_rollback(unit, by, now).await?;
-        start(&self.ctx, unit);
+    /// Takes a peer's card with the next generation of its log, and sends again what was lost. The
+    /// same request again has no second effect.
+    pub async fn accept_rollback(&self, accept: AcceptRollback) -> Result<Peer, DirectoryError> {
+        let AcceptRollback { principal, request_id, unit, by } = accept;
+        let request = PeerRequest {
+            key: request_key(&principal, "accept-rollback", &request_id),
+            content: Digest::of_parts(&[unit.as_str().as_bytes(), b"\0", by.as_bytes()]),
+        };
+        let (directory, now) = (&self.ctx.parts.directory, self.ctx.now());
+        let peer = directory.accept_rollback(&unit, &by, request, now).await?;
+        start(&self.ctx, &unit);
         Ok(peer)
     }
 }

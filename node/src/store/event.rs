@@ -21,7 +21,7 @@ pub struct Event {
     /// What happened.
     #[prost(
         oneof = "Fact",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34, 35"
     )]
     pub fact: Option<Fact>,
 }
@@ -108,6 +108,9 @@ pub enum Fact {
     /// A message that is here came again, because our log lost a receipt about it.
     #[prost(message, tag = "33")]
     MessageRecovered(MessageRecord),
+    /// An operator took the card with a peer's next log.
+    #[prost(message, tag = "35")]
+    RollbackAccepted(RollbackAccepted),
 }
 
 /// A leaf of our own log: a receipt that this node issued.
@@ -306,6 +309,20 @@ pub struct BackoffSaved {
     /// Its back-off; absent: cleared.
     #[prost(message, optional, tag = "2")]
     pub backoff: Option<BackoffRecord>,
+}
+
+/// See [`Fact::RollbackAccepted`].
+#[derive(Clone, PartialEq, Message)]
+pub struct RollbackAccepted {
+    /// The peer.
+    #[prost(message, optional, tag = "1")]
+    pub peer: Option<PeerRecord>,
+    /// Key of caller, verb and request id.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub request_key: Bytes,
+    /// What it stands for.
+    #[prost(message, optional, tag = "3")]
+    pub request: Option<RequestRecord>,
 }
 
 /// See [`Fact::PeerRemoved`].

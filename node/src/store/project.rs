@@ -48,6 +48,10 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
             }
         }
         Some(Fact::PeerChanged(peer)) => ops.peer(peer),
+        Some(Fact::RollbackAccepted(fact)) => {
+            fact.peer.iter().for_each(|peer| ops.peer(peer));
+            ops.request(&fact.request_key, fact.request.as_ref());
+        }
         Some(Fact::MessageRecovered(record)) => {
             ops.put(Tree::Messages, record.digest.to_vec(), record);
         }

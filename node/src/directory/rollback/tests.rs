@@ -8,7 +8,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use prost::Message as _;
 use relay_proto::{
     card::Card,
-    ids::UnitId,
+    ids::{Digest, UnitId},
     keys::{KeyId, PublicKey},
     reason::Reason,
     signed::{Signable, Unsigned},
@@ -19,7 +19,7 @@ use relay_proto::{
 use crate::{
     directory::{Directory, DirectoryError, Heard, Peer, Trust},
     store::{
-        Backend, OpenStore, Store, create, journal::SimDisk, records::PeerRecord,
+        Backend, OpenStore, PeerRequest, Store, create, journal::SimDisk, records::PeerRecord,
         space::ReserveSettings,
     },
 };
@@ -153,6 +153,11 @@ impl Unit {
     }
 }
 
+fn request(n: u64) -> PeerRequest {
+    let key = *Digest::of(&n.to_be_bytes()).as_bytes();
+    PeerRequest { key, content: Digest::of(b"accept") }
+}
+
 /// A directory on a store of its own.
 struct Desk {
     directory: Directory,
@@ -182,8 +187,10 @@ impl Desk {
         self.directory.verify(card.unit(), &heard, "Desk 1", now()).await.unwrap()
     }
 
+    /// A request of its own.
     async fn accept(&self, unit: Unit) -> Result<Peer, DirectoryError> {
-        self.directory.accept_rollback(&unit.id(), "Desk 1", now()).await
+        let request = request(self.store.head().borrow().seq);
+        self.directory.accept_rollback(&unit.id(), "Desk 1", request, now()).await
     }
 
     async fn stop(self) {
@@ -336,7 +343,8 @@ async fn a_waiting_card_claims_its_keys() {
     desk.store.change_peer(OTHER.id(), now(), |_| Ok(record)).await.unwrap();
     let own = OURS.card(1, &[OURS.open(1)]);
     let directory = Directory::load(desk.store.clone(), own).unwrap();
-    let refused = directory.accept_rollback(&unit.id(), "Desk 1", now()).await.unwrap_err();
+    let accepted = directory.accept_rollback(&unit.id(), "Desk 1", request(1), now()).await;
+    let refused = accepted.unwrap_err();
     assert!(matches!(&refused, DirectoryError::ForeignKey(of) if of == OTHER.name), "{refused}");
     let peer = directory.snapshot().peer(&unit.id()).cloned().unwrap();
     assert_eq!((peer.card.number(), peer.next_card.unwrap().number()), (1, 2));
@@ -362,5 +370,38 @@ async fn nothing_older_than_a_waiting_card_is_taken() {
         assert_eq!(waits.next_card.unwrap().number(), number);
     }
     assert_eq!(desk.accept(unit).await.unwrap().card.number(), 4);
+    desk.stop().await;
+}
+
+/// A request has its effect once: again it changes nothing, also when another card waits by then;
+/// with other content, or anew while nothing waits, it is refused.
+#[tokio::test(start_paused = true)]
+async fn a_word_is_given_once() {
+    let (desk, unit) = (Desk::new(), THEIRS);
+    let first = [unit.closed(1, 100), unit.after(1, 100, 2)];
+    let second = [unit.closed(1, 100), unit.closed(2, 7), unit.after(2, 7, 3)];
+    let accept = |by: &'static str, request| {
+        let directory = desk.directory.clone();
+        async move { directory.accept_rollback(&unit.id(), by, request, now()).await }
+    };
+    desk.trust(&unit.card(1, &[unit.open(1)])).await;
+    assert!(matches!(accept("Desk 1", request(1)).await, Err(DirectoryError::NoRollback)));
+    desk.add(&unit.card(2, &first)).await.unwrap();
+    let taken = accept("Desk 1", request(1)).await.unwrap();
+    assert_eq!((taken.card.number(), &*taken.rollback_by), (2, "Desk 1"));
+    let seq = desk.store.head().borrow().seq;
+    let again = accept("Desk 1", request(1)).await.unwrap();
+    assert_eq!(again.card.number(), 2);
+    assert_eq!(desk.store.head().borrow().seq, seq);
+    let other = PeerRequest { content: Digest::of(b"other"), ..request(1) };
+    let refused = accept("Desk 2", other).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::RequestIdConflict);
+    assert!(matches!(accept("Desk 1", request(2)).await, Err(DirectoryError::NoRollback)));
+
+    desk.add(&unit.card(3, &second)).await.unwrap();
+    let again = accept("Desk 1", request(1)).await.unwrap();
+    assert_eq!((again.card.number(), again.next_card.unwrap().number()), (2, 3));
+    let taken = accept("Desk 2", request(2)).await.unwrap();
+    assert_eq!((taken.card.number(), &*taken.rollback_by), (3, "Desk 2"));
     desk.stop().await;
 }

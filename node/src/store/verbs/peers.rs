@@ -1,15 +1,24 @@
 //! The local directory's records: cards that the operator added, and whom he trusts.
 
 use bytes::Bytes;
-use relay_proto::{envelope::Priority, ids::UnitId, reason::Reason, timestamp::Timestamp};
+use relay_proto::{envelope::Priority, ids::{Digest, UnitId}, reason::Reason, timestamp::Timestamp};
 
 use crate::store::{
     Store, StoreError,
-    event::{Fact, PeerRemoved},
+    event::{Fact, PeerRemoved, RollbackAccepted},
     index::Tree,
-    records::PeerRecord,
+    records::{PeerRecord, RequestRecord},
     view::decode,
 };
+
+/// A request that has its effect once.
+#[derive(Debug, Clone)]
+pub struct PeerRequest {
+    /// Key of caller, verb and request id.
+    pub key: [u8; 32],
+    /// Digest of the request's content.
+    pub content: Digest,
+}
 
 impl Store {
     /// Keeps a peer as it is now. `check` sees what is stored and may refuse.
@@ -28,6 +37,40 @@ impl Store {
             txn.wake(unit.as_str());
             txn.push(now, Fact::PeerChanged(after.clone()), Bytes::new());
             Ok(after)
+        })
+        .await
+    }
+
+    /// As [`Store::change_peer`], and once for each request: the same again changes nothing. Refused
+    /// with REQUEST_ID_CONFLICT when the request id stands for other content.
+    pub async fn accept_rollback(
+        &self,
+        unit: UnitId,
+        request: PeerRequest,
+        now: Timestamp,
+        check: impl FnOnce(Option<PeerRecord>) -> Result<PeerRecord, Reason> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.commit(Priority::Urgent, move |txn| {
+            let known: Option<RequestRecord> = txn.view().record(Tree::Requests, &request.key)?;
+            if let Some(known) = known {
+                return match known.content == request.content.as_bytes().as_slice() {
+                    true => Ok(()),
+                    false => Err(StoreError::Refused(Reason::RequestIdConflict)),
+                };
+            }
+            let before = txn.view().record(Tree::Peers, unit.as_str().as_bytes())?;
+            let fact = RollbackAccepted {
+                peer: Some(check(before).map_err(StoreError::Refused)?),
+                request_key: Bytes::copy_from_slice(&request.key),
+                request: Some(RequestRecord {
+                    content: Bytes::copy_from_slice(request.content.as_bytes()),
+                    digest: Bytes::new(),
+                    at_ms: now.as_millis(),
+                }),
+            };
+            txn.wake(unit.as_str());
+            txn.push(now, Fact::RollbackAccepted(fact), Bytes::new());
+            Ok(())
         })
         .await
     }
