@@ -21,7 +21,7 @@ use crate::{
     config::{self, ClockSettings, ClockSource},
     daemon,
     init::{InitOptions, People, init},
-    telemetry,
+    succeed, telemetry,
 };
 
 /// The relay daemon: signs, exchanges and receipts alerts and preservation requests.
@@ -141,7 +141,7 @@ pub fn execute(arguments: Arguments) -> u8 {
         Verb::Init(arguments) => make(*arguments),
         Verb::Run { config } => run(&config),
         Verb::Log(LogVerb::Succeed { config, reason, by, identity_key }) => {
-            succeed(&config, &daemon::Order { reason, by, identity: identity_key })
+            end_log(&config, &succeed::Order { reason, by, identity: identity_key })
         }
         Verb::Config(ConfigVerb::Check { file, file_only, quiet }) => {
             let report = if file_only { config::inspect(&file).report() } else { check(&file) };
@@ -214,7 +214,7 @@ fn run(file: &std::path::Path) -> u8 {
     }
 }
 
-fn succeed(config: &std::path::Path, order: &daemon::Order) -> u8 {
+fn end_log(config: &std::path::Path, order: &succeed::Order) -> u8 {
     let settings = match config::load(config) {
         Ok(settings) => settings,
         Err(report) => {
@@ -224,7 +224,7 @@ fn succeed(config: &std::path::Path, order: &daemon::Order) -> u8 {
         }
     };
     let now = Clock::new(&settings.clock).now();
-    match daemon::succeed(&settings, order, now) {
+    match succeed::succeed(&settings, order, now) {
         Ok(done) => {
             print(&done);
             0

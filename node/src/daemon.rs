@@ -9,7 +9,6 @@
 
 mod build;
 mod error;
-mod succeed;
 
 use std::{error::Error, path::Path, time::Duration};
 
@@ -19,7 +18,6 @@ use tracing::{info, warn};
 
 pub use build::{Node, NodeParts, SOFTWARE};
 pub use error::RunError;
-pub use succeed::{Order, SucceedError, Succeeded, succeed};
 
 use crate::{
     clock::Clock,

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod link;
 pub mod relay;
 pub mod store;
+pub mod succeed;
 pub mod tasks;
 pub mod telemetry;
 pub mod tlog;

@@ -16,7 +16,7 @@ use crate::{
     keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{Backend, NewAlarm, OpenStore, Store, StoreError, space::ReserveSettings},
+    store::{Backend, NewAlarm, OpenStore, Store, StoreError},
     tasks::Tasks,
     telemetry::Counters,
     tlog::{Opened, Tlog, TlogError},
@@ -65,7 +65,7 @@ impl NodeParts {
             id: settings.node.id.clone(),
             keys,
             card,
-            backend: backend(&settings),
+            backend: Backend::of(&settings),
             anchors: Some(settings.node.anchor_dir.clone()),
             clock,
             limits: limits(&settings),
@@ -75,19 +75,6 @@ impl NodeParts {
             api: Some(settings.api),
             random: Arc::new(|bytes| rand::Rng::fill_bytes(&mut rand::rng(), bytes)),
         })
-    }
-}
-
-/// Where the store of these settings lies.
-pub(super) fn backend(settings: &Settings) -> Backend {
-    Backend::Embedded {
-        dir: settings.node.dir.clone(),
-        segment_bytes: settings.store.segment_bytes,
-        cache_bytes: settings.store.index_cache_bytes,
-        reserve: ReserveSettings {
-            percent: settings.store.reserve_percent,
-            bytes_min: settings.store.reserve_bytes_min,
-        },
     }
 }
 

@@ -21,24 +21,28 @@ use relay_proto::{
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::store::{
-    Store, StoreError,
-    engine::{Engine, Shared},
-    event::{Created, Event, Fact, TailCut},
-    files::{self, Lock, StoreId},
-    index::{Index, IndexError, MemoryIndex, Tree},
-    journal::{
-        Damage, DurableMark, Io, Journal, JournalError, JournalSettings, RealIo, Recovered, SimDisk,
+use crate::{
+    config::Settings,
+    store::{
+        Store, StoreError,
+        engine::{Engine, Shared},
+        event::{Created, Event, Fact, TailCut},
+        files::{self, Lock, StoreId},
+        index::{Index, IndexError, MemoryIndex, Tree},
+        journal::{
+            Damage, DurableMark, Io, Journal, JournalError, JournalSettings, RealIo, Recovered,
+            SimDisk,
+        },
+        project::project,
+        queue::{Job, Queue},
+        records::{AlarmRecord, key},
+        scrub,
+        sled::{SledIndex, set_aside},
+        snapshot,
+        space::{RESERVE_NAME, ReserveSettings, Space},
+        view::View,
+        writer,
     },
-    project::project,
-    queue::{Job, Queue},
-    records::{AlarmRecord, key},
-    scrub,
-    sled::{SledIndex, set_aside},
-    snapshot,
-    space::{RESERVE_NAME, ReserveSettings, Space},
-    view::View,
-    writer,
 };
 
 /// Where a store lives.
@@ -65,6 +69,21 @@ pub enum Backend {
         /// What is kept for a full disk.
         reserve: ReserveSettings,
     },
+}
+
+impl Backend {
+    /// Where the store of these settings lies.
+    pub fn of(settings: &Settings) -> Self {
+        Self::Embedded {
+            dir: settings.node.dir.clone(),
+            segment_bytes: settings.store.segment_bytes,
+            cache_bytes: settings.store.index_cache_bytes,
+            reserve: ReserveSettings {
+                percent: settings.store.reserve_percent,
+                bytes_min: settings.store.reserve_bytes_min,
+            },
+        }
+    }
 }
 
 /// What is needed to open a store.

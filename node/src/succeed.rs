@@ -1,6 +1,7 @@
 //! The verb `log succeed`: a log that lost signed leaves ends, and the next generation begins.
 //!
-//! Enter through [`succeed`]. The node does not run meanwhile: the store's lock is taken. Order, so
+//! Enter through [`succeed`]. It may use keys, store and the log's anchor, and no running node's
+//! rooms. The node does not run meanwhile: the store's lock is taken. Order, so
 //! that an attempt that was cut off is finished by the next: the new log's key, then the event in
 //! the journal with the signed succession, then the receipts that move, then the card. Until the
 //! card is there the node does not start. Invariant: the old log's key signs nothing but what it
@@ -26,12 +27,11 @@ use relay_proto::{
     v1,
 };
 
-use super::build::backend;
 use crate::{
     config::Settings,
     keys::{IDENTITY_FILE, Identity, KeyStore, KeyUse, open_log_of, read_card},
     store::{
-        Hashes, NewSuccession, OpenStore, Store, StoreError, files::FilesError,
+        Backend, Hashes, NewSuccession, OpenStore, Store, StoreError, files::FilesError,
         records::CheckpointRecord,
     },
     tlog::AnchorFile,
@@ -139,8 +139,8 @@ fn identity(settings: &Settings, order: &Order, card: &Card) -> Result<Identity,
 }
 
 fn open(settings: &Settings, card: &Card, origin: &LogOrigin) -> Result<Store, SucceedError> {
-    let open =
-        OpenStore { backend: backend(settings), unit: card.unit().clone(), origin: origin.clone() };
+    let (backend, unit) = (Backend::of(settings), card.unit().clone());
+    let open = OpenStore { backend, unit, origin: origin.clone() };
     open.open().map_err(|error| match error {
         StoreError::Files(FilesError::InUse(_)) => SucceedError::Running,
         error => failed("store", error),
