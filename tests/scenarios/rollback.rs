@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use relay_node::{
     config,
-    daemon::{Node, Order, SucceedError, Succeeded, succeed},
+    daemon::Node,
     directory::Heard,
     keys::{KeyStore, KeyUse},
     relay::acknowledge::{Acknowledge, Capacity},
     store::{Filter, records::EntryState},
+    succeed::{Order, SucceedError, Succeeded, succeed},
     tlog::{Hold, Witness},
 };
 use relay_proto::{
@@ -179,6 +180,16 @@ async fn a_restored_store_waits_for_every_peer() {
     assert_eq!(cluster.node(1).relay().tlog().hold(), None);
 }
 
+/// A card is added and compared.
+async fn trust_again(node: &Node, member: &Member) {
+    let (directory, now) = (node.relay().directory(), node.relay().clock().now());
+    let file = std::fs::read(member.card()).unwrap();
+    let peer = directory.add(&file, now).await.unwrap();
+    let digits = Heard::All(directory.fingerprint(&peer).concat());
+    directory.verify(&member.unit, &digits, "A. Ito", now).await.unwrap();
+    node.relay().directory_changed();
+}
+
 /// Nobody who may know of a lost receipt is forgotten: neither suspending nor removing him, nor a
 /// restart after that, makes the restored node sign; when he is heard, it does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,12 +223,7 @@ async fn a_restored_store_forgets_no_witness() {
     let second = send(&cluster, 0, 2).await;
     taken(cluster.node(1), &second).await;
     assert!(waits(&cluster, 1) && mark.exists());
-    let relay = cluster.node(1).relay();
-    let file = std::fs::read(cluster.members[2].card()).unwrap();
-    let peer = relay.directory().add(&file, now).await.unwrap();
-    let digits = Heard::All(relay.directory().fingerprint(&peer).concat());
-    relay.directory().verify(&witness, &digits, "A. Ito", now).await.unwrap();
-    relay.directory_changed();
+    trust_again(cluster.node(1), &cluster.members[2]).await;
     cluster.members[2].start().await;
     cluster.node(1).relay().retry_now(&witness);
     delivered(&cluster, 0, &sent).await;
@@ -237,17 +243,15 @@ async fn a_restored_store_without_peers_stays_held() {
     let mark = cluster.members[1].dir.join("data/restored");
     std::fs::write(&mark, "").unwrap();
     cluster.members[1].start().await;
-    let relay = cluster.node(1).relay();
-    let file = std::fs::read(cluster.members[0].card()).unwrap();
-    let peer = relay.directory().add(&file, now).await.unwrap();
-    let digits = Heard::All(relay.directory().fingerprint(&peer).concat());
-    relay.directory().verify(&other, &digits, "A. Ito", now).await.unwrap();
-    relay.directory_changed();
+    trust_again(cluster.node(1), &cluster.members[0]).await;
     let sent = send(&cluster, 0, 1).await;
     taken(cluster.node(1), &sent).await;
-    let hold = relay.tlog().hold();
-    assert!(matches!(&hold, Some(Hold::Restored { awaited, heard })
-        if awaited.is_empty() && heard.len() == 1), "{hold:?}");
+    let hold = cluster.node(1).relay().tlog().hold();
+    assert!(
+        matches!(&hold, Some(Hold::Restored { awaited, heard })
+        if awaited.is_empty() && heard.len() == 1),
+        "{hold:?}"
+    );
     assert!(log_status(&cluster, 1).await.held.contains("relay-node log succeed"));
     cluster.members[1].stop().await;
     order(&cluster.members[1], &["A. Ito", "B. Cruz"]).await.unwrap();

@@ -343,8 +343,8 @@ mod tests {
         assert_eq!(later.alarm(), keep);
     }
 
-    /// Of each log one fork is kept, also when others used up the quota; a peer that could name logs
-    /// without end would still find one.
+    /// Of each log one fork is kept, also when others used up the quota; a peer that could name
+    /// logs without end would still find an end.
     #[test]
     fn the_first_fork_of_each_log_is_kept() {
         let meter = Budgets::new(&settings()).at(Duration::ZERO);

@@ -88,8 +88,8 @@ impl Answers {
         }
         let made = self.ctx.parts.store.counter("receipts-made", &self.unit)?;
         if heads.receipts_have > made {
-            // Our store was set back, or the peer lies. Not a fault of its log, and told without the
-            // number that it says, so that it is told once.
+            // Our store was set back, or the peer lies. Not a fault of its log, and told without
+            // the number that it says, so that it is told once.
             let detail = format!(
                 "{} says that it has receipts that this store never made: if the store was set \
                  back, stop the node and end its log with relay-node log succeed",

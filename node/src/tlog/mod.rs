@@ -178,8 +178,8 @@ impl Tlog {
     }
 
     /// Hears what a peer holds of this log. Only a note with our own valid signature counts as a
-    /// claim; one that the store does not bear out stops all signing, and is returned to be kept and
-    /// told.
+    /// claim; one that the store does not bear out stops all signing, and is returned to be kept
+    /// and told.
     pub fn hear(&self, peer: &UnitId, note: &str) -> Option<NewClaim> {
         let key = |origin: &LogOrigin| {
             (origin == self.origin()).then(|| self.signer.public(KeyUse::Checkpoint))

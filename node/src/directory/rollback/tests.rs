@@ -210,7 +210,7 @@ async fn no_card_moves_to_another_log_by_itself() {
     let from_one: [&[v1::CardLog]; 9] = [
         // In its place.
         &[ended(), two.clone()],
-        &[two.clone()],
+        std::slice::from_ref(&two),
         // Beside it, open or ended.
         &[one.clone(), two.clone()],
         &[two.clone(), one.clone()],
@@ -230,7 +230,7 @@ async fn no_card_moves_to_another_log_by_itself() {
         &[one, unit.closed(2, 5), unit.after(2, 5, 3)],
         // A second heir of the one that ended.
         &[ended(), two.clone(), unit.after(1, 100, 3)],
-        &[ended(), two, three],
+        &[ended(), two.clone(), three],
     ];
     for (known, table) in [(&[unit.open(1)][..], &from_one[..]), (&then_two[..], &from_two[..])] {
         for (row, logs) in table.iter().enumerate() {

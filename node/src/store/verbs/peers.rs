@@ -1,7 +1,12 @@
 //! The local directory's records: cards that the operator added, and whom he trusts.
 
 use bytes::Bytes;
-use relay_proto::{envelope::Priority, ids::{Digest, UnitId}, reason::Reason, timestamp::Timestamp};
+use relay_proto::{
+    envelope::Priority,
+    ids::{Digest, UnitId},
+    reason::Reason,
+    timestamp::Timestamp,
+};
 
 use crate::store::{
     Store, StoreError,
@@ -41,8 +46,8 @@ impl Store {
         .await
     }
 
-    /// As [`Store::change_peer`], and once for each request: the same again changes nothing. Refused
-    /// with REQUEST_ID_CONFLICT when the request id stands for other content.
+    /// As [`Store::change_peer`], and once for each request: the same again changes nothing.
+    /// Refused with REQUEST_ID_CONFLICT when the request id stands for other content.
     pub async fn accept_rollback(
         &self,
         unit: UnitId,

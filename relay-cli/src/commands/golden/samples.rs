@@ -166,8 +166,6 @@ pub fn peers() -> Vec<v1::Peer> {
         outbox_messages: 4,
         oldest_outbox_time: ago(125),
         alarms: vec!["PEER_ROLLED_BACK log shrank from 120 to 110".into()],
-        rollback: "xc.cyber-poc/log/3".into(),
-        rollback_accepted_by: format!("K. Novak {HOSTILE}"),
         ..Default::default()
     };
     let suspended = v1::Peer {
@@ -179,6 +177,8 @@ pub fn peers() -> Vec<v1::Peer> {
         suspended_by: format!("K. Novak {HOSTILE}"),
         suspended_time: ago(30),
         suspend_reason: format!("their key may be lost {HOSTILE}"),
+        rollback: "xe.ncu/log/3".into(),
+        rollback_accepted_by: format!("K. Novak {HOSTILE}"),
         ..Default::default()
     };
     let new = v1::Peer {
@@ -191,8 +191,6 @@ pub fn peers() -> Vec<v1::Peer> {
         unit: "xf.ncu".into(),
         last_reason: "NOT_VERIFIED_THERE".into(),
         alarms: Vec::new(),
-        rollback: String::new(),
-        rollback_accepted_by: String::new(),
         state: v1::PeerState::Never.into(),
         last_contact_time: None,
         ..down.clone()

@@ -199,7 +199,9 @@ impl Report for PeerReport {
             page.line(format!("Telephone them; they run: relay-cli peer verify {us} --by NAME"));
         }
         if let Some(log) = &peer.rollback {
-            page.line(format!("WAITS     its log lost receipts and goes on as {log}: call it, then"));
+            page.line(format!(
+                "WAITS     its log lost receipts and goes on as {log}: call it, then"
+            ));
             page.line(format!("          relay-cli peer rollback-accept {unit} --by YOUR-NAME"));
         }
         for alarm in &peer.alarms {
