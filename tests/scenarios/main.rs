@@ -16,4 +16,5 @@ mod rig;
 mod rollback;
 mod secrets;
 mod starting;
+mod tail;
 mod twins;

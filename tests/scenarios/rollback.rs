@@ -30,7 +30,7 @@ use relay_tests::{
 };
 
 /// Sends an alert from one member to XB; does not wait for anything.
-async fn send(cluster: &Cluster, from: usize, n: u128) -> Digest {
+pub async fn send(cluster: &Cluster, from: usize, n: u128) -> Digest {
     let sender = cluster.node(from);
     let mut draft = draft("alert.json", &["xb.ncu"], sender.relay().clock().now());
     // Any member sends it.
@@ -39,14 +39,14 @@ async fn send(cluster: &Cluster, from: usize, n: u128) -> Digest {
 }
 
 /// Waits until a node has a message.
-async fn taken(node: &Node, digest: &Digest) {
+pub async fn taken(node: &Node, digest: &Digest) {
     let mut head = node.store().head();
     while node.store().message(digest).unwrap().is_none() {
         head.changed().await.unwrap();
     }
 }
 
-async fn delivered(cluster: &Cluster, from: usize, digest: &Digest) {
+pub async fn delivered(cluster: &Cluster, from: usize, digest: &Digest) {
     let entries = entries_until(cluster.node(from), digest, |entry| !entry.is_open()).await;
     assert!(entries.iter().all(|entry| entry.state() == EntryState::Delivered), "{entries:?}");
 }
