@@ -164,13 +164,13 @@ pub struct StoreSettings {
 /// `[outbox]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxSettings {
-    /// Most messages that wait for one peer.
+    /// Most messages of each priority that wait for one peer.
     pub queue_messages_max: u32,
-    /// Most bytes that wait for one peer.
+    /// Most bytes of each priority that wait for one peer.
     pub queue_bytes_max: u64,
-    /// Most messages in flight to one peer without receipt, each lane.
+    /// Most messages of each priority in flight to one peer without receipt.
     pub window_messages: u32,
-    /// Most bytes in flight to one peer without receipt, each lane.
+    /// Most bytes of each priority in flight to one peer without receipt.
     pub window_bytes: u64,
 }
 

@@ -16,7 +16,9 @@ use crate::{
     keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{Backend, NewAlarm, OpenStore, Store, StoreError, space::ReserveSettings},
+    store::{
+        Backend, NewAlarm, OpenStore, QueueMax, Store, StoreError, space::ReserveSettings,
+    },
     tasks::Tasks,
     telemetry::Counters,
     tlog::{Opened, Tlog, TlogError},
@@ -244,7 +246,10 @@ fn limits(settings: &Settings) -> Limits {
             },
             ..outbox::Settings::default()
         },
-        queue_messages_max: u64::from(settings.outbox.queue_messages_max),
+        queue_max: QueueMax {
+            messages: u64::from(settings.outbox.queue_messages_max),
+            bytes: settings.outbox.queue_bytes_max,
+        },
         inbox_messages_max: u64::from(settings.inbox.queue_messages_max),
         inbox_bytes_max: settings.inbox.queue_bytes_max,
         quotas: quota::Settings {

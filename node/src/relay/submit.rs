@@ -181,7 +181,7 @@ impl Context {
             request_key,
             content,
             statement: statement.bytes().clone(),
-            queue_messages_max: self.parts.limits.queue_messages_max,
+            queue_max: self.parts.limits.queue_max,
             now,
         })))
     }

@@ -211,7 +211,7 @@ fn submission_to(n: u64, to: &[UnitId]) -> NewSubmission {
         request_key: *Digest::of(&n.to_be_bytes()).as_bytes(),
         content: Digest::of(b"draft"),
         statement: statement("submission", n),
-        queue_messages_max: 1000,
+        queue_max: QueueMax { messages: 1000, bytes: 1 << 30 },
         now: at(n),
     }
 }
