@@ -15,7 +15,7 @@ use relay_proto::{envelope::Priority, ids::Digest, reason::Reason, timestamp::Ti
 
 mod types;
 
-pub use types::{Action, Entry, Input, Settings};
+pub use types::{Action, Entry, Input, Settings, WINDOW_BYTES, WINDOW_MESSAGES};
 
 /// The queue of one peer.
 #[derive(Debug)]
