@@ -85,14 +85,14 @@ async fn sizes_over_the_limits_are_refused() {
 
 /// Waits until an alarm with this label is kept.
 async fn alarmed(node: &Node, reason: Reason) {
-    let mut head = node.store().head();
+    let mut durable = node.store().durable();
     let wait = async {
         let kept = |node: &Node| {
             let alarms = node.store().alarms(100).unwrap();
             alarms.iter().any(|alarm| alarm.reason == reason.label())
         };
         while !kept(node) {
-            head.changed().await.unwrap();
+            durable.changed().await.unwrap();
         }
     };
     let in_time = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await;

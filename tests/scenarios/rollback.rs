@@ -38,9 +38,9 @@ async fn send(cluster: &Cluster, from: usize, n: u128) -> Digest {
 
 /// Waits until a node has a message.
 async fn taken(node: &Node, digest: &Digest) {
-    let mut head = node.store().head();
+    let mut durable = node.store().durable();
     while node.store().message(digest).unwrap().is_none() {
-        head.changed().await.unwrap();
+        durable.changed().await.unwrap();
     }
 }
 
@@ -121,9 +121,9 @@ async fn a_claim_of_a_peer_is_kept() {
     send(&cluster, 0, 2).await;
     let mut holds = cluster.node(1).relay().tlog().holds();
     holds.wait_for(Option::is_some).await.unwrap();
-    let mut head = cluster.node(1).store().head();
+    let mut durable = cluster.node(1).store().durable();
     while cluster.node(1).store().claims().unwrap().is_empty() {
-        head.changed().await.unwrap();
+        durable.changed().await.unwrap();
     }
     cluster.members[0].stop().await;
     cluster.members[1].stop().await;
@@ -304,11 +304,11 @@ async fn end_the_log(member: &Member) -> Card {
 async fn accept(cluster: &Cluster, new_card: &Card, meanwhile: &Digest) {
     assert_eq!(cluster.node(1).relay().tlog().hold(), None);
     let sender = cluster.node(0);
-    let mut head = sender.store().head();
+    let mut durable = sender.store().durable();
     while !sender.store().alarms(100).unwrap().iter().any(|alarm| {
         alarm.reason == Reason::PeerRolledBack.label() && alarm.detail.contains("import its new")
     }) {
-        head.changed().await.unwrap();
+        durable.changed().await.unwrap();
     }
     let now = sender.relay().clock().now();
     let refused = sender.relay().accept_rollback(new_card.unit(), "K. Novak").await;
@@ -357,9 +357,9 @@ async fn restored_log_gets_a_new_generation() {
         by: "A. Ito".to_owned(),
     };
     cluster.node(1).relay().acknowledge(ack).await.unwrap();
-    let mut head = sender.store().head();
+    let mut durable = sender.store().durable();
     while receipts(sender, &lost, Event::ConsignmentAcceptance).is_empty() {
-        head.changed().await.unwrap();
+        durable.changed().await.unwrap();
     }
     assert_eq!(receipts(sender, &lost, Event::ConsignmentAcceptance), [(new, true)]);
     assert!(!has_alarm(sender, Reason::Contradiction));

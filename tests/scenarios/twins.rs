@@ -146,10 +146,10 @@ async fn two_sessions_racing_two_checkpoints_of_one_size() {
     let node = stage.cluster.node(0);
     let entries = entries_until(node, &digest, |entry| !entry.is_open()).await;
     assert!(entries.iter().all(|entry| entry.state() == EntryState::Delivered));
-    let mut head = node.store().head();
+    let mut durable = node.store().durable();
     let alarmed = async {
         while stage.alarms(Reason::PeerRolledBack).is_empty() {
-            head.changed().await.unwrap();
+            durable.changed().await.unwrap();
         }
     };
     tokio::time::timeout(PATIENCE, alarmed).await.unwrap();
@@ -198,10 +198,10 @@ async fn handover_receipt_lost_with_the_connection_arrives() {
     assert_eq!(again.receipts[0].statement, handover.receipts[0].statement);
     assert_eq!(again.receipts[0].number, handover.receipts[0].number);
     side.session.sender().reply(Lane::Control, have(2)).await.unwrap();
-    let mut head = node.store().head();
+    let mut durable = node.store().durable();
     let confirmed = async {
         while node.store().counter("receipts-confirmed", &stage.twin.unit).unwrap() < 2 {
-            head.changed().await.unwrap();
+            durable.changed().await.unwrap();
         }
     };
     tokio::time::timeout(PATIENCE, confirmed).await.unwrap();

@@ -236,14 +236,14 @@ pub async fn entries_until(
     digest: &Digest,
     test: impl Fn(&EntryRecord) -> bool,
 ) -> Vec<EntryRecord> {
-    let mut head = node.store().head();
+    let mut durable = node.store().durable();
     let wait = async {
         loop {
             let entries = node.store().entries(digest).expect("a readable store");
             if !entries.is_empty() && entries.iter().all(&test) {
                 return entries;
             }
-            head.changed().await.expect("a live store");
+            durable.changed().await.expect("a live store");
         }
     };
     tokio::time::timeout(Duration::from_secs(20), wait).await.expect("settled in time")

@@ -43,9 +43,9 @@ pub struct Shared {
     pub index: Index,
     /// The journal, for reading.
     pub reader: JournalReader,
-    /// Size and root of our log as of the durable sequence, for those who wait for a change. It
-    /// follows what can be read, and may be a moment behind it.
-    pub head: watch::Sender<LogHead>,
+    /// The durable sequence, for those who wait for a change. It follows what can be read, and may
+    /// be a moment behind it.
+    pub durable: watch::Sender<u64>,
     /// The newest events.
     pub recent: RwLock<Recent>,
     /// Who waits for what.
@@ -97,7 +97,7 @@ impl Shared {
             overlays: RwLock::new(Overlays { front: Overlay::default(), applying: None, head }),
             index,
             reader,
-            head: watch::Sender::new(head),
+            durable: watch::Sender::new(seq),
             recent: RwLock::default(),
             wakes: Wakes::default(),
             syncs: SyncTimes::default(),
@@ -351,7 +351,7 @@ impl Engine {
             seq: self.journal.durable_seq(),
         };
         self.show(batch.changes, batch.events, batch.frames, &appended, head);
-        self.shared.head.send_replace(head);
+        self.shared.durable.send_replace(head.seq);
         self.shared.wakes.wake(&batch.woken);
         if !erased.is_empty() || !self.erasing.is_empty() {
             self.erase(erased)?;

@@ -115,9 +115,10 @@ impl Store {
         self.shared.log_head()
     }
 
-    /// The same for those who wait for a change; it may be a moment behind what can be read.
-    pub fn head(&self) -> watch::Receiver<LogHead> {
-        self.shared.head.subscribe()
+    /// The durable sequence, for those who wait for a change; it may be a moment behind what can be
+    /// read.
+    pub fn durable(&self) -> watch::Receiver<u64> {
+        self.shared.durable.subscribe()
     }
 
     /// What wakes the workers of a peer.

@@ -319,7 +319,7 @@ fn owed(store: &Store) -> Vec<(u64, Bytes)> {
 }
 
 fn seq(store: &Store) -> u64 {
-    store.head().borrow().seq
+    store.log_head().seq
 }
 
 const START: u64 = 1_772_438_400_000;

@@ -79,7 +79,7 @@ pub fn assert_sound(store: &Store) {
     for (expected, (seq, _, _)) in (1..).zip(&events) {
         assert_eq!(*seq, expected, "sequence has no gap");
     }
-    let head = *store.head().borrow();
+    let head = store.log_head();
     assert_eq!(head.seq, events.len() as u64);
     assert_log(&events, &head);
     assert_numbers(&events);

@@ -166,7 +166,7 @@ async fn a_disk_filled_by_others_refuses_and_goes_on() {
         place.create();
         let store = place.open();
         assert!(submits(&store, 1, Priority::Routine, 20_000).await);
-        let head = *store.head().borrow();
+        let head = store.log_head();
         disk.set_capacity(0);
         let mut taken = 1;
         while submits(&store, taken + 1, Priority::Emergency, 20_000).await {
@@ -176,7 +176,7 @@ async fn a_disk_filled_by_others_refuses_and_goes_on() {
         for n in 30..40 {
             assert!(!submits(&store, n, Priority::Emergency, 60_000).await);
         }
-        assert!(store.head().borrow().size >= head.size);
+        assert!(store.log_head().size >= head.size);
         assert_sound(&store);
         disk.set_capacity(8 << 20);
         // The first commit may find the old verdict, and has the next segment prepared.
