@@ -18,7 +18,7 @@ use relay_proto::ids::UnitId;
 use crate::{
     check::check,
     clock::Clock,
-    config::{self, ClockSettings, ClockSource},
+    config::{self, ClockSettings, ClockSource, Settings},
     daemon,
     init::{InitOptions, People, init},
     telemetry,
@@ -185,14 +185,7 @@ fn make(arguments: InitArguments) -> u8 {
 }
 
 fn run(file: &std::path::Path) -> u8 {
-    let settings = match config::load(file) {
-        Ok(settings) => settings,
-        Err(report) => {
-            // A closed stderr must not turn a refusal into something else.
-            let _ = writeln!(io::stderr(), "{report}");
-            return 1;
-        }
-    };
+    let Some(settings) = settings(file) else { return 1 };
     if let Err(error) = telemetry::start_logs(&settings.log) {
         complain(&error);
         return 1;
@@ -212,14 +205,7 @@ fn run(file: &std::path::Path) -> u8 {
 }
 
 fn succeed(config: &std::path::Path, order: &daemon::Order) -> u8 {
-    let settings = match config::load(config) {
-        Ok(settings) => settings,
-        Err(report) => {
-            // A closed stderr must not turn a refusal into something else.
-            let _ = writeln!(io::stderr(), "{report}");
-            return 1;
-        }
-    };
+    let Some(settings) = settings(config) else { return 1 };
     let now = Clock::new(&settings.clock).now();
     match daemon::succeed(&settings, order, now) {
         Ok(done) => {
@@ -231,6 +217,15 @@ fn succeed(config: &std::path::Path, order: &daemon::Order) -> u8 {
             1
         }
     }
+}
+
+/// The settings to run by; what is wrong with them is told.
+fn settings(file: &std::path::Path) -> Option<Settings> {
+    let told = |report| {
+        // A closed stderr must not turn a refusal into something else.
+        let _ = writeln!(io::stderr(), "{report}");
+    };
+    config::load(file).map_err(told).ok()
 }
 
 /// A reader of stdout who went away has seen enough.
