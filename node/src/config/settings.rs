@@ -265,6 +265,8 @@ impl Default for ClockSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
+            // Large enough that sealing is rare, small enough that preparing one does not disturb a
+            // disk.
             segment_bytes: 64 << 20,
             index_cache_bytes: 32 << 20,
             reserve_percent: 5,

@@ -160,11 +160,6 @@ impl Store {
         self.read(|view| view.record(Tree::Backoff, peer.as_str().as_bytes()))
     }
 
-    /// The open entry that expires next.
-    pub fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.expiring(1)?.first().map(|entry| Timestamp::from_millis(entry.expires_at_ms)))
-    }
-
     /// Open entries in the order of their expiry.
     pub fn expiring(&self, max: usize) -> Result<Vec<EntryRecord>, StoreError> {
         self.read(|view| {
