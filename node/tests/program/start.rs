@@ -100,7 +100,7 @@ fn a_store_that_is_not_ours_is_not_opened() {
     let running = Running::start(&node);
     told_once(
         &refused(&node, 1),
-        &["start: store: ", "is open in another process", "stop it first"],
+        &["start: store: ", "is open in process ", "stop it first"],
     );
     // A check of the running node is no alarm: its addresses are its own.
     let (code, stdout, _) = node.check();

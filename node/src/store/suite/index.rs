@@ -106,7 +106,7 @@ async fn one_tree_ahead_is_enough() {
 async fn a_store_is_opened_once_and_by_its_unit() {
     let place = Place::embedded();
     let store = place.open();
-    assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::InUse(_)))));
+    assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::InUse { .. }))));
     store.close().await;
     let origin = us().log_origin(1);
     let open = |unit, backend| OpenStore { backend, unit, origin: origin.clone() }.open();

@@ -324,7 +324,7 @@ async fn a_small_file_system_fills_and_recovers() {
     drop(store);
     // No reserve is left to give up: it starts as soon as there is room.
     match open() {
-        Err(StoreError::Files(FilesError::InUse(_))) => {}
+        Err(StoreError::Files(FilesError::InUse { .. })) => {}
         Err(error) => assert_eq!(error.reason(), Reason::StorageFull, "{error}"),
         Ok(store) => drop(store.close().await),
     }
@@ -387,7 +387,7 @@ async fn until_open(open: &impl Fn() -> Result<Store, StoreError>) -> Store {
     let wait = async {
         loop {
             match open() {
-                Err(StoreError::Files(FilesError::InUse(_))) => {}
+                Err(StoreError::Files(FilesError::InUse { .. })) => {}
                 Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
                 Ok(store) => return store,
             }
