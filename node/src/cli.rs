@@ -26,7 +26,7 @@ use crate::{
 
 /// The relay daemon: signs, exchanges and receipts alerts and preservation requests.
 #[derive(Debug, Parser)]
-#[command(name = "relay-node", version)]
+#[command(name = "relay-node", version, after_help = HELP_MAIN)]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -244,6 +244,16 @@ fn complain(error: &dyn Error) {
     }
     let _ = writeln!(io::stderr(), "relay-node: {}", config::escaped(&text));
 }
+
+const HELP_MAIN: &str = "A backup in place of the store (README.md, \"Backups\"):
+  1. the node is stopped, and the store that is given up is never started again
+  2. put the copy into an empty `node.dir`; leave `node.anchor_dir` as it is
+  3. make an empty file `restored` in `node.dir`, then start the node: it signs nothing before
+     every verified peer was heard
+  4. if signed receipts are lost, or a peer stays away: relay-node log succeed
+
+Exit codes:
+  0 done   1 not done, or faults found   2 usage   74 the disk failed: look before starting again";
 
 /// Longest chain of causes that is told.
 const CAUSES_MAX: usize = 8;
