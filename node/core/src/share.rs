@@ -1,7 +1,8 @@
 //! Who comes first where several priorities wait: EMERGENCY, with a reserved share for the others.
 //!
-//! [`PerPriority`] keeps what each of them has of its own. Pure: [`Turns::next`] is told who waits. Invariant: of sixteen turns at least one is ROUTINE's
-//! and four are URGENT's, if they wait; nobody starves and EMERGENCY waits for nobody twice.
+//! [`PerPriority`] keeps what each of them has of its own. Pure: [`Turns::next`] is told who waits.
+//! Invariant: of sixteen turns at least one is ROUTINE's and four are URGENT's, if they wait;
+//! nobody starves and EMERGENCY waits for nobody twice.
 
 use relay_proto::envelope::Priority;
 

@@ -58,8 +58,8 @@ mod tests {
         }
     }
 
-    /// What the kernel says here is what is told of it: a call that it denies, as a hardened service
-    /// finds it, is a refusal, and any other answer is none.
+    /// What the kernel says here is what is told of it: a call that it denies, as a hardened
+    /// service finds it, is a refusal, and any other answer is none.
     #[test]
     fn the_kernel_is_believed() {
         let mut asked = Timex::new();

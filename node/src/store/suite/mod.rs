@@ -305,6 +305,16 @@ async fn alarm(store: &Store, reason: Reason, peer: UnitId, text: &str) -> Resul
     store.alarm(new, Meter::unlimited()).await
 }
 
+/// Waits for what other threads do.
+async fn until(done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("done within a minute");
+}
+
 async fn submit(store: &Store, new: NewSubmission) -> SubmissionAnswer {
     store.accept_submissions(vec![new]).await.unwrap().remove(0)
 }

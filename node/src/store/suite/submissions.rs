@@ -137,9 +137,9 @@ async fn a_full_queue_counts_what_is_open(place: Place) {
     assert_sound(&store);
 }
 
-/// A queue is full by its bytes as well: the message that would go beyond them is refused, a shorter
-/// one is taken, a refusal costs nothing, and what ended makes room. What was there before a start
-/// counts.
+/// A queue is full by its bytes as well: the message that would go beyond them is refused, a
+/// shorter one is taken, a refusal costs nothing, and what ended makes room. What was there before
+/// a start counts.
 async fn a_full_queue_counts_bytes(place: Place) {
     let size = u64::from(wire_bytes(&submission(1).header, &Bytes::from_static(&[7; 200])));
     let limited = |n, longer: usize| {

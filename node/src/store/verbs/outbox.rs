@@ -188,7 +188,7 @@ impl Store {
 }
 
 /// Whether one more entry of this size is too much for a lane towards a peer; if it is not, it is
-/// counted as open. Each lane counts for itself: nothing fills the queue of EMERGENCY but EMERGENCY.
+/// counted as open. Each lane counts for itself: only EMERGENCY fills EMERGENCY's queue.
 pub(super) fn is_queue_full(
     txn: &Txn<'_>,
     (peer, lane): (&str, Priority),
@@ -204,8 +204,8 @@ pub(super) fn is_queue_full(
         txn.note_open(peer, lane, Some(open));
         return Ok(false);
     }
-    // What is known is a bound, and much of it may have ended: count. A peer that takes what it gets
-    // is counted once in as many messages as its queue may hold.
+    // What is known is a bound, and much of it may have ended: count. A peer that takes what it
+    // gets is counted once in as many messages as its queue may hold.
     let (lower, upper) = (key::due(peer, lane, 0), lane_end(peer, lane));
     let most = usize::try_from(max.messages).unwrap_or(usize::MAX);
     let due = txn.view().range(Tree::Due, Included(&lower), Excluded(&upper), most, false)?;
