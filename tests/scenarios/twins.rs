@@ -235,8 +235,8 @@ async fn receipts_about_emergency_go_ahead_of_a_backlog() {
     assert_eq!(numbers, (1..=301).collect::<Vec<u64>>());
 }
 
-/// A receipt that goes ahead of a backlog confirms nothing of the backlog: only what the issuer says
-/// that it does not owe counts as dealt with.
+/// A receipt that goes ahead of a backlog confirms nothing of the backlog: only what the issuer
+/// says that it does not owe counts as dealt with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receipt_ahead_of_its_turn_confirms_nothing_before_it() {
     let stage = Stage::new().await;

@@ -16,9 +16,7 @@ use crate::{
     keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{
-        Backend, NewAlarm, OpenStore, QueueMax, Store, StoreError, space::ReserveSettings,
-    },
+    store::{Backend, NewAlarm, OpenStore, QueueMax, Store, StoreError, space::ReserveSettings},
     tasks::Tasks,
     telemetry::Counters,
     tlog::{Opened, Tlog, TlogError},

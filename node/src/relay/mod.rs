@@ -49,8 +49,8 @@ use crate::{
     tlog::Tlog,
 };
 
-/// What a commit answered that may be left out when the disk is full: it is an aid for later, and is
-/// made anew by what comes next. Other errors of the store end what was going on.
+/// What a commit answered that may be left out when the disk is full: it is an aid for later, and
+/// is made anew by what comes next. Other errors of the store end what was going on.
 fn if_room<T>(answer: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match answer {
         Err(StoreError::Full) => Ok(None),

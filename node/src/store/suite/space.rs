@@ -391,7 +391,8 @@ async fn until_open(open: &impl Fn() -> Result<Store, StoreError>) -> Store {
     tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap()
 }
 
-/// The reserve is given up while it is being made: nothing of it counts, and nothing of it is there.
+/// The reserve is given up while it is being made: nothing of it counts, and nothing of it is
+/// there.
 #[test]
 fn a_reserve_given_up_while_it_is_made_is_gone() {
     for pieces in 1..8 {
