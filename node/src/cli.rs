@@ -18,7 +18,7 @@ use relay_proto::ids::UnitId;
 use crate::{
     check::check,
     clock::Clock,
-    config::{self, ClockSettings, ClockSource},
+    config::{self, ClockSettings, ClockSource, Settings},
     daemon,
     init::{InitOptions, People, init},
     succeed, telemetry,
@@ -26,7 +26,7 @@ use crate::{
 
 /// The relay daemon: signs, exchanges and receipts alerts and preservation requests.
 #[derive(Debug, Parser)]
-#[command(name = "relay-node", version)]
+#[command(name = "relay-node", version, after_help = HELP_MAIN)]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -188,14 +188,7 @@ fn make(arguments: InitArguments) -> u8 {
 }
 
 fn run(file: &std::path::Path) -> u8 {
-    let settings = match config::load(file) {
-        Ok(settings) => settings,
-        Err(report) => {
-            // A closed stderr must not turn a refusal into something else.
-            let _ = writeln!(io::stderr(), "{report}");
-            return 1;
-        }
-    };
+    let Some(settings) = settings(file) else { return 1 };
     if let Err(error) = telemetry::start_logs(&settings.log) {
         complain(&error);
         return 1;
@@ -215,14 +208,7 @@ fn run(file: &std::path::Path) -> u8 {
 }
 
 fn end_log(config: &std::path::Path, order: &succeed::Order) -> u8 {
-    let settings = match config::load(config) {
-        Ok(settings) => settings,
-        Err(report) => {
-            // A closed stderr must not turn a refusal into something else.
-            let _ = writeln!(io::stderr(), "{report}");
-            return 1;
-        }
-    };
+    let Some(settings) = settings(config) else { return 1 };
     let now = Clock::new(&settings.clock).now();
     match succeed::succeed(&settings, order, now) {
         Ok(done) => {
@@ -234,6 +220,15 @@ fn end_log(config: &std::path::Path, order: &succeed::Order) -> u8 {
             1
         }
     }
+}
+
+/// The settings to run by; what is wrong with them is told.
+fn settings(file: &std::path::Path) -> Option<Settings> {
+    let told = |report| {
+        // A closed stderr must not turn a refusal into something else.
+        let _ = writeln!(io::stderr(), "{report}");
+    };
+    config::load(file).map_err(told).ok()
 }
 
 /// A reader of stdout who went away has seen enough.
@@ -252,6 +247,16 @@ fn complain(error: &dyn Error) {
     }
     let _ = writeln!(io::stderr(), "relay-node: {}", config::escaped(&text));
 }
+
+const HELP_MAIN: &str = "A backup in place of the store (README.md, \"Backups\"):
+  1. the node is stopped, and the store that is given up is never started again
+  2. put the copy into an empty `node.dir`; leave `node.anchor_dir` as it is
+  3. make an empty file `restored` in `node.dir`, then start the node: it signs nothing before
+     every verified peer was heard
+  4. if signed receipts are lost, or a peer stays away: relay-node log succeed
+
+Exit codes:
+  0 done   1 not done, or faults found   2 usage   74 the disk failed: look before starting again";
 
 /// Longest chain of causes that is told.
 const CAUSES_MAX: usize = 8;

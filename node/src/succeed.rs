@@ -7,12 +7,7 @@
 //! card is there the node does not start. Invariant: the old log's key signs nothing but what it
 //! has signed before.
 
-use std::{
-    fmt, fs,
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::PathBuf};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -31,7 +26,8 @@ use crate::{
     config::Settings,
     keys::{IDENTITY_FILE, Identity, KeyStore, KeyUse, open_log_of, read_card},
     store::{
-        Backend, Hashes, NewSuccession, OpenStore, Store, StoreError, files::FilesError,
+        Backend, Hashes, NewSuccession, OpenStore, Store, StoreError,
+        files::{self, FilesError},
         records::CheckpointRecord,
     },
     tlog::AnchorFile,
@@ -142,7 +138,7 @@ fn open(settings: &Settings, card: &Card, origin: &LogOrigin) -> Result<Store, S
     let (backend, unit) = (Backend::of(settings), card.unit().clone());
     let open = OpenStore { backend, unit, origin: origin.clone() };
     open.open().map_err(|error| match error {
-        StoreError::Files(FilesError::InUse(_)) => SucceedError::Running,
+        StoreError::Files(FilesError::InUse { .. }) => SucceedError::Running,
         error => failed("store", error),
     })
 }
@@ -287,7 +283,8 @@ impl Work<'_> {
         // What is written is what a peer will read.
         let checked = Card::open(&signed).map_err(|error| failed("card", error))?;
         let path = &self.settings.keys.card;
-        replace(path, &Card::to_file(&signed)).map_err(|error| failed("card", error))?;
+        files::replace(path, &Card::to_file(&signed), CARD_MODE)
+            .map_err(|error| failed("card", error))?;
         Ok(checked.number())
     }
 }
@@ -329,17 +326,6 @@ fn claims(
     Ok(each.collect())
 }
 
-/// The old file or the new one, whole, whatever happens.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
-}
-
 impl fmt::Display for Succeeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (old, new, card) = (&self.old.origin, &self.new, self.card.display());
@@ -368,3 +354,6 @@ fn failed(
 }
 
 const OFFICERS_MAX: usize = 8;
+
+/// A card is for everybody.
+const CARD_MODE: u32 = 0o644;

@@ -64,5 +64,5 @@ async fn a_full_disk_defers_what_arrives() {
     assert_eq!(receipts.len(), 1, "our own SubmissionAcceptance, and no verdict of the peer");
     let recipient = cluster.node(1).store();
     assert!(recipient.message(&sent.digest).unwrap().is_none());
-    assert_eq!(recipient.head().borrow().size, 0);
+    assert_eq!(recipient.log_head().size, 0);
 }

@@ -68,7 +68,7 @@ impl Stage {
     }
 
     pub fn leaves(&self) -> u64 {
-        self.cluster.node(1).store().head().borrow().size
+        self.cluster.node(1).store().log_head().size
     }
 
     /// The node takes an honest message: nothing that came before has hurt it.

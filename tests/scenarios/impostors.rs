@@ -13,7 +13,7 @@ use relay_proto::{
     v1::{self, frame::Kind},
 };
 use relay_tests::{
-    cluster::{draft, entries_until, submit},
+    cluster::{draft, entries_until, submit, until_stored},
     hostile::{Claim, HostileLog},
 };
 
@@ -85,18 +85,10 @@ async fn sizes_over_the_limits_are_refused() {
 
 /// Waits until an alarm with this label is kept.
 async fn alarmed(node: &Node, reason: Reason) {
-    let mut head = node.store().head();
-    let wait = async {
-        let kept = |node: &Node| {
-            let alarms = node.store().alarms(100).unwrap();
-            alarms.iter().any(|alarm| alarm.reason == reason.label())
-        };
-        while !kept(node) {
-            head.changed().await.unwrap();
-        }
-    };
-    let in_time = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await;
-    assert!(in_time.is_ok(), "no alarm {reason}");
+    until_stored(node.store(), reason.label(), |store| {
+        store.alarms(100).unwrap().into_iter().find(|alarm| alarm.reason == reason.label())
+    })
+    .await;
 }
 
 fn flip(bytes: &Bytes) -> Bytes {

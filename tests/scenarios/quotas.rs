@@ -24,11 +24,11 @@ async fn a_hundredfold_quota_stops_all_growth() {
         refused += usize::from(send_refused(&mut stage).await);
     }
     assert_eq!((refused, stage.leaves()), (5, before + 5));
-    let seq = stage.cluster.node(1).store().head().borrow().seq;
+    let seq = stage.cluster.node(1).store().log_head().seq;
     for _ in 0..100 {
         assert!(!send_refused(&mut stage).await);
     }
-    assert_eq!(stage.cluster.node(1).store().head().borrow().seq, seq, "the journal grew");
+    assert_eq!(stage.cluster.node(1).store().log_head().seq, seq, "the journal grew");
 
     let other = stage.cluster.node(2);
     let mut draft = draft("alert.json", &["xb.ncu"], stage.now);

@@ -25,7 +25,7 @@ use relay_proto::{
 };
 use relay_tests::{
     client::Client,
-    cluster::{Cluster, Member, draft, entries_until, submit},
+    cluster::{Cluster, Member, PATIENCE, draft, entries_until, submit, until_stored},
     hostile::Hostile,
 };
 
@@ -40,10 +40,7 @@ pub async fn send(cluster: &Cluster, from: usize, n: u128) -> Digest {
 
 /// Waits until a node has a message.
 pub async fn taken(node: &Node, digest: &Digest) {
-    let mut head = node.store().head();
-    while node.store().message(digest).unwrap().is_none() {
-        head.changed().await.unwrap();
-    }
+    until_stored(node.store(), "the message", |store| store.message(digest).unwrap()).await;
 }
 
 pub async fn delivered(cluster: &Cluster, from: usize, digest: &Digest) {
@@ -122,11 +119,8 @@ async fn a_claim_of_a_peer_is_kept() {
     // Something to send, else nobody dials.
     send(&cluster, 0, 2).await;
     let mut holds = cluster.node(1).relay().tlog().holds();
-    holds.wait_for(Option::is_some).await.unwrap();
-    let mut head = cluster.node(1).store().head();
-    while cluster.node(1).store().claims().unwrap().is_empty() {
-        head.changed().await.unwrap();
-    }
+    tokio::time::timeout(PATIENCE, holds.wait_for(Option::is_some)).await.unwrap().unwrap();
+    until_stored(cluster.node(1).store(), "a claim", |store| store.claims().unwrap().pop()).await;
     cluster.members[0].stop().await;
     cluster.members[1].stop().await;
     cluster.members[1].start().await;
@@ -386,12 +380,13 @@ async fn end_the_log(member: &Member) -> Card {
 async fn accept(cluster: &Cluster, new_card: &Card, meanwhile: &Digest) {
     assert_eq!(cluster.node(1).relay().tlog().hold(), None);
     let sender = cluster.node(0);
-    let mut head = sender.store().head();
-    while !sender.store().alarms(100).unwrap().iter().any(|alarm| {
-        alarm.reason == Reason::PeerRolledBack.label() && alarm.detail.contains("import its new")
-    }) {
-        head.changed().await.unwrap();
-    }
+    until_stored(sender.store(), "the alarm of the old card", |store| {
+        store.alarms(100).unwrap().into_iter().find(|alarm| {
+            let reason = Reason::PeerRolledBack.label();
+            alarm.reason == reason && alarm.detail.contains("import its new")
+        })
+    })
+    .await;
     let now = sender.relay().clock().now();
     let mut desk = Client::over(&cluster.members[0].dir.join("api.sock")).peers;
     let word = |n: u8, by: &str| v1::AcceptRollbackRequest {
@@ -453,10 +448,10 @@ async fn restored_log_gets_a_new_generation() {
         by: "A. Ito".to_owned(),
     };
     cluster.node(1).relay().acknowledge(ack).await.unwrap();
-    let mut head = sender.store().head();
-    while receipts(sender, &lost, Event::ConsignmentAcceptance).is_empty() {
-        head.changed().await.unwrap();
-    }
+    until_stored(sender.store(), "the desk's receipt", |_| {
+        receipts(sender, &lost, Event::ConsignmentAcceptance).pop()
+    })
+    .await;
     assert_eq!(receipts(sender, &lost, Event::ConsignmentAcceptance), [(new, true)]);
     assert!(!has_alarm(sender, Reason::Contradiction));
 

@@ -190,7 +190,7 @@ async fn a_wrong_start_names_what_is_wrong() {
 
     stage.node.start().await;
     let second = stage.node.run_refused();
-    refusal(&second, &[&stage.data(), "another process"]);
+    refusal(&second, &[&stage.data(), "is open in process "]);
     let outbox = stage.node.cli(&["outbox", "--json"]);
     assert_eq!(outbox.code, Some(0), "the first process was disturbed: {outbox:?}");
     assert_eq!(outbox.json()["messages"].as_array().unwrap().len(), 1, "{outbox:?}");

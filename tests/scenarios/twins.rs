@@ -1,7 +1,5 @@
 //! A unit with two nodes, each with a session of its own: mail, receipts and forks.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use relay_node::{
     link::Lane,
@@ -17,7 +15,7 @@ use relay_proto::{
     v1::{self, frame::Kind},
 };
 use relay_tests::{
-    cluster::{Cluster, draft, entries_until, submit, submit_draft_payload},
+    cluster::{Cluster, draft, entries_until, submit, submit_draft_payload, until_stored},
     twin::{Log, Side, Twin},
 };
 
@@ -92,8 +90,6 @@ impl Stage {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// Mail goes through the newer session; when that one falls, what is in flight and what is new goes
 /// through the one that remains, without a dial.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,13 +147,7 @@ async fn two_sessions_racing_two_checkpoints_of_one_size() {
     let node = stage.cluster.node(0);
     let entries = entries_until(node, &digest, |entry| !entry.is_open()).await;
     assert!(entries.iter().all(|entry| entry.state() == EntryState::Delivered));
-    let mut head = node.store().head();
-    let alarmed = async {
-        while stage.alarms(Reason::PeerRolledBack).is_empty() {
-            head.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(PATIENCE, alarmed).await.unwrap();
+    until_stored(node.store(), "the alarm", |_| stage.alarms(Reason::PeerRolledBack).pop()).await;
     let alarms = stage.alarms(Reason::PeerRolledBack);
     assert_eq!(alarms.len(), 1);
     let evidence = String::from_utf8(alarms[0].evidence.to_vec()).unwrap();
@@ -203,13 +193,11 @@ async fn handover_receipt_lost_with_the_connection_arrives() {
     assert_eq!(again.receipts[0].statement, handover.receipts[0].statement);
     assert_eq!(again.receipts[0].number, handover.receipts[0].number);
     side.session.sender().reply(Lane::Control, have(2)).await.unwrap();
-    let mut head = node.store().head();
-    let confirmed = async {
-        while node.store().counter("receipts-confirmed", &stage.twin.unit).unwrap() < 2 {
-            head.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(PATIENCE, confirmed).await.unwrap();
+    until_stored(node.store(), "both receipts as confirmed", |store| {
+        let confirmed = store.counter("receipts-confirmed", &stage.twin.unit).unwrap();
+        (confirmed >= 2).then_some(())
+    })
+    .await;
     assert!(node.store().owed_receipts(&stage.twin.unit, 0, 9).unwrap().is_empty());
 }
 

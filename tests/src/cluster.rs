@@ -3,6 +3,7 @@
 use std::{
     net::UdpSocket,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use relay_node::{
     directory::Heard,
     init::{InitOptions, People, init},
     relay::submit::{Submission, SubmitError, Submitted},
-    store::records::EntryRecord,
+    store::{Store, records::EntryRecord},
 };
 use relay_proto::{
     file::MessageFile,
@@ -236,17 +237,26 @@ pub async fn entries_until(
     digest: &Digest,
     test: impl Fn(&EntryRecord) -> bool,
 ) -> Vec<EntryRecord> {
-    let mut head = node.store().head();
+    until_stored(node.store(), "entries as wanted", |store| {
+        let entries = store.entries(digest).expect("a readable store");
+        (!entries.is_empty() && entries.iter().all(&test)).then_some(entries)
+    })
+    .await
+}
+
+/// Waits until a look at a store finds `what` is wanted; the store's own wake is the condition.
+pub async fn until_stored<T>(store: &Store, what: &str, look: impl Fn(&Store) -> Option<T>) -> T {
+    let mut durable = store.durable();
     let wait = async {
         loop {
-            let entries = node.store().entries(digest).expect("a readable store");
-            if !entries.is_empty() && entries.iter().all(&test) {
-                return entries;
+            if let Some(found) = look(store) {
+                return found;
             }
-            head.changed().await.expect("a live store");
+            durable.changed().await.expect("a live store");
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("settled in time")
+    let found = tokio::time::timeout(PATIENCE, wait).await;
+    found.unwrap_or_else(|_| unreachable!("not stored within {} s: {what}", PATIENCE.as_secs()))
 }
 
 /// Copies a directory with all that is in it.
@@ -263,8 +273,28 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A UDP port that nobody uses now.
+/// A UDP port that nobody uses now, and that nobody gets by chance before the node binds it, or
+/// while that node is down: it lies below those that the system gives to sockets that ask for any,
+/// as every dialling node does. Each process begins at another place, and gives none twice.
 pub fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("a bound socket").port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(PORTS_A_PROCESS);
+    for _ in 0..PORTS {
+        let next = start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = PORT_FIRST + u16::try_from(next).expect("a port's number");
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    unreachable!("no UDP port from {PORT_FIRST} on is free");
 }
+
+/// Linux gives ports from 32768 on (`net.ipv4.ip_local_port_range`).
+const PORT_FIRST: u16 = 12_000;
+const PORTS: u32 = 20_000;
+
+/// Few tests of one process are under way at once; a prime, so that places meet late.
+const PORTS_A_PROCESS: u32 = 97;
+
+/// Longest wait for anything that a node does by itself.
+pub const PATIENCE: Duration = Duration::from_secs(20);

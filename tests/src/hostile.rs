@@ -156,15 +156,6 @@ impl Hostile {
         }
     }
 
-    /// The next Deferral, believed as it is; other frames are passed over.
-    pub async fn next_deferral(&mut self) -> v1::Deferral {
-        loop {
-            if let Kind::Deferral(signed) = self.next().await.kind {
-                return prost::Message::decode(signed.bytes).expect("a deferral");
-            }
-        }
-    }
-
     /// The next receipt about something that this peer sent; its statement.
     pub async fn next_receipt(&mut self) -> v1::Statement {
         loop {

@@ -23,7 +23,7 @@ use relay_proto::{
 use tokio::sync::mpsc;
 
 use crate::{
-    cluster::Member,
+    cluster::{Member, PATIENCE},
     forge::{public, sign, signer},
     hostile::{Book, Hello, first_session},
 };
@@ -243,6 +243,5 @@ fn card_of(path: &Path) -> Card {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-const PATIENCE: Duration = Duration::from_secs(20);
 const SEED_A: u8 = 4;
 const SEED_B: u8 = 5;

@@ -13,9 +13,11 @@ use std::{
 
 use relay_proto::{envelope::Priority, ids::Digest, reason::Reason, timestamp::Timestamp};
 
+use crate::share::PerPriority;
+
 mod types;
 
-pub use types::{Action, Entry, Input, Settings};
+pub use types::{Action, Entry, Input, Settings, WINDOW_BYTES, WINDOW_MESSAGES};
 
 /// The queue of one peer.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub struct Outbox {
     attempts: u32,
     next_try: Option<Timestamp>,
     hold_until: Option<Timestamp>,
-    lanes: BTreeMap<Priority, Lane>,
+    lanes: PerPriority<Lane>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,6 @@ struct InFlight {
 impl Outbox {
     /// An empty queue; the store is asked when a session is up.
     pub fn new(settings: Settings) -> Self {
-        let lanes = Priority::ALL.into_iter().map(|lane| (lane, Lane::default())).collect();
         Self {
             settings,
             session: false,
@@ -65,18 +66,13 @@ impl Outbox {
             attempts: 0,
             next_try: None,
             hold_until: None,
-            lanes,
+            lanes: PerPriority::default(),
         }
     }
 
     /// Entries sent and without receipt, all lanes together.
     pub fn in_flight(&self) -> usize {
-        self.lanes.values().map(|lane| lane.in_flight.len()).sum()
-    }
-
-    /// Whether this entry is in flight.
-    pub fn is_in_flight(&self, number: u64) -> bool {
-        self.lanes.values().any(|lane| lane.in_flight.contains_key(&number))
+        self.lanes.iter().map(|(_, lane)| lane.in_flight.len()).sum()
     }
 
     /// Takes one input and says what to do. `open` tells the most urgent priority that waits, if
@@ -94,7 +90,7 @@ impl Outbox {
                 self.attempts = attempts;
                 self.next_try = next_try;
             }
-            Input::Woken => self.lanes.values_mut().for_each(|lane| lane.more = true),
+            Input::Woken => self.lanes.iter_mut().for_each(|(_, lane)| lane.more = true),
             Input::SessionUp => self.session_up(&mut actions),
             Input::SessionDown => self.session_down(now, open, random, &mut actions),
             Input::DialFailed(reason) => self.failed(now, reason, open, random, &mut actions),
@@ -102,7 +98,7 @@ impl Outbox {
                 self.claimed(now, lane, entries, asked, &mut actions);
             }
             Input::Settled(numbers) => {
-                for lane in self.lanes.values_mut() {
+                for (_, lane) in self.lanes.iter_mut() {
                     numbers.iter().for_each(|number| lane.settle(*number));
                 }
             }
@@ -127,7 +123,7 @@ impl Outbox {
                 self.hold_until = None;
                 self.next_try = None;
                 self.attempts = 0;
-                self.lanes.values_mut().for_each(|lane| lane.retry_all(now));
+                self.lanes.iter_mut().for_each(|(_, lane)| lane.retry_all(now));
             }
         }
         self.advance(now, open, &mut actions);
@@ -155,9 +151,9 @@ impl Outbox {
             }
         } else if self.hold_until.is_none() {
             let settings = self.settings;
-            for (priority, lane) in self.lanes.iter_mut().rev() {
-                lane.resend(now, *priority, &settings, actions);
-                lane.claim(*priority, &settings, actions);
+            for (priority, lane) in self.lanes.iter_mut() {
+                lane.resend(now, priority, &settings, actions);
+                lane.claim(priority, &settings, actions);
                 wake = earliest(wake, lane.next_instant(&settings));
             }
         }
@@ -175,7 +171,7 @@ impl Outbox {
         // Contact clears the back-off, whoever dialled.
         self.attempts = 0;
         self.next_try = None;
-        self.lanes.values_mut().for_each(Lane::restart);
+        self.lanes.iter_mut().for_each(|(_, lane)| lane.restart());
     }
 
     fn session_down(
@@ -188,7 +184,7 @@ impl Outbox {
         if self.session {
             self.session = false;
             // What was in flight is due again; the store still has it.
-            self.lanes.values_mut().for_each(Lane::restart);
+            self.lanes.iter_mut().for_each(|(_, lane)| lane.restart());
             self.failed(now, Reason::PeerUnreachable, open, random, actions);
         }
     }
@@ -225,7 +221,7 @@ impl Outbox {
         actions: &mut Vec<Action>,
     ) {
         let (live, bytes_max) = (self.session, self.settings.window_bytes);
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let state = self.lanes.of_mut(lane);
         state.claiming = false;
         if !live {
             return;
@@ -265,7 +261,7 @@ impl Outbox {
         actions: &mut Vec<Action>,
     ) {
         let found = self.lanes.iter().find_map(|(priority, lane)| {
-            lane.in_flight.get(&number).map(|flight| (*priority, flight.clone()))
+            lane.in_flight.get(&number).map(|flight| (priority, flight.clone()))
         });
         let Some((priority, flight)) = found else { return };
         if flight.attempts >= self.settings.faults_alarm {
@@ -285,11 +281,11 @@ impl Outbox {
     ) {
         // A peer can delay its own mail, not for ever: the entry's expiry keeps running.
         let not_before = not_before.clamp(now.after(DEFERRAL_MIN), now.after(DEFERRAL_MAX));
-        for (priority, lane) in &mut self.lanes {
+        for (priority, lane) in self.lanes.iter_mut() {
             let Some(flight) = lane.in_flight.remove(&number) else { continue };
             lane.in_flight_bytes = lane.in_flight_bytes.saturating_sub(flight.bytes);
             actions.push(Action::SaveDeferral {
-                lane: *priority,
+                lane: priority,
                 number,
                 digest: flight.digest,
                 reason,
@@ -510,7 +506,7 @@ mod tests {
             let actions = outbox.handle(now, fault, None, 0);
             let alarmed = actions.iter().any(|a| matches!(a, Action::AlarmFaults { .. }));
             assert_eq!(alarmed, copy == 3);
-            assert!(!outbox.is_in_flight(1));
+            assert_eq!(outbox.in_flight(), 0);
             let Some(Action::Wake(at)) = actions.last() else { unreachable!("{actions:?}") };
             now = *at;
             assert_eq!(sent(&outbox.handle(now, Input::Timer, None, 0)), [1]);
@@ -648,7 +644,7 @@ mod tests {
             outbox.handle(now, Input::SessionDown, Some(Priority::Routine), 7);
             let actions = outbox.handle(now.after(DEFERRAL_MAX), Input::SessionUp, None, 7);
             let asked = claim(&actions, Priority::Routine).is_some();
-            let claiming = outbox.lanes.get(&Priority::Routine).unwrap().claiming;
+            let claiming = outbox.lanes.of(Priority::Routine).claiming;
             prop_assert!(asked || claiming);
         }
     }

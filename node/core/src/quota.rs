@@ -43,7 +43,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// No bound at all, for tests of other things.
+    /// No bound at all: for what no peer causes, and for tests of other things.
     pub const UNLIMITED: Self = Self {
         emergency_per_hour: u32::MAX,
         urgent_per_hour: u32::MAX,
@@ -53,7 +53,8 @@ impl Settings {
     };
 }
 
-/// What a peer used of its quotas. Kept in memory: a peer cannot restart this node.
+/// What a peer used of its quotas. Kept in memory, so that counting costs no write: a restart
+/// forgets it, and a peer cannot restart this node.
 #[derive(Debug, Clone)]
 pub struct Budgets(Arc<Mutex<Inner>>);
 
@@ -124,7 +125,7 @@ pub enum Alarm {
 }
 
 impl Meter {
-    /// Without any bound, for tests of other things.
+    /// Without any bound: for what no peer causes, and for tests of other things.
     pub fn unlimited() -> Self {
         Budgets::new(&Settings::UNLIMITED).at(Duration::ZERO)
     }

@@ -12,21 +12,21 @@ use relay_proto::{envelope::Priority, timestamp::Timestamp};
 pub struct Schedule {
     /// Upper bound of the first wait.
     pub first: Duration,
-    /// Upper bound of every wait while only ROUTINE mail waits.
-    pub cap_routine: Duration,
+    /// Upper bound of every wait while EMERGENCY mail waits.
+    pub max_emergency: Duration,
     /// The same while URGENT mail waits.
-    pub cap_urgent: Duration,
-    /// The same while EMERGENCY mail waits.
-    pub cap_emergency: Duration,
+    pub max_urgent: Duration,
+    /// The same while only ROUTINE mail waits.
+    pub max_routine: Duration,
 }
 
 impl Default for Schedule {
     fn default() -> Self {
         Self {
-            first: Duration::from_millis(500),
-            cap_routine: Duration::from_secs(5 * 60),
-            cap_urgent: Duration::from_secs(30),
-            cap_emergency: Duration::from_secs(10),
+            first: Duration::from_secs(1),
+            max_emergency: Duration::from_secs(15),
+            max_urgent: Duration::from_secs(30),
+            max_routine: Duration::from_secs(5 * 60),
         }
     }
 }
@@ -36,9 +36,9 @@ impl Schedule {
     /// waits.
     pub fn bound(&self, attempts: u32, priority: Priority) -> Duration {
         let cap = match priority {
-            Priority::Routine => self.cap_routine,
-            Priority::Urgent => self.cap_urgent,
-            Priority::Emergency => self.cap_emergency,
+            Priority::Routine => self.max_routine,
+            Priority::Urgent => self.max_urgent,
+            Priority::Emergency => self.max_emergency,
         };
         let factor = 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(cap)
@@ -69,14 +69,14 @@ mod tests {
         let mut last = Duration::ZERO;
         for attempts in 1..200 {
             let bound = schedule.bound(attempts, Priority::Routine);
-            assert!(bound >= last && bound <= schedule.cap_routine);
+            assert!(bound >= last && bound <= schedule.max_routine);
             last = bound;
             let now = Timestamp::from_millis(1_772_438_400_000);
             let early = schedule.next(now, attempts, Priority::Routine, 0).since(now);
             let late = schedule.next(now, attempts, Priority::Routine, u32::MAX).since(now);
             assert!(early >= bound / 2 - Duration::from_millis(1) && late <= bound, "{attempts}");
         }
-        assert_eq!(last, schedule.cap_routine);
-        assert_eq!(schedule.bound(40, Priority::Emergency), schedule.cap_emergency);
+        assert_eq!(last, schedule.max_routine);
+        assert_eq!(schedule.bound(40, Priority::Emergency), schedule.max_emergency);
     }
 }

@@ -1,9 +1,69 @@
 //! Who comes first where several priorities wait: EMERGENCY, with a reserved share for the others.
 //!
-//! Pure: [`Turns::next`] is told who waits. Invariant: of sixteen turns at least one is ROUTINE's
-//! and four are URGENT's, if they wait; nobody starves and EMERGENCY waits for nobody twice.
+//! [`PerPriority`] keeps what each of them has of its own. Pure: [`Turns::next`] is told who waits.
+//! Invariant: of sixteen turns at least one is ROUTINE's and four are URGENT's, if they wait;
+//! nobody starves and EMERGENCY waits for nobody twice.
 
 use relay_proto::envelope::Priority;
+
+/// One of something for each priority.
+#[derive(Debug, Clone, Default)]
+pub struct PerPriority<T> {
+    /// EMERGENCY's.
+    pub emergency: T,
+    /// URGENT's.
+    pub urgent: T,
+    /// ROUTINE's.
+    pub routine: T,
+}
+
+impl<T> PerPriority<T> {
+    /// Makes each, the most urgent first.
+    pub fn new(make: impl FnMut(Priority) -> T) -> Self {
+        let [emergency, urgent, routine] = Priority::ALL.map(make);
+        Self { emergency, urgent, routine }
+    }
+
+    /// The one of a priority.
+    pub fn of(&self, priority: Priority) -> &T {
+        match priority {
+            Priority::Emergency => &self.emergency,
+            Priority::Urgent => &self.urgent,
+            Priority::Routine => &self.routine,
+        }
+    }
+
+    /// The one of a priority, to be changed.
+    pub fn of_mut(&mut self, priority: Priority) -> &mut T {
+        match priority {
+            Priority::Emergency => &mut self.emergency,
+            Priority::Urgent => &mut self.urgent,
+            Priority::Routine => &mut self.routine,
+        }
+    }
+
+    /// All, the most urgent first.
+    pub fn iter(&self) -> impl Iterator<Item = (Priority, &T)> {
+        Priority::ALL.into_iter().zip([&self.emergency, &self.urgent, &self.routine])
+    }
+
+    /// All, the most urgent first, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Priority, &mut T)> {
+        let all = [&mut self.emergency, &mut self.urgent, &mut self.routine];
+        Priority::ALL.into_iter().zip(all)
+    }
+}
+
+impl<T> IntoIterator for PerPriority<T> {
+    type Item = (Priority, T);
+    type IntoIter = std::array::IntoIter<(Priority, T), 3>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let Self { emergency, urgent, routine } = self;
+        [(Priority::Emergency, emergency), (Priority::Urgent, urgent), (Priority::Routine, routine)]
+            .into_iter()
+    }
+}
 
 /// Counts turns.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +101,22 @@ mod tests {
 
     fn count(served: &[Priority], priority: Priority) -> usize {
         served.iter().filter(|one| **one == priority).count()
+    }
+
+    /// Each priority has its own, however it is asked for.
+    #[test]
+    fn each_has_its_own() {
+        let mut all = PerPriority::new(|priority| vec![priority]);
+        for priority in Priority::ALL {
+            assert_eq!(all.of(priority), &[priority]);
+            all.of_mut(priority).push(priority);
+        }
+        assert_eq!((all.emergency.len(), all.routine.first()), (2, Some(&Priority::Routine)));
+        let own = |(priority, own): (Priority, &Vec<_>)| *own == [priority; 2];
+        assert_eq!(all.iter().filter(|one| own(*one)).count(), 3);
+        assert_eq!(all.iter_mut().filter(|(one, of)| own((*one, of))).count(), 3);
+        let order: Vec<Priority> = all.into_iter().map(|(priority, _)| priority).collect();
+        assert_eq!(order, Priority::ALL);
     }
 
     /// All wait all the time: EMERGENCY first, the others have their share of every sixteen.

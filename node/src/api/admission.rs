@@ -3,45 +3,34 @@
 
 use std::sync::Arc;
 
-use relay_proto::v1;
+use relay_core::share::PerPriority;
+use relay_proto::envelope::Priority;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The places.
-pub(super) struct Admission {
-    emergency: Arc<Semaphore>,
-    urgent: Arc<Semaphore>,
-    routine: Arc<Semaphore>,
-}
+pub(super) struct Admission(PerPriority<Arc<Semaphore>>);
 
 impl Admission {
     /// All free.
     pub(super) fn new() -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self {
+        Self(PerPriority {
             emergency: places(SUBMISSIONS_MAX / 4),
             urgent: places(SUBMISSIONS_MAX / 4),
             routine: places(SUBMISSIONS_MAX / 2),
-        }
+        })
     }
 
     /// A place for one message, if one is free.
-    pub(super) fn try_enter(&self, priority: v1::Priority) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(self.of(priority)).try_acquire_owned().ok()
+    pub(super) fn try_enter(&self, priority: Priority) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(self.0.of(priority)).try_acquire_owned().ok()
     }
 
     /// Places for a batch of one stream; waits for them.
-    pub(super) async fn enter(&self, priority: v1::Priority, count: u32) -> OwnedSemaphorePermit {
-        let places = Arc::clone(self.of(priority));
+    pub(super) async fn enter(&self, priority: Priority, count: u32) -> OwnedSemaphorePermit {
+        let places = Arc::clone(self.0.of(priority));
         // The semaphores are never closed, and a batch is smaller than any of them.
         places.acquire_many_owned(count).await.expect("places are never closed")
-    }
-
-    fn of(&self, priority: v1::Priority) -> &Arc<Semaphore> {
-        match priority {
-            v1::Priority::Emergency => &self.emergency,
-            v1::Priority::Urgent => &self.urgent,
-            v1::Priority::Routine | v1::Priority::Unspecified => &self.routine,
-        }
     }
 }
 
@@ -58,16 +47,15 @@ mod tests {
     #[tokio::test]
     async fn each_priority_has_places_of_its_own() {
         let admission = Admission::new();
-        let bulk = admission.enter(v1::Priority::Routine, 2048).await;
-        assert!(admission.try_enter(v1::Priority::Routine).is_none());
-        assert!(admission.try_enter(v1::Priority::Unspecified).is_none());
+        let bulk = admission.enter(Priority::Routine, 2048).await;
+        assert!(admission.try_enter(Priority::Routine).is_none());
         let flood: Vec<_> =
-            (0..1024).map(|_| admission.try_enter(v1::Priority::Emergency).unwrap()).collect();
-        assert!(admission.try_enter(v1::Priority::Emergency).is_none());
-        assert!(admission.try_enter(v1::Priority::Urgent).is_some());
+            (0..1024).map(|_| admission.try_enter(Priority::Emergency).unwrap()).collect();
+        assert!(admission.try_enter(Priority::Emergency).is_none());
+        assert!(admission.try_enter(Priority::Urgent).is_some());
         drop(bulk);
-        assert!(admission.try_enter(v1::Priority::Routine).is_some());
+        assert!(admission.try_enter(Priority::Routine).is_some());
         drop(flood);
-        assert!(admission.try_enter(v1::Priority::Emergency).is_some());
+        assert!(admission.try_enter(Priority::Emergency).is_some());
     }
 }

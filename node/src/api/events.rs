@@ -22,7 +22,7 @@ use crate::store::{
 impl Service {
     /// The cursor of a request.
     pub(super) fn cursor(&self, text: &str) -> Result<Cursor, Problem> {
-        Cursor::of_request(text, self.relay().store().head().borrow().seq)
+        Cursor::of_request(text, self.relay().store().log_head().seq)
     }
 
     /// Events after a cursor, at most `max`, and the cursor to go on from.
@@ -67,10 +67,10 @@ impl Service {
         sender: mpsc::Sender<Result<v1::UnitEvent, Status>>,
         _stream: OwnedSemaphorePermit,
     ) {
-        let mut head = self.relay().store().head();
+        let mut durable = self.relay().store().durable();
         let end = loop {
             // Marked as seen before reading: what becomes durable meanwhile wakes the next round.
-            head.borrow_and_update();
+            durable.borrow_and_update();
             let page = match self.relay().store().is_recent(cursor.seq) {
                 true => self.events(cursor, WATCH_PAGE),
                 false => self.blocking(move |service| service.events(cursor, WATCH_PAGE)).await,
@@ -99,7 +99,7 @@ impl Service {
                 () = self.shared.stop.cancelled() => break Problem::new(Reason::Stopping),
                 () = sender.closed() => return,
                 _ = self.relay().store().ended() => break Problem::new(Reason::StoreStopped),
-                changed = head.changed() => {
+                changed = durable.changed() => {
                     if changed.is_err() {
                         break Problem::new(Reason::StoreStopped);
                     }

@@ -83,13 +83,13 @@ impl Service {
         let store = self.relay().store();
         let (p50, p99) = store.sync_percentiles();
         let state = if self.store_ended() { "STOPPED" } else { "OPEN" };
-        let space = store.space()?;
+        let disk = store.disk_use()?;
         Ok(v1::StoreStatus {
             state: state.to_owned(),
             durable_seq: store.log_head().seq,
             indexed_seq: store.indexed_seq(),
-            bytes: space.map_or(0, |space| space.used),
-            free_bytes: space.map_or(0, |space| space.free),
+            bytes: disk.map_or(0, |disk| disk.used),
+            free_bytes: disk.map_or(0, |disk| disk.free),
             sync_p50_us: p50,
             sync_p99_us: p99,
         })

@@ -3,7 +3,7 @@
 use relay_proto::{ids::MessageId, reason::Reason, v1};
 
 use super::{Service, args, status::Problem};
-use crate::relay::submit::{Principal, Submission, Submitted};
+use crate::relay::submit::{Principal, Submission, Submitted, priority_of};
 
 impl Service {
     /// Takes one message; durable when it returns.
@@ -14,7 +14,7 @@ impl Service {
     ) -> Result<v1::SendMessageResponse, Problem> {
         let submission = self.submission(principal, request)?;
         // Refused rather than queued: the caller can wait better than the node.
-        let place = self.shared.submissions.try_enter(submission.draft.priority());
+        let place = self.shared.submissions.try_enter(priority_of(&submission.draft));
         let _place = place.ok_or_else(|| Problem::new(Reason::Busy))?;
         let (draft, check_only) = (submission.draft.clone(), submission.validate_only);
         let answer = self.relay().submit(vec![submission]).await.pop();

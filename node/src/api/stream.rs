@@ -12,14 +12,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use relay_proto::{reason::Reason, v1};
+use relay_core::share::PerPriority;
+use relay_proto::{envelope::Priority, reason::Reason, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tonic::Status;
 
 use super::{Service, send::sent, status::Problem};
 use crate::{
-    relay::submit::{Principal, Submission},
+    relay::submit::{Principal, Submission, priority_of},
     tasks::TaskKind,
 };
 
@@ -119,20 +120,12 @@ async fn answer(answers: &mpsc::Sender<Answer>, id: String, result: Result<v1::S
 /// no place of ROUTINE's.
 fn by_priority(
     batch: Vec<v1::SendMessageRequest>,
-) -> impl Iterator<Item = (v1::Priority, Vec<v1::SendMessageRequest>)> {
-    let (mut emergency, mut urgent, mut routine) = (Vec::new(), Vec::new(), Vec::new());
+) -> impl Iterator<Item = (Priority, Vec<v1::SendMessageRequest>)> {
+    let mut all = PerPriority::<Vec<_>>::default();
     for request in batch {
-        match request.draft.as_ref().map(v1::Draft::priority).unwrap_or_default() {
-            v1::Priority::Emergency => emergency.push(request),
-            v1::Priority::Urgent => urgent.push(request),
-            v1::Priority::Routine | v1::Priority::Unspecified => routine.push(request),
-        }
+        let priority = request.draft.as_ref().map_or(Priority::Routine, priority_of);
+        all.of_mut(priority).push(request);
     }
-    let all = [
-        (v1::Priority::Emergency, emergency),
-        (v1::Priority::Urgent, urgent),
-        (v1::Priority::Routine, routine),
-    ];
     all.into_iter().filter(|(_, batch)| !batch.is_empty())
 }
 

@@ -1,10 +1,8 @@
 //! What the kernel says of its own clock: `adjtimex(2)`, read only.
 //!
-//! Enter through [`ask`]. The call needs a crate, for this one has no unsafe code. Looked at in
-//! November 2026: `nix` 0.31 and `rustix` 1.1 do not have it; `clock-steering` 0.2 calls it and
-//! keeps the status to itself; `nc` 0.9 has it as an unsafe function. `rtime-clock` 0.15 wraps it
-//! in thirty lines, on crates that are here already; of what else it can do to a clock nothing is
-//! used, and the kernel allows none of it to a process without CAP_SYS_TIME.
+//! Enter through [`ask`]. The call needs a crate, for this one has no unsafe code: `rtime-clock`
+//! wraps it in thirty lines. Of what else that crate can do to a clock nothing is used, and the
+//! kernel allows none of it to a process without CAP_SYS_TIME.
 
 use std::time::Duration;
 
@@ -60,11 +58,19 @@ mod tests {
         }
     }
 
-    /// The call itself works here, whatever this machine's clock is like, and asking twice changes
-    /// nothing.
+    /// What the kernel says here is what is told of it: a call that it denies, as a hardened
+    /// service finds it, is a refusal, and any other answer is none.
     #[test]
-    fn the_kernel_can_be_asked() {
-        let kind = |word: Word| matches!(word, Word::Synced(_));
-        assert_eq!(kind(ask()), kind(ask()));
+    fn the_kernel_is_believed() {
+        let mut asked = Timex::new();
+        match (adjtimex(&mut asked), ask()) {
+            (Err(_), told) => assert_eq!(told, Word::Refused),
+            (Ok(_), Word::Synced(error)) => assert!(error < Duration::from_micros(MAX_ERROR_US)),
+            // The error grows by itself from below the bound, never back.
+            (Ok(_), told) => {
+                assert_eq!(told, Word::Unsynced);
+                assert_eq!(word(asked.0.maxerror), Word::Unsynced);
+            }
+        }
     }
 }

@@ -39,18 +39,6 @@ pub fn load(path: &Path) -> Result<Settings, Report> {
     }
 }
 
-/// Reads one profile.
-pub fn load_profile(path: &Path) -> Result<Profile, Report> {
-    let (profile, faults) = match text_of(path) {
-        Ok(text) => read_profile(path, &text),
-        Err(fault) => (None, vec![*fault]),
-    };
-    match profile {
-        Some(profile) if faults.is_empty() => Ok(profile),
-        _ => Err(Report { file: path.into(), faults }),
-    }
-}
-
 /// What was read of a configuration, to be looked at further.
 #[derive(Debug)]
 pub struct Inspection {

@@ -6,8 +6,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use relay_core::profile::Profile;
-use relay_proto::{ids::NodeId, v1};
+use relay_core::{
+    outbox::{WINDOW_BYTES, WINDOW_MESSAGES},
+    profile::Profile,
+};
+/// `[quota]` and `[retry]`, with their defaults.
+pub use relay_core::{quota::Settings as QuotaSettings, retry::Schedule as RetrySettings};
+use relay_proto::ids::NodeId;
 
 /// All settings of one node.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,13 +169,13 @@ pub struct StoreSettings {
 /// `[outbox]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxSettings {
-    /// Most messages that wait for one peer.
+    /// Most messages of each priority that wait for one peer.
     pub queue_messages_max: u32,
-    /// Most bytes that wait for one peer.
+    /// Most bytes of each priority that wait for one peer.
     pub queue_bytes_max: u64,
-    /// Most messages in flight to one peer without receipt, each lane.
+    /// Most messages of each priority in flight to one peer without receipt.
     pub window_messages: u32,
-    /// Most bytes in flight to one peer without receipt, each lane.
+    /// Most bytes of each priority in flight to one peer without receipt.
     pub window_bytes: u64,
 }
 
@@ -181,45 +186,6 @@ pub struct InboxSettings {
     pub queue_messages_max: u32,
     /// Most bytes of one peer that nobody has acknowledged.
     pub queue_bytes_max: u64,
-}
-
-/// `[quota]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct QuotaSettings {
-    /// Messages of one peer that are carried as EMERGENCY in an hour.
-    pub emergency_per_hour: u32,
-    /// Messages of one peer that are carried as URGENT in an hour.
-    pub urgent_per_hour: u32,
-    /// Messages of one peer that are refused for good in an hour.
-    pub refusals_per_hour: u32,
-    /// Alarms about one peer that are kept in an hour.
-    pub alarms_per_hour: u32,
-    /// Notes about one peer that are written in an hour and belong to no new message.
-    pub notes_per_hour: u32,
-}
-
-/// `[retry]`
-#[derive(Debug, Clone, PartialEq)]
-pub struct RetrySettings {
-    /// Wait after the first failure; doubled with each further one.
-    pub first: Duration,
-    /// Longest wait while an EMERGENCY is queued.
-    pub max_emergency: Duration,
-    /// Longest wait while an URGENT is queued.
-    pub max_urgent: Duration,
-    /// Longest wait otherwise.
-    pub max_routine: Duration,
-}
-
-impl RetrySettings {
-    /// The longest wait for a priority.
-    pub fn max(&self, priority: v1::Priority) -> Duration {
-        match priority {
-            v1::Priority::Emergency => self.max_emergency,
-            v1::Priority::Urgent => self.max_urgent,
-            v1::Priority::Routine | v1::Priority::Unspecified => self.max_routine,
-        }
-    }
 }
 
 /// `[log]`
@@ -299,6 +265,8 @@ impl Default for ClockSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
+            // Large enough that sealing is rare, small enough that preparing one does not disturb a
+            // disk.
             segment_bytes: 64 << 20,
             index_cache_bytes: 32 << 20,
             reserve_percent: 5,
@@ -312,8 +280,8 @@ impl Default for OutboxSettings {
         Self {
             queue_messages_max: 10_000,
             queue_bytes_max: 256 << 20,
-            window_messages: 256,
-            window_bytes: 1 << 20,
+            window_messages: WINDOW_MESSAGES,
+            window_bytes: u64::from(WINDOW_BYTES),
         }
     }
 }
@@ -321,29 +289,6 @@ impl Default for OutboxSettings {
 impl Default for InboxSettings {
     fn default() -> Self {
         Self { queue_messages_max: 10_000, queue_bytes_max: 256 << 20 }
-    }
-}
-
-impl Default for QuotaSettings {
-    fn default() -> Self {
-        Self {
-            emergency_per_hour: 60,
-            urgent_per_hour: 600,
-            refusals_per_hour: 600,
-            alarms_per_hour: 60,
-            notes_per_hour: 10_000,
-        }
-    }
-}
-
-impl Default for RetrySettings {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_secs(1),
-            max_emergency: Duration::from_secs(15),
-            max_urgent: Duration::from_secs(30),
-            max_routine: Duration::from_secs(300),
-        }
     }
 }
 

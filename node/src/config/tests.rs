@@ -53,7 +53,7 @@ fn shipped_file_is_the_defaults() {
     shipped.profiles.clone_from(&defaults.profiles);
     assert_eq!(shipped, defaults);
     assert_eq!(defaults.link.listen, "[::]:7443".parse::<SocketAddr>().unwrap());
-    assert_eq!(defaults.retry.max(v1::Priority::Emergency), Duration::from_secs(15));
+    assert_eq!(defaults.retry.max_emergency, Duration::from_secs(15));
 }
 
 /// Every default in the comments is the value below it, so that people and the program read the

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use relay_core::{outbox, profile::Profile, quota, retry::Schedule};
+use relay_core::{outbox, profile::Profile, quota};
 use relay_proto::{card::Card, ids::NodeId};
 use sha2::{Digest as _, Sha512};
 
@@ -11,12 +11,12 @@ use super::RunError;
 use crate::{
     api::{self, Api},
     clock::Clock,
-    config::{self, ApiSettings, Settings},
+    config::{ApiSettings, Settings},
     directory::Directory,
     keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{Backend, NewAlarm, OpenStore, Store, StoreError},
+    store::{Backend, NewAlarm, OpenStore, QueueMax, Store, StoreError},
     tasks::Tasks,
     telemetry::Counters,
     tlog::{Opened, Tlog, TlogError},
@@ -69,7 +69,7 @@ impl NodeParts {
             anchors: Some(settings.node.anchor_dir.clone()),
             clock,
             limits: limits(&settings),
-            link: link_settings(&settings.link),
+            link: link::LinkSettings::from(&settings.link),
             profiles: settings.profiles,
             wire: None,
             api: Some(settings.api),
@@ -223,43 +223,18 @@ fn limits(settings: &Settings) -> Limits {
         outbox: outbox::Settings {
             window_messages: usize::try_from(settings.outbox.window_messages).unwrap_or(256),
             window_bytes: usize::try_from(settings.outbox.window_bytes).unwrap_or(usize::MAX),
-            schedule: Schedule {
-                first: settings.retry.first,
-                cap_routine: settings.retry.max_routine,
-                cap_urgent: settings.retry.max_urgent,
-                cap_emergency: settings.retry.max_emergency,
-            },
+            schedule: settings.retry,
             ..outbox::Settings::default()
         },
-        queue_messages_max: u64::from(settings.outbox.queue_messages_max),
+        queue_max: QueueMax {
+            messages: u64::from(settings.outbox.queue_messages_max),
+            bytes: settings.outbox.queue_bytes_max,
+        },
         inbox_messages_max: u64::from(settings.inbox.queue_messages_max),
         inbox_bytes_max: settings.inbox.queue_bytes_max,
-        quotas: quota::Settings {
-            emergency_per_hour: settings.quota.emergency_per_hour,
-            urgent_per_hour: settings.quota.urgent_per_hour,
-            refusals_per_hour: settings.quota.refusals_per_hour,
-            alarms_per_hour: settings.quota.alarms_per_hour,
-            notes_per_hour: settings.quota.notes_per_hour,
-        },
+        quotas: settings.quota,
     }
 }
 
 /// How long what a failed start had begun may take to end.
 const START_GRACE: Duration = Duration::from_secs(5);
-
-fn link_settings(settings: &config::LinkSettings) -> link::LinkSettings {
-    link::LinkSettings {
-        listen: Some(settings.listen),
-        key_exchange: match settings.key_exchange {
-            config::KeyExchange::Prefer => link::KeyExchange::Prefer,
-            config::KeyExchange::Require => link::KeyExchange::Require,
-        },
-        idle: settings.idle_timeout,
-        keep_alive: settings.keep_alive,
-        handshake: settings.handshake_timeout,
-        hello: settings.hello_timeout,
-        frame_progress: settings.progress_timeout,
-        pad_packets: settings.pad_packets,
-        seed: None,
-    }
-}

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::KeyExchange;
+use crate::config;
 
 /// How this node listens and dials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,19 +31,29 @@ pub struct LinkSettings {
     pub seed: Option<[u8; 32]>,
 }
 
-impl Default for LinkSettings {
-    fn default() -> Self {
+impl From<&config::LinkSettings> for LinkSettings {
+    fn from(settings: &config::LinkSettings) -> Self {
         Self {
-            listen: None,
-            key_exchange: KeyExchange::Prefer,
-            idle: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(10),
-            handshake: Duration::from_secs(10),
-            hello: Duration::from_secs(10),
-            frame_progress: Duration::from_secs(30),
-            pad_packets: false,
+            listen: Some(settings.listen),
+            key_exchange: match settings.key_exchange {
+                config::KeyExchange::Prefer => KeyExchange::Prefer,
+                config::KeyExchange::Require => KeyExchange::Require,
+            },
+            idle: settings.idle_timeout,
+            keep_alive: settings.keep_alive,
+            handshake: settings.handshake_timeout,
+            hello: settings.hello_timeout,
+            frame_progress: settings.progress_timeout,
+            pad_packets: settings.pad_packets,
             seed: None,
         }
+    }
+}
+
+/// The configuration's defaults, for a node that only dials.
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self { listen: None, ..Self::from(&config::LinkSettings::default()) }
     }
 }
 

@@ -257,7 +257,7 @@ pub(super) const EARLY_MAX: usize = 8;
 const LANE_ARRIVALS: usize = 128;
 
 /// Bytes of decoded frames of one stream that the relay has not taken yet: two of the longest.
-const ARRIVAL_BYTES: usize = 2 * limits::FRAME_BYTES_MAX;
+pub(super) const ARRIVAL_BYTES: usize = 2 * limits::FRAME_BYTES_MAX;
 
 /// What a frame holds in memory at least.
 const ARRIVAL_BYTES_MIN: usize = 512;

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use relay_core::share::Turns;
+use relay_core::share::{PerPriority, Turns};
 use relay_proto::envelope::Priority;
 use tokio::sync::oneshot;
 
@@ -23,7 +23,7 @@ struct Inner {
     free: usize,
     kept: usize,
     turns: Turns,
-    waiting: [VecDeque<oneshot::Sender<Pass>>; 3],
+    waiting: PerPriority<VecDeque<oneshot::Sender<Pass>>>,
 }
 
 /// One who is inside; dropped on the way out.
@@ -34,14 +34,14 @@ impl Gate {
     /// With so many passes, at least one.
     pub fn new(passes: usize) -> Self {
         let (free, kept) = (passes.max(1), usize::from(passes > 1));
-        let waiting = [VecDeque::new(), VecDeque::new(), VecDeque::new()];
-        Self(Arc::new(Mutex::new(Inner { free, kept, turns: Turns::default(), waiting })))
+        let (turns, waiting) = (Turns::default(), PerPriority::default());
+        Self(Arc::new(Mutex::new(Inner { free, kept, turns, waiting })))
     }
 
     /// Waits for a pass.
     pub async fn enter(&self, priority: Priority) -> Pass {
         let (pass, passed) = oneshot::channel();
-        self.lock().queue(priority).push_back(pass);
+        self.lock().waiting.of_mut(priority).push_back(pass);
         self.let_in();
         // The sender is kept by the queue until it is used.
         passed.await.unwrap_or(Pass(None))
@@ -74,26 +74,16 @@ impl Drop for Pass {
 }
 
 impl Inner {
-    fn queue(&mut self, priority: Priority) -> &mut VecDeque<oneshot::Sender<Pass>> {
-        let [emergency, urgent, routine] = &mut self.waiting;
-        match priority {
-            Priority::Emergency => emergency,
-            Priority::Urgent => urgent,
-            Priority::Routine => routine,
-        }
-    }
-
     /// Takes a pass for whoever is next.
     fn next(&mut self) -> Option<oneshot::Sender<Pass>> {
-        let waits = Priority::ALL.map(|priority| (priority, !self.queue(priority).is_empty()));
-        let (free, kept) = (self.free, self.kept);
+        let (free, kept, waiting) = (self.free, self.kept, &self.waiting);
         let may = |priority| match priority {
             Priority::Emergency => free > 0,
             Priority::Urgent | Priority::Routine => free > kept,
         };
-        let next = self.turns.next(|one| may(one) && waits.contains(&(one, true)))?;
+        let next = self.turns.next(|one| may(one) && !waiting.of(one).is_empty())?;
         self.free -= 1;
-        self.queue(next).pop_front()
+        self.waiting.of_mut(next).pop_front()
     }
 }
 

@@ -43,7 +43,7 @@ use crate::{
     directory::Directory,
     keys::Signer,
     link::{Link, LinkEvent},
-    store::{Store, StoreError},
+    store::{QueueMax, Store, StoreError},
     tasks::{TaskKind, Tasks},
     telemetry::Counters,
     tlog::Tlog,
@@ -91,8 +91,8 @@ pub struct Parts {
 pub struct Limits {
     /// Window and back-off of a peer's outbox.
     pub outbox: outbox::Settings,
-    /// Most open entries of one priority towards one peer.
-    pub queue_messages_max: u64,
+    /// Most of one priority that waits for one peer.
+    pub queue_max: QueueMax,
     /// Most messages of one peer that nobody has taken.
     pub inbox_messages_max: u64,
     /// Most bytes of them.

@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use relay_core::share::PerPriority;
 use relay_proto::{
     envelope::Priority,
     ids::{Digest, UnitId},
@@ -28,9 +29,7 @@ use crate::{
 /// The lanes of one peer.
 pub(super) struct Sending {
     session: watch::Receiver<Option<Live>>,
-    emergency: mpsc::UnboundedSender<Order>,
-    urgent: mpsc::UnboundedSender<Order>,
-    routine: mpsc::UnboundedSender<Order>,
+    lanes: PerPriority<mpsc::UnboundedSender<Order>>,
 }
 
 /// A transfer to be sent. It is void when the session that it was ordered for is over: the outbox
@@ -56,21 +55,16 @@ impl Sending {
             ctx.parts.tasks.spawn("peer-lane", TaskKind::Process, work);
             orders
         };
-        let [emergency, urgent, routine] = Priority::ALL.map(lane);
-        Self { session, emergency, urgent, routine }
+        let lanes = PerPriority::new(lane);
+        Self { session, lanes }
     }
 
     /// Has a transfer sent on the present session; `recovered` when the peer's log lost the receipt
     /// of an earlier one.
     pub fn order(&self, lane: Priority, number: u64, digest: Digest, recovered: bool) {
         let Some(session) = self.session.borrow().as_ref().map(|live| live.id) else { return };
-        let orders = match lane {
-            Priority::Emergency => &self.emergency,
-            Priority::Urgent => &self.urgent,
-            Priority::Routine => &self.routine,
-        };
         // A lane that is gone stopped with the node.
-        let _ = orders.send(Order { session, number, digest, recovered });
+        let _ = self.lanes.of(lane).send(Order { session, number, digest, recovered });
     }
 }
 

@@ -144,7 +144,7 @@ impl Context {
             };
         }
         let now = self.now();
-        let priority = Priority::from_wire(draft.priority()).unwrap_or(Priority::Routine);
+        let priority = priority_of(draft);
         // Not held while the signer works: that may be slow, and is no work of this processor.
         let pass = self.gate.enter(priority).await;
         let checked = self.check(draft, now);
@@ -181,7 +181,7 @@ impl Context {
             request_key,
             content,
             statement: statement.bytes().clone(),
-            queue_messages_max: self.parts.limits.queue_messages_max,
+            queue_max: self.parts.limits.queue_max,
             now,
         })))
     }
@@ -236,7 +236,7 @@ impl Context {
     fn check(&self, draft: &v1::Draft, now: Timestamp) -> Result<Ready, SubmitError> {
         let profile = self.profile(&draft.profile);
         let profile = profile.ok_or(SubmitError::Refused(Reason::UnknownProfile))?;
-        let priority = Priority::from_wire(draft.priority()).unwrap_or(Priority::Routine);
+        let priority = priority_of(draft);
         let to = self.recipients(&draft.to)?;
         let expires_at = match &draft.expire_time {
             Some(time) => timestamp(time).ok_or(SubmitError::Refused(Reason::BadLifetime))?,
@@ -380,6 +380,11 @@ pub fn request_key(principal: &str, verb: &str, request_id: &RequestId) -> [u8; 
     let parts: [&[u8]; 5] =
         [principal.as_bytes(), b"\0", verb.as_bytes(), b"\0", request_id.as_bytes()];
     *Digest::of_parts(&parts).as_bytes()
+}
+
+/// The priority of a draft: ROUTINE unless it says more.
+pub fn priority_of(draft: &v1::Draft) -> Priority {
+    Priority::from_wire(draft.priority()).unwrap_or(Priority::Routine)
 }
 
 /// An instant of the API.

@@ -31,7 +31,7 @@ use crate::store::{
     queue::{Done, Job, Kept},
     recent::Recent,
     space::{Room, Space},
-    txn::{Batch, Txn},
+    txn::{Batch, Open, Txn},
     view::{Overlay, View},
     wake::Wakes,
 };
@@ -43,9 +43,9 @@ pub struct Shared {
     pub index: Index,
     /// The journal, for reading.
     pub reader: JournalReader,
-    /// Size and root of our log as of the durable sequence, for those who wait for a change. It
-    /// follows what can be read, and may be a moment behind it.
-    pub head: watch::Sender<LogHead>,
+    /// The durable sequence, for those who wait for a change. It follows what can be read, and may
+    /// be a moment behind it.
+    pub durable: watch::Sender<u64>,
     /// The newest events.
     pub recent: RwLock<Recent>,
     /// Who waits for what.
@@ -58,8 +58,8 @@ pub struct Shared {
     pub indexed_seq: AtomicU64,
     /// The last checkpoint that was signed and is not noted yet.
     signed: Mutex<Option<(u64, Digest)>>,
-    /// What was last seen as the lowest number of an open entry towards a peer.
-    lowest_open: Mutex<BTreeMap<(String, Priority), u64>>,
+    /// At most so much is open towards a peer, by lane.
+    open: Mutex<BTreeMap<(String, Priority), Open>>,
     /// Up to where the index was last proven durable.
     proven: AtomicU64,
     /// The index's mark stays at or below this, so that an erasure under way is found again after a
@@ -97,14 +97,14 @@ impl Shared {
             overlays: RwLock::new(Overlays { front: Overlay::default(), applying: None, head }),
             index,
             reader,
-            head: watch::Sender::new(head),
+            durable: watch::Sender::new(seq),
             recent: RwLock::default(),
             wakes: Wakes::default(),
             syncs: SyncTimes::default(),
             space,
             indexed_seq,
             signed: Mutex::default(),
-            lowest_open: Mutex::default(),
+            open: Mutex::default(),
             proven: AtomicU64::new(0),
             mark_bound: AtomicU64::new(u64::MAX),
         }
@@ -319,7 +319,7 @@ impl Engine {
             self.frontier.clone(),
             self.origin.clone(),
             self.journal.durable_seq() + 1,
-            &self.shared.lowest_open,
+            &self.shared.open,
         )
         .with_room(room);
         let mut dones = Vec::with_capacity(jobs.len());
@@ -351,7 +351,7 @@ impl Engine {
             seq: self.journal.durable_seq(),
         };
         self.show(batch.changes, batch.events, batch.frames, &appended, head);
-        self.shared.head.send_replace(head);
+        self.shared.durable.send_replace(head.seq);
         self.shared.wakes.wake(&batch.woken);
         if !erased.is_empty() || !self.erasing.is_empty() {
             self.erase(erased)?;
@@ -377,7 +377,7 @@ impl Engine {
             let mut signed = self.shared.signed.lock().unwrap_or_else(PoisonError::into_inner);
             *signed = signed.or(batch.signed);
             // Entries that this batch ended are open.
-            self.shared.lowest_open.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.shared.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
             return Ok(None);
         }
         if self.shared.reader.last_segment() > last {

@@ -127,7 +127,10 @@ impl Lock {
                 let same_boot = boot_id().is_some_and(|boot| before.contains(&boot));
                 Ok(Self { file, same_boot })
             }
-            Err(nix::Error::EAGAIN | nix::Error::EACCES) => Err(FilesError::InUse(dir.to_owned())),
+            Err(nix::Error::EAGAIN | nix::Error::EACCES) => {
+                let holder = process_of(&read_holder(&file));
+                Err(FilesError::InUse { dir: dir.to_owned(), holder })
+            }
             Err(error) => Err(io_error(error.into())),
         }
     }
@@ -173,6 +176,13 @@ fn read_holder(file: &File) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The process that a lock's text names. Of this machine: a network file system is refused.
+fn process_of(holder: &str) -> Option<u32> {
+    let mut words = holder.split(' ');
+    words.find(|word| *word == "process")?;
+    words.next()?.parse().ok()
+}
+
 /// Random, made by the kernel when the machine starts.
 fn boot_id() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -210,12 +220,25 @@ pub fn read_index_mark(dir: &Path) -> u64 {
 pub fn write_index_mark(dir: &Path, seq: u64) -> Result<(), FilesError> {
     let bytes =
         [&seq.to_be_bytes()[..], &crc32fast::hash(&seq.to_be_bytes()).to_be_bytes()].concat();
-    let (path, new) = (dir.join(MARK_FILE), dir.join("index.mark.new"));
-    let io_error = |source| FilesError::Io { path: path.clone(), source };
-    let mut file = File::create(&new).map_err(io_error)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io_error)?;
-    std::fs::rename(&new, &path).map_err(io_error)?;
-    sync_dir(dir)
+    let path = dir.join(MARK_FILE);
+    replace(&path, &bytes, 0o600).map_err(|source| FilesError::Io { path, source })
+}
+
+/// Replaces a small file, durably: the old one or the new one is there, whole, whatever happens.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+    file.write_all(bytes)?;
+    put_in_place(&file, &new, path)
+}
+
+/// Gives a file that is written its name, durably.
+pub(super) fn put_in_place(file: &File, unfinished: &Path, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    std::fs::rename(unfinished, path)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }
 
 /// Whether the store came out of a backup, or out of a standby that was promoted, and was not
@@ -267,16 +290,16 @@ pub fn clear_restored(dir: &Path) -> Result<(), FilesError> {
     }
 }
 
-/// Room of the file system that a store lies on.
+/// What a store takes of its file system, and what that has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
+pub struct DiskUse {
     /// Bytes that the store's files take there.
     pub used: u64,
     /// Bytes that this user may still fill.
     pub free: u64,
 }
 
-impl Space {
+impl DiskUse {
     /// Asks the file system. Files that go while it is looked are not counted.
     pub fn of(dir: &Path) -> Result<Self, FilesError> {
         let found = statvfs(dir)
@@ -304,7 +327,7 @@ impl Space {
 }
 
 /// Makes entries of a directory durable.
-pub fn sync_dir(dir: &Path) -> Result<(), FilesError> {
+fn sync_dir(dir: &Path) -> Result<(), FilesError> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(|source| FilesError::Io { path: dir.to_owned(), source })
@@ -354,10 +377,16 @@ pub enum FilesError {
     },
     /// Another process has it open.
     #[error(
-        "the store in `{}` is open in another process, probably this node runs already: stop it \
-         first (`systemctl status relay-node`)", .0.display()
+        "the store in `{}` is open in {}, probably this node runs already: stop it first \
+         (`systemctl status relay-node`)", .dir.display(),
+        .holder.map_or("another process".to_owned(), |process| format!("process {process}"))
     )]
-    InUse(PathBuf),
+    InUse {
+        /// Where.
+        dir: PathBuf,
+        /// Whom its lock names, if it names anybody.
+        holder: Option<u32>,
+    },
     /// Other machines may have the same files open.
     #[error(
         "`{}` is on a network file system ({kind}): put `node.dir` on a disk of this machine",
@@ -457,7 +486,9 @@ mod tests {
         assert_eq!(text.len(), 103);
         assert!(!held.is_same_boot());
         assert!(text.contains(&process::id().to_string()), "{text}");
-        assert!(matches!(Lock::take(dir.path()), Err(FilesError::InUse(_))));
+        let refused = Lock::take(dir.path()).unwrap_err();
+        let told = format!("is open in process {}, probably", process::id());
+        assert!(refused.to_string().contains(&told), "{refused}");
         assert!(Lock::is_held(dir.path()));
         drop(held);
         assert!(!Lock::is_held(dir.path()));
@@ -488,15 +519,15 @@ mod tests {
     #[test]
     fn room_is_measured() {
         let dir = tempfile::tempdir().unwrap();
-        let before = Space::of(dir.path()).unwrap();
+        let before = DiskUse::of(dir.path()).unwrap();
         std::fs::create_dir_all(dir.path().join("journal/deeper")).unwrap();
         for file in ["journal/1.seg", "journal/deeper/2.seg"] {
             std::fs::write(dir.path().join(file), vec![7; 100_000]).unwrap();
         }
-        let after = Space::of(dir.path()).unwrap();
+        let after = DiskUse::of(dir.path()).unwrap();
         assert!(after.used >= before.used + 200_000, "{before:?} {after:?}");
         assert!(after.used < before.used + 400_000 && after.free > 0, "{before:?} {after:?}");
-        assert!(Space::of(&dir.path().join("nowhere")).is_err());
+        assert!(DiskUse::of(&dir.path().join("nowhere")).is_err());
     }
 
     /// The mark is seen, also when it is no plain file, and can be taken away twice.

@@ -44,7 +44,11 @@ pub use view::View;
 pub use wake::Bells;
 
 use crate::store::{
-    engine::Shared, files::FilesError, index::IndexError, journal::JournalError, queue::Queue,
+    engine::Shared,
+    files::{DiskUse, FilesError},
+    index::IndexError,
+    journal::JournalError,
+    queue::Queue,
 };
 
 /// A handle on the open store. Clones share it.
@@ -115,9 +119,10 @@ impl Store {
         self.shared.log_head()
     }
 
-    /// The same for those who wait for a change; it may be a moment behind what can be read.
-    pub fn head(&self) -> watch::Receiver<LogHead> {
-        self.shared.head.subscribe()
+    /// The durable sequence, for those who wait for a change; it may be a moment behind what can be
+    /// read.
+    pub fn durable(&self) -> watch::Receiver<u64> {
+        self.shared.durable.subscribe()
     }
 
     /// What wakes the workers of a peer.
@@ -130,9 +135,9 @@ impl Store {
         self.shared.syncs.percentiles()
     }
 
-    /// Room on the disk; none in a simulation.
-    pub fn space(&self) -> Result<Option<files::Space>, StoreError> {
-        Ok(self.dir.as_deref().map(files::Space::of).transpose()?)
+    /// What the store takes of its disk; nothing in a simulation.
+    pub fn disk_use(&self) -> Result<Option<DiskUse>, StoreError> {
+        Ok(self.dir.as_deref().map(DiskUse::of).transpose()?)
     }
 
     /// The last sequence that the index holds.

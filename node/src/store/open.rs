@@ -402,8 +402,8 @@ fn record_findings(
 }
 
 /// Keeps the index beside itself, or removes it when nothing can be learnt from it, and begins an
-/// empty one. The mark spoke of the old one: with it
-/// the new one would be believed before it was proven, so it goes first.
+/// empty one. The mark spoke of the old one, and the new one would be believed by it before it was
+/// proven: so it is set to nothing first.
 fn aside(dir: &Path, cache_bytes: u64, keep: bool) -> Result<Index, StoreError> {
     files::write_index_mark(dir, 0)?;
     let index = dir.join("index");

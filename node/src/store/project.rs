@@ -226,9 +226,11 @@ impl Ops {
         let entry_key = key::entry(&digest, &entry.recipient);
         if entry.is_open() {
             // What was delivered once never fails any more.
-            let trees = [(Tree::Due, due, true), (Tree::Expiry, expiry, !entry.recovered)];
-            for (tree, key, _) in trees.into_iter().filter(|(.., wanted)| *wanted) {
-                self.list.push(Op { tree, key, value: Some(entry_key.clone()), fresh });
+            let value = Some([&entry.wire_bytes.to_be_bytes()[..], &entry_key].concat());
+            self.list.push(Op { tree: Tree::Due, key: due, value, fresh });
+            if !entry.recovered {
+                let value = Some(entry_key.clone());
+                self.list.push(Op { tree: Tree::Expiry, key: expiry, value, fresh });
             }
         } else {
             self.delete(Tree::Due, due);

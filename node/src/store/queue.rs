@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use relay_core::share::PerPriority;
 use relay_proto::envelope::Priority;
 use tokio::sync::{Notify, Semaphore};
 
@@ -36,31 +37,13 @@ pub struct Queue {
     lanes: Mutex<Lanes>,
     filled: Condvar,
     notify: Notify,
-    room: Rooms,
-}
-
-/// Room of each class.
-struct Rooms {
-    emergency: Semaphore,
-    urgent: Semaphore,
-    routine: Semaphore,
-}
-
-impl Rooms {
-    fn of(&self, priority: Priority) -> &Semaphore {
-        match priority {
-            Priority::Emergency => &self.emergency,
-            Priority::Urgent => &self.urgent,
-            Priority::Routine => &self.routine,
-        }
-    }
+    /// Room of each class.
+    room: PerPriority<Semaphore>,
 }
 
 #[derive(Default)]
 struct Lanes {
-    emergency: VecDeque<Job>,
-    urgent: VecDeque<Job>,
-    routine: VecDeque<Job>,
+    jobs: PerPriority<VecDeque<Job>>,
     closed: bool,
     writer: Waits,
 }
@@ -84,7 +67,7 @@ impl Queue {
             lanes: Mutex::default(),
             filled: Condvar::new(),
             notify: Notify::new(),
-            room: Rooms {
+            room: PerPriority {
                 emergency: Semaphore::new(JOBS_MAX / 4),
                 urgent: Semaphore::new(JOBS_MAX / 4),
                 routine: Semaphore::new(JOBS_MAX / 2),
@@ -100,7 +83,7 @@ impl Queue {
         if lanes.closed {
             return Err(Closed);
         }
-        lanes.of_mut(priority).push_back(job);
+        lanes.jobs.of_mut(priority).push_back(job);
         let wake = match lanes.writer {
             Waits::Nothing => false,
             Waits::Emergencies => priority == Priority::Emergency,
@@ -121,7 +104,7 @@ impl Queue {
         let mut lanes = self.lock();
         if is_busy {
             lanes.writer = Waits::Emergencies;
-            let gathering = |lanes: &mut Lanes| lanes.emergency.is_empty() && !lanes.closed;
+            let gathering = |lanes: &mut Lanes| lanes.jobs.emergency.is_empty() && !lanes.closed;
             lanes = self.wait(lanes, GATHER, gathering);
         }
         lanes.writer = Waits::Anything;
@@ -156,9 +139,7 @@ impl Queue {
     /// No more jobs; what is queued is still taken.
     pub fn close(&self) {
         self.lock().closed = true;
-        for priority in Priority::ALL {
-            self.room.of(priority).close();
-        }
+        self.room.iter().for_each(|(_, room)| room.close());
         self.filled.notify_all();
         self.notify.notify_one();
     }
@@ -177,10 +158,10 @@ impl Queue {
         if lanes.is_empty() && lanes.closed {
             return None;
         }
-        let before = Priority::ALL.map(|priority| (priority, lanes.of_mut(priority).len()));
+        let before = PerPriority::new(|priority| lanes.jobs.of(priority).len());
         let jobs = lanes.take();
         for (priority, before) in before {
-            let taken = before.saturating_sub(lanes.of_mut(priority).len());
+            let taken = before.saturating_sub(lanes.jobs.of(priority).len());
             self.room.of(priority).add_permits(taken);
         }
         Some(jobs)
@@ -192,27 +173,20 @@ impl Queue {
 }
 
 impl Lanes {
-    fn of_mut(&mut self, priority: Priority) -> &mut VecDeque<Job> {
-        match priority {
-            Priority::Emergency => &mut self.emergency,
-            Priority::Urgent => &mut self.urgent,
-            Priority::Routine => &mut self.routine,
-        }
-    }
-
     fn is_empty(&self) -> bool {
-        self.emergency.is_empty() && self.urgent.is_empty() && self.routine.is_empty()
+        self.jobs.iter().all(|(_, jobs)| jobs.is_empty())
     }
 
     fn take(&mut self) -> Vec<Job> {
-        let routine = self.routine.len().min(BATCH_JOBS_MAX / 16);
-        let urgent = self.urgent.len().min(BATCH_JOBS_MAX / 4);
-        let emergency = self.emergency.len().min(BATCH_JOBS_MAX - routine - urgent);
-        let mut jobs: Vec<Job> = self.emergency.drain(..emergency).collect();
-        let more = self.urgent.len().min(BATCH_JOBS_MAX - jobs.len() - routine);
-        jobs.extend(self.urgent.drain(..more));
-        let more = self.routine.len().min(BATCH_JOBS_MAX - jobs.len());
-        jobs.extend(self.routine.drain(..more));
+        let PerPriority { emergency, urgent, routine } = &mut self.jobs;
+        let kept = routine.len().min(BATCH_JOBS_MAX / 16);
+        let less = urgent.len().min(BATCH_JOBS_MAX / 4);
+        let most = emergency.len().min(BATCH_JOBS_MAX - kept - less);
+        let mut jobs: Vec<Job> = emergency.drain(..most).collect();
+        let more = urgent.len().min(BATCH_JOBS_MAX - jobs.len() - kept);
+        jobs.extend(urgent.drain(..more));
+        let more = routine.len().min(BATCH_JOBS_MAX - jobs.len());
+        jobs.extend(routine.drain(..more));
         jobs
     }
 }
@@ -254,8 +228,8 @@ mod tests {
         let batch = queue.pop_batch(Duration::ZERO, false).unwrap();
         assert_eq!(batch.len(), BATCH_JOBS_MAX);
         let lanes = queue.lock();
-        assert_eq!(lanes.routine.len(), 100 - 64);
-        assert_eq!(lanes.urgent.len(), 0);
+        assert_eq!(lanes.jobs.routine.len(), 100 - 64);
+        assert_eq!(lanes.jobs.urgent.len(), 0);
     }
 
     /// A class that filled its room waits, the others do not; a batch makes room again.
@@ -299,11 +273,7 @@ mod tests {
     fn emergency_ends_the_gathering() {
         let queue = Queue::new();
         let push = |priority| {
-            let mut lanes = queue.lock();
-            match priority {
-                Priority::Emergency => lanes.emergency.push_back(job()),
-                _ => lanes.routine.push_back(job()),
-            }
+            queue.lock().jobs.of_mut(priority).push_back(job());
         };
         push(Priority::Routine);
         push(Priority::Emergency);

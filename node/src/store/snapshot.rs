@@ -28,7 +28,7 @@ use crate::store::{
     StoreError,
     engine::Shared,
     event::{Event, Fact, Snapshotted},
-    files::{FilesError, sync_dir},
+    files::{FilesError, put_in_place},
     index::{Index, KEY_BYTES_MAX, Op, Tree, VALUE_BYTES_MAX},
     journal::JournalReader,
     space::Room,
@@ -218,9 +218,7 @@ pub(super) fn write(
     let hash = out.end().map_err(failed)?;
     let bytes = out.bytes;
     let file = out.inner.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(&unfinished, &path).map_err(failed)?;
-    sync_dir(dir)?;
+    put_in_place(&file, &unfinished, &path).map_err(failed)?;
     info!(seq, bytes, pairs = count, "snapshot of the index made");
     let hash = Bytes::copy_from_slice(&hash);
     Ok(Some(Snapshotted { seq, hash, bytes, pairs: count }))

@@ -41,7 +41,7 @@ pub struct Txn<'a> {
     frontier: Frontier,
     origin: LogOrigin,
     first_seq: u64,
-    lowest_open: &'a Mutex<BTreeMap<(String, Priority), u64>>,
+    open: &'a Mutex<BTreeMap<(String, Priority), Open>>,
     events: Vec<(Event, EventFrame)>,
     /// The first event that would leave a record which the index cannot keep.
     unfit: Option<usize>,
@@ -50,6 +50,15 @@ pub struct Txn<'a> {
     rewound: BTreeSet<String>,
     room: Room,
     signed: Option<(u64, Digest)>,
+}
+
+/// Entries of one lane that wait for a peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Open {
+    /// How many.
+    pub messages: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
 }
 
 /// A receipt that is about to become a leaf.
@@ -107,7 +116,7 @@ impl<'a> Txn<'a> {
         frontier: Frontier,
         origin: LogOrigin,
         first_seq: u64,
-        lowest_open: &'a Mutex<BTreeMap<(String, Priority), u64>>,
+        open: &'a Mutex<BTreeMap<(String, Priority), Open>>,
     ) -> Self {
         Self {
             pending: Overlay::default(),
@@ -117,7 +126,7 @@ impl<'a> Txn<'a> {
             frontier,
             origin,
             first_seq,
-            lowest_open,
+            open,
             events: Vec::new(),
             unfit: None,
             bytes: 0,
@@ -294,17 +303,20 @@ impl<'a> Txn<'a> {
         self.rewound.insert(peer.to_owned());
     }
 
-    /// No entry of this lane towards this peer with a lower number is open: numbers grow, and
-    /// whoever opens an entry again that had ended says so, so what was seen once stays a bound.
-    pub fn lowest_open(&self, peer: &str, lane: Priority) -> u64 {
-        let bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
-        bounds.get(&(peer.to_owned(), lane)).copied().unwrap_or(0)
+    /// At most so much of this lane is open towards this peer, if that is known: whoever opens an
+    /// entry adds to it, what ends is not taken off, and counting anew makes it exact.
+    pub fn open(&self, peer: &str, lane: Priority) -> Option<Open> {
+        let bounds = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        bounds.get(&(peer.to_owned(), lane)).copied()
     }
 
-    /// Keeps what was seen as the lowest number of an open entry.
-    pub fn saw_lowest_open(&self, peer: &str, lane: Priority, number: u64) {
-        let mut bounds = self.lowest_open.lock().unwrap_or_else(PoisonError::into_inner);
-        bounds.insert((peer.to_owned(), lane), number);
+    /// Keeps how much is open at most; nothing: it has to be counted.
+    pub fn note_open(&self, peer: &str, lane: Priority, open: Option<Open>) {
+        let mut bounds = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open {
+            Some(open) => bounds.insert((peer.to_owned(), lane), open),
+            None => bounds.remove(&(peer.to_owned(), lane)),
+        };
     }
 
     /// Whether nothing was appended.

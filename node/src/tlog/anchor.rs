@@ -11,9 +11,9 @@
 //! back, goes back further than a second, or is seen by the peers' claims.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{self, DirBuilder, File},
+    io::{self, Read},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,6 +25,8 @@ use relay_proto::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+use crate::store::files;
 
 /// Where the anchors of a unit's logs are.
 #[derive(Debug, Clone)]
@@ -67,17 +69,8 @@ impl AnchorFile {
         let dir = self.path.parent().unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
         let text = Checkpoint { origin: self.origin.clone(), size, root }.text();
-        let new = self.path.with_extension("new");
-        let opened =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-        opened
-            .and_then(|mut file| {
-                file.write_all([FILE_HEAD, &text].concat().as_bytes())?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&new, &self.path))
-            .and_then(|()| File::open(dir)?.sync_all())
-            .map_err(failed)
+        let text = [FILE_HEAD, &text].concat();
+        files::replace(&self.path, text.as_bytes(), 0o600).map_err(failed)
     }
 
     /// A later generation that has an anchor: this log was closed, and what runs here is of before.

@@ -214,6 +214,16 @@ fn acknowledging() {
     golden("ack-again", &AckReport { already_acknowledged: true, message, ..report });
 }
 
+/// A trusted unit whose log goes on as another one stays trusted; only its log waits.
+#[test]
+fn a_card_with_the_next_log_waits() {
+    let rollback = Some("xb.ncu/log/2".to_owned());
+    let peer = PeerView { rollback, ..PeerView::from(&peers()[0]) };
+    let request_id = "3f0c0000-0000-4000-8000-000000000001".to_owned();
+    let text = golden("peer-add-rollback", &peer::AddReport { request_id, our_unit: None, peer });
+    assert!(text.starts_with("WAITS") && !text.contains("NOT trusted"), "{text}");
+}
+
 /// The digits stay off every screen but the reader's.
 #[test]
 fn pages_of_peers() {

@@ -190,7 +190,7 @@ impl Checker {
                     .store()
                     .read(|view| root_at(held.size, &Hashes::of(view, other.store().origin())));
                 let same = root.is_ok_and(|root| root.as_bytes().as_slice() == held.root.as_ref());
-                if !same || held.size > other.store().head().borrow().size {
+                if !same || held.size > other.store().log_head().size {
                     let text = format!("its log is no continuation of size {} held", held.size);
                     return Err(Violation::new("I11", at, text));
                 }

@@ -193,7 +193,7 @@ impl<'a> World<'a> {
         let seed = Rng::new(self.seed, (place as u64 + 1) * 1_000 + machine.lives).next();
         let mut parts = unit.parts(&machine.disk, sync_ms, machine.clock.clone(), wire, seed);
         parts.limits.outbox.window_messages = self.plan.window;
-        parts.limits.queue_messages_max = self.plan.queue;
+        parts.limits.queue_max.messages = self.plan.queue;
         parts.limits.inbox_messages_max = self.plan.queue;
         parts.limits.quotas = quota::Settings::UNLIMITED;
         self.trace.text(format!("{place} starts, life {}", machine.lives));

@@ -6,6 +6,13 @@ use relay_proto::{envelope::Priority, ids::Digest, reason::Reason, timestamp::Ti
 
 use crate::retry::Schedule;
 
+/// Entries of a lane without receipt, unless the operator says otherwise: as many as one commit of
+/// the peer takes comfortably while the next are on their way.
+pub const WINDOW_MESSAGES: u32 = 256;
+
+/// Their bytes: the credit of a lane's stream.
+pub const WINDOW_BYTES: u32 = 1 << 20;
+
 /// Bounds of one peer's queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -24,8 +31,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            window_messages: 256,
-            window_bytes: 8 << 20,
+            window_messages: WINDOW_MESSAGES as usize,
+            window_bytes: WINDOW_BYTES as usize,
             resend_after: Duration::from_secs(30),
             faults_alarm: 3,
             schedule: Schedule::default(),

@@ -23,7 +23,8 @@ use crate::{
     keys::KeyStore,
     relay::{Limits, Parts, Relay},
     store::{
-        ArrivalAnswer, Backend, NewArrival, OpenStore, Verdict, create, space::ReserveSettings,
+        ArrivalAnswer, Backend, NewArrival, OpenStore, QueueMax, Verdict, create,
+        space::ReserveSettings,
     },
     tasks::Tasks,
     telemetry::Counters,
@@ -100,7 +101,7 @@ impl Node {
             profiles: settings.profiles.clone(),
             limits: Limits {
                 outbox: outbox::Settings::default(),
-                queue_messages_max: QUEUE_MAX,
+                queue_max: QueueMax { messages: QUEUE_MAX, bytes: 1 << 30 },
                 inbox_messages_max: 100,
                 inbox_bytes_max: 1 << 30,
                 quotas: quota::Settings::default(),

@@ -189,7 +189,7 @@ impl Desk {
 
     /// A request of its own.
     async fn accept(&self, unit: Unit) -> Result<Peer, DirectoryError> {
-        let request = request(self.store.head().borrow().seq);
+        let request = request(self.store.log_head().seq);
         self.directory.accept_rollback(&unit.id(), "Desk 1", request, now()).await
     }
 
@@ -389,10 +389,10 @@ async fn a_word_is_given_once() {
     desk.add(&unit.card(2, &first)).await.unwrap();
     let taken = accept("Desk 1", request(1)).await.unwrap();
     assert_eq!((taken.card.number(), &*taken.rollback_by), (2, "Desk 1"));
-    let seq = desk.store.head().borrow().seq;
+    let seq = desk.store.log_head().seq;
     let again = accept("Desk 1", request(1)).await.unwrap();
     assert_eq!(again.card.number(), 2);
-    assert_eq!(desk.store.head().borrow().seq, seq);
+    assert_eq!(desk.store.log_head().seq, seq);
     let other = PeerRequest { content: Digest::of(b"other"), ..request(1) };
     let refused = accept("Desk 2", other).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::RequestIdConflict);

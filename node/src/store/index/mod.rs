@@ -246,13 +246,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::store::sled::CACHE_BYTES;
 
     /// Runs on both variants: one suite, so that neither promises more than the other.
     fn with_each(run: impl Fn(&Index)) {
         run(&Index::Memory(MemoryIndex::new()));
         let dir = tempfile::tempdir().unwrap();
-        run(&Index::Sled(SledIndex::open(&dir.path().join("index"), CACHE_BYTES).unwrap()));
+        run(&Index::Sled(SledIndex::open(&dir.path().join("index"), 1 << 20).unwrap()));
     }
 
     fn put(tree: Tree, key: &[u8], value: &[u8]) -> Op {

@@ -42,13 +42,6 @@ pub struct JournalSettings {
     pub segment_bytes: u64,
 }
 
-impl JournalSettings {
-    /// Settings with the default segment length.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), segment_bytes: SEGMENT_BYTES }
-    }
-}
-
 /// One event to append. The chain of hashes covers `meta` itself, but `body` only by its digest,
 /// so that a body can be erased in place and the chain still verifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +103,3 @@ pub struct DurableMark {
     /// Hash of the batch that ends with `seq`, where it is known.
     pub batch_hash: Option<[u8; 32]>,
 }
-
-/// Large enough that sealing is rare, small enough that preparing one does not disturb a disk.
-const SEGMENT_BYTES: u64 = 32 << 20;

@@ -218,8 +218,6 @@ fn failed(step: &'static str) -> impl Fn(::sled::Error) -> IndexError {
     }
 }
 
-/// Bounded, because sled takes what it is given; about the working set of a busy node.
-pub const CACHE_BYTES: u64 = 64 << 20;
 /// Changes of one tree that are applied at once.
 const BATCH_MAX: usize = 512;
 /// An operator should look long before that many.

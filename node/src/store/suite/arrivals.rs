@@ -30,7 +30,7 @@ async fn an_arrival_is_stored_once(place: Place) {
         assert_eq!(arrive(&store, arrival(1, 0)).await, ArrivalAnswer::Duplicate);
         assert_eq!(owed(&store), [(2, statement("consignment", 10))]);
     }
-    assert_eq!(store.head().borrow().size, 1);
+    assert_eq!(store.log_head().size, 1);
     assert_sound(&store);
 }
 
@@ -76,9 +76,9 @@ async fn a_conflict_keeps_both_and_alarms(place: Place) {
     assert_eq!(store.receipts(&theirs(1)).unwrap().len(), 1);
     assert_eq!(store.receipts(&second).unwrap()[0].statement, statement("conflict", 11));
     // Again: the verdict that it has.
-    let before = store.head().borrow().size;
+    let before = store.log_head().size;
     assert_eq!(arrive(&store, arrival(1, 1)).await, ArrivalAnswer::Duplicate);
-    assert_eq!(store.head().borrow().size, before);
+    assert_eq!(store.log_head().size, before);
     assert_sound(&store);
 }
 
@@ -93,7 +93,7 @@ async fn a_refusal_stands(place: Place) {
     assert_eq!(arrive(&store, arrival(2, 0)).await, ArrivalAnswer::Stored);
     assert_eq!(arrive(&store, refusal(2, 0)).await, ArrivalAnswer::Duplicate);
     assert_eq!(store.refused(&theirs(2)).unwrap(), None);
-    assert_eq!(store.head().borrow().size, 2);
+    assert_eq!(store.log_head().size, 2);
     assert_sound(&store);
 }
 

@@ -131,9 +131,7 @@ async fn an_index_cut_at_any_moment_loses_nothing() {
     let writing = tokio::spawn(write(store.clone(), answered.clone(), Arc::clone(&gate)));
     for moment in 0..4 {
         let (told, indexed) = (answered.all().len(), store.indexed_seq());
-        while answered.all().len() < told + 5 || store.indexed_seq() == indexed {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        until(|| answered.all().len() >= told + 5 && store.indexed_seq() > indexed).await;
         let copy = tempfile::tempdir().unwrap();
         copy_all(&place.path().join("index.mark"), &copy.path().join("index.mark"));
         // Half a minute has passed, as far as the index is concerned: it is being synced.

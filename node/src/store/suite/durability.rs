@@ -60,7 +60,7 @@ async fn run(place: &Place, told: &mut Told) {
             return;
         }
         told.done = n + 1;
-        told.heads.push(*store.head().borrow());
+        told.heads.push(store.log_head());
     }
     store.close().await;
 }
@@ -145,10 +145,10 @@ async fn one(n: u64, errno: Option<i32>, seeds: std::ops::Range<u64>) {
         for n in 0..STEPS {
             step(&store, n).await.unwrap();
         }
-        let all = Told { done: STEPS, heads: vec![*store.head().borrow()] };
+        let all = Told { done: STEPS, heads: vec![store.log_head()] };
         judge(&store, &all, &what);
         assert_eq!(store.list(&Filter::default(), u64::MAX, 99).unwrap().messages.len(), 8);
-        assert_eq!(store.head().borrow().size, 12, "{what}: nothing has two leaves");
+        assert_eq!(store.log_head().size, 12, "{what}: nothing has two leaves");
         after.disk().power_cut(seed);
         judge(&after.open(), &all, &what);
     }
@@ -183,7 +183,7 @@ async fn killed_and_opened_again() {
         for n in 0..STEPS {
             step(&store, n).await.unwrap();
         }
-        let told = Told { done: STEPS, heads: vec![*store.head().borrow()] };
+        let told = Told { done: STEPS, heads: vec![store.log_head()] };
         let after = place.killed();
         judge(&after.open(), &told, "killed");
     }
@@ -194,7 +194,7 @@ async fn killed_and_opened_again() {
 async fn no_checkpoint_over_undurable_leaves() {
     let place = Place::memory(1);
     let store = place.open();
-    let mut head = store.head();
+    let mut durable = store.durable();
     let script = tokio::spawn({
         let store = store.clone();
         async move {
@@ -206,10 +206,11 @@ async fn no_checkpoint_over_undurable_leaves() {
     let mut looked = 0;
     while !script.is_finished() {
         tokio::select! {
-            changed = head.changed() => changed.unwrap(),
+            changed = durable.changed() => changed.unwrap(),
             () = tokio::time::sleep(Duration::from_millis(50)) => continue,
         }
-        let seen = *head.borrow_and_update();
+        durable.borrow_and_update();
+        let seen = store.log_head();
         for seed in 0..3 {
             let disk = place.disk().fork();
             disk.power_cut(seed);

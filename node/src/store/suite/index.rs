@@ -106,7 +106,7 @@ async fn one_tree_ahead_is_enough() {
 async fn a_store_is_opened_once_and_by_its_unit() {
     let place = Place::embedded();
     let store = place.open();
-    assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::InUse(_)))));
+    assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::InUse { .. }))));
     store.close().await;
     let origin = us().log_origin(1);
     let open = |unit, backend| OpenStore { backend, unit, origin: origin.clone() }.open();
@@ -119,4 +119,44 @@ async fn a_store_is_opened_once_and_by_its_unit() {
     assert!(matches!(gone.try_open(), Err(StoreError::Files(FilesError::NotThere(_)))));
     fs::write(place.path().join("store.id"), "relay-store 2\nunit xa.ncu\n").unwrap();
     assert!(matches!(place.try_open(), Err(StoreError::Files(FilesError::NewerFormat { .. }))));
+}
+
+/// A store at work is copied with its journal's mark first: what the segments have beyond it is
+/// taken. The other way round the mark may promise what the copy does not have, and the copy is
+/// refused rather than opened without it.
+#[tokio::test]
+async fn a_store_at_work_is_copied_mark_first() {
+    let place = Place::embedded();
+    let store = place.open();
+    submit(&store, submission(1)).await;
+    let copies = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let copy = |to: &TempDir, prefix: &str| {
+        let to = to.path().join("journal");
+        fs::create_dir_all(&to).unwrap();
+        for entry in fs::read_dir(place.path().join("journal")).unwrap() {
+            let name = entry.unwrap().file_name();
+            if name.to_str().unwrap().starts_with(prefix) {
+                copy_all(&place.path().join("journal").join(&name), &to.join(&name));
+            }
+        }
+    };
+    let [good, bad] = &copies;
+    copy(good, "mark");
+    copy(bad, "segment-");
+    for n in 2..5 {
+        submit(&store, submission(n)).await;
+    }
+    copy(good, "segment-");
+    let size = store.log_head().size;
+    store.close().await;
+    copy(bad, "mark");
+    for to in &copies {
+        copy_all(&place.path().join("store.id"), &to.path().join("store.id"));
+    }
+    let [good, bad] = copies;
+    let copied = Place::in_dir(good).open();
+    assert_eq!((copied.log_head().size, size), (4, 4));
+    assert_sound(&copied);
+    let refused = Place::in_dir(bad).try_open();
+    assert!(matches!(refused, Err(StoreError::Journal(JournalError::Damage { .. }))));
 }

@@ -40,7 +40,7 @@ async fn a_failed_commit_leaves_nothing(place: Place) {
         (one, other.unwrap()[0]),
         (SubmissionAnswer::Stored(ours(1)), ArrivalAnswer::Stored)
     );
-    assert_eq!(store.head().borrow().size, 2);
+    assert_eq!(store.log_head().size, 2);
     assert_eq!(owed(&store), [(1, statement("consignment", 10))]);
     assert_sound(&store);
 }

@@ -211,7 +211,7 @@ fn submission_to(n: u64, to: &[UnitId]) -> NewSubmission {
         request_key: *Digest::of(&n.to_be_bytes()).as_bytes(),
         content: Digest::of(b"draft"),
         statement: statement("submission", n),
-        queue_messages_max: 1000,
+        queue_max: QueueMax { messages: 1000, bytes: 1 << 30 },
         now: at(n),
     }
 }
@@ -305,6 +305,16 @@ async fn alarm(store: &Store, reason: Reason, peer: UnitId, text: &str) -> Resul
     store.alarm(new, Meter::unlimited()).await
 }
 
+/// Waits for what other threads do.
+async fn until(done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("done within a minute");
+}
+
 async fn submit(store: &Store, new: NewSubmission) -> SubmissionAnswer {
     store.accept_submissions(vec![new]).await.unwrap().remove(0)
 }
@@ -319,7 +329,7 @@ fn owed(store: &Store) -> Vec<(u64, Bytes)> {
 }
 
 fn seq(store: &Store) -> u64 {
-    store.head().borrow().seq
+    store.log_head().seq
 }
 
 const START: u64 = 1_772_438_400_000;

@@ -69,7 +69,7 @@ async fn refusals_over_the_quota_leave_no_leaf(place: Place) {
         first.iter().filter(|one| **one == ArrivalAnswer::Deferred(Reason::Quota)).count(),
         990
     );
-    assert_eq!(store.head().borrow().size, 10);
+    assert_eq!(store.log_head().size, 10);
     let before = seq(&store);
     // Its next flood writes nothing at all. What is new is taken, from it and from others.
     let again = store.accept_arrivals(Priority::Routine, flood(hour(0)));
@@ -79,7 +79,7 @@ async fn refusals_over_the_quota_leave_no_leaf(place: Place) {
     assert_eq!(other, ArrivalAnswer::Stored);
     let good = metered(arrival(3_000, 0), &budgets, hour(0));
     assert_eq!(arrive(&store, good).await, ArrivalAnswer::Stored);
-    assert_eq!((seq(&store), store.head().borrow().size), (before + 2, 12));
+    assert_eq!((seq(&store), store.log_head().size), (before + 2, 12));
     // What was put off gets its verdict in a later hour.
     let later = store.accept_arrivals(Priority::Routine, flood(hour(1))).await.unwrap();
     assert_eq!(later.iter().filter(|one| **one == refused).count(), 10);
@@ -94,7 +94,7 @@ async fn conflicts_over_the_quota_leave_no_leaf(place: Place) {
     let answers = store.accept_arrivals(Priority::Routine, flood.collect()).await.unwrap();
     let conflict = ArrivalAnswer::Refused(Reason::Conflict);
     assert_eq!(answers.iter().filter(|one| **one == conflict).count(), 10);
-    assert_eq!(store.head().borrow().size, 11);
+    assert_eq!(store.log_head().size, 11);
     assert_eq!(store.by_sender(&them(), &id(1)).unwrap(), Some(theirs(1)));
     // Ten, and one that says that there were more: each came under a number used before, too.
     assert_eq!(store.alarms(99).unwrap().len(), 11);
@@ -121,7 +121,7 @@ async fn replays_over_the_quota_are_put_off(place: Place) {
     // Later it gets the same leaf, once more.
     assert_eq!(arrive(&store, replay(hour(1))).await, ArrivalAnswer::Duplicate);
     assert_eq!(owed(&store), [(12, statement("consignment", 10))]);
-    assert_eq!(store.head().borrow().size, 1);
+    assert_eq!(store.log_head().size, 1);
     assert_sound(&store);
 }
 

@@ -12,6 +12,7 @@ on_each![
     a_message_id_is_taken_once,
     due_in_lanes_and_order,
     a_full_queue_counts_what_is_open,
+    a_full_queue_counts_bytes,
     deferring_is_repeatable,
     expiry_ends_what_is_open,
     back_off_is_kept,
@@ -113,7 +114,8 @@ async fn due_in_lanes_and_order(place: Place) {
 async fn a_full_queue_counts_what_is_open(place: Place) {
     let store = place.open();
     let limited = |n| {
-        let mut new = NewSubmission { queue_messages_max: 2, ..submission(n) };
+        let queue_max = QueueMax { messages: 2, bytes: 1 << 30 };
+        let mut new = NewSubmission { queue_max, ..submission(n) };
         new.header.priority = Priority::Routine;
         new
     };
@@ -132,6 +134,42 @@ async fn a_full_queue_counts_what_is_open(place: Place) {
         assert_eq!(submit(&store, limited(n)).await, SubmissionAnswer::Stored(ours(n)), "{n}");
         assert_eq!(submit(&store, limited(99)).await, SubmissionAnswer::QueueFull(them()), "{n}");
     }
+    assert_sound(&store);
+}
+
+/// A queue is full by its bytes as well: the message that would go beyond them is refused, a
+/// shorter one is taken, a refusal costs nothing, and what ended makes room. What was there before
+/// a start counts.
+async fn a_full_queue_counts_bytes(place: Place) {
+    let size = u64::from(wire_bytes(&submission(1).header, &Bytes::from_static(&[7; 200])));
+    let limited = |n, longer: usize| {
+        let queue_max = QueueMax { messages: 1000, bytes: 3 * size + 50 };
+        let payload = Bytes::from(vec![7; 200 + longer]);
+        let mut new = NewSubmission { queue_max, payload, ..submission(n) };
+        new.header.priority = Priority::Routine;
+        new
+    };
+    let store = place.open();
+    for n in 1..3 {
+        assert_eq!(submit(&store, limited(n, 0)).await, SubmissionAnswer::Stored(ours(n)));
+    }
+    for n in 90..93 {
+        assert_eq!(submit(&store, limited(n, 51)).await, SubmissionAnswer::QueueFull(them()));
+    }
+    assert_eq!(submit(&store, limited(3, 50)).await, SubmissionAnswer::Stored(ours(3)));
+    assert_eq!(submit(&store, limited(90, 0)).await, SubmissionAnswer::QueueFull(them()));
+    let mut urgent = limited(51, 0);
+    urgent.header.priority = Priority::Urgent;
+    assert_eq!(submit(&store, urgent).await, SubmissionAnswer::Stored(ours(51)));
+    assert_eq!(store.close().await, Ended::Clean);
+    drop(store);
+
+    let store = place.open();
+    assert_eq!(submit(&store, limited(90, 0)).await, SubmissionAnswer::QueueFull(them()));
+    let settled = receipt(3, Stated::ContentConsignment);
+    store.record_receipts(group(1, 1, vec![settled])).await.unwrap();
+    assert_eq!(submit(&store, limited(4, 50)).await, SubmissionAnswer::Stored(ours(4)));
+    assert_eq!(submit(&store, limited(90, 0)).await, SubmissionAnswer::QueueFull(them()));
     assert_sound(&store);
 }
 
@@ -161,7 +199,7 @@ async fn expiry_ends_what_is_open(place: Place) {
     for n in 1..=2 {
         submit(&store, submission(n)).await;
     }
-    assert_eq!(store.next_expiry().unwrap(), Some(at(1 + 3_600_000)));
+    assert_eq!(store.expiring(9).unwrap()[0].expires_at_ms, at(1 + 3_600_000).as_millis());
     let settled = vec![receipt(2, Stated::ContentConsignment)];
     store.record_receipts(group(1, 1, settled)).await.unwrap();
     let expiry = |n| NewExpiry {
@@ -177,7 +215,7 @@ async fn expiry_ends_what_is_open(place: Place) {
     assert_eq!(store.receipts(&ours(1)).unwrap()[1].statement, statement("failure", 1));
     // Our own statement about our own message: no peer is owed it.
     assert!(owed(&store).is_empty());
-    assert_eq!(store.next_expiry().unwrap(), None);
+    assert!(store.expiring(9).unwrap().is_empty());
     // A receipt that comes too late is kept and settles nothing.
     let late = store.record_receipts(group(2, 2, vec![receipt(1, Stated::ContentConsignment)]));
     assert_eq!(late.await.unwrap(), Vec::<u64>::new());

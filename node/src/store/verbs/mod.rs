@@ -18,7 +18,7 @@ pub use acknowledge::{AckAnswer, NewAck};
 pub use alarm::NewAlarm;
 pub use arrival::{ArrivalAnswer, NewArrival, NewRefusal, Verdict};
 pub use log::{NewClaim, NewSuccession};
-pub use outbox::{Claimed, NewExpiry, PeerQueue};
+pub use outbox::{Claimed, NewExpiry, PeerQueue, QueueMax};
 pub use peers::PeerRequest;
 pub use read::{Content, Filter, Listed};
 pub use receipts::{NewReceipt, ReceiptsToRecord};

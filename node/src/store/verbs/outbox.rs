@@ -16,8 +16,7 @@ use crate::store::{
     event::{BackoffSaved, EntryChanged, Fact},
     index::Tree,
     records::{BackoffRecord, EntryRecord, EntryState, key, priority_number},
-    txn::Txn,
-    view::View,
+    txn::{Open, Txn},
 };
 
 /// An open entry with its record.
@@ -32,6 +31,15 @@ pub struct PeerQueue {
     pub oldest: Option<Timestamp>,
     /// The most urgent priority that waits.
     pub most_urgent: Option<Priority>,
+}
+
+/// How much of one lane may wait for one peer.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueMax {
+    /// Messages.
+    pub messages: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
 }
 
 /// An entry whose time passed.
@@ -62,8 +70,8 @@ impl Store {
             let upper = lane_end(peer.as_str(), lane);
             let pairs = view.range(Tree::Due, Included(&lower), Excluded(&upper), max, false)?;
             let mut claimed = Vec::with_capacity(pairs.len());
-            for (_, entry_key) in &pairs {
-                let record: Option<EntryRecord> = view.record(Tree::Outbox, entry_key)?;
+            for (_, due) in &pairs {
+                let record: Option<EntryRecord> = view.record(Tree::Outbox, due_of(due)?.1)?;
                 let record = record.ok_or(StoreError::IndexDamaged("due"))?;
                 claimed.push((entry_of(&record), record));
             }
@@ -83,7 +91,7 @@ impl Store {
                 let Some((_, first)) = pairs.first() else { continue };
                 queue.open += pairs.len() as u64;
                 queue.most_urgent = queue.most_urgent.max(Some(lane));
-                let first: Option<EntryRecord> = view.record(Tree::Outbox, first)?;
+                let first: Option<EntryRecord> = view.record(Tree::Outbox, due_of(first)?.1)?;
                 let at = first.map(|entry| Timestamp::from_millis(entry.queued_at_ms));
                 queue.oldest = match (queue.oldest, at) {
                     (Some(one), Some(other)) => Some(one.min(other)),
@@ -152,11 +160,6 @@ impl Store {
         self.read(|view| view.record(Tree::Backoff, peer.as_str().as_bytes()))
     }
 
-    /// The open entry that expires next.
-    pub fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.expiring(1)?.first().map(|entry| Timestamp::from_millis(entry.expires_at_ms)))
-    }
-
     /// Open entries in the order of their expiry.
     pub fn expiring(&self, max: usize) -> Result<Vec<EntryRecord>, StoreError> {
         self.read(|view| {
@@ -184,45 +187,42 @@ impl Store {
     }
 }
 
-/// Whether as many entries of this lane are open towards a peer as may be, before the one with this
-/// number. Each lane counts for itself: nothing fills the queue of EMERGENCY but EMERGENCY.
+/// Whether one more entry of this size is too much for a lane towards a peer; if it is not, it is
+/// counted as open. Each lane counts for itself: only EMERGENCY fills EMERGENCY's queue.
 pub(super) fn is_queue_full(
     txn: &Txn<'_>,
     (peer, lane): (&str, Priority),
-    number: u64,
-    max: u64,
+    wire_bytes: u32,
+    max: &QueueMax,
 ) -> Result<bool, StoreError> {
-    // Numbers of open entries lie between the lowest open one and the newest: an upper bound
-    // without counting, and mostly without looking.
-    let seen = txn.lowest_open(peer, lane);
-    if seen > 0 && number.saturating_sub(seen) < max {
+    let with_it = |open: Open| Open {
+        messages: open.messages.saturating_add(1),
+        bytes: open.bytes.saturating_add(wire_bytes.into()),
+    };
+    let fits = |open: &Open| open.messages <= max.messages && open.bytes <= max.bytes;
+    if let Some(open) = txn.open(peer, lane).map(with_it).filter(fits) {
+        txn.note_open(peer, lane, Some(open));
         return Ok(false);
     }
-    let view = txn.view();
-    let lowest = view.lowest_open(peer, lane)?.unwrap_or(number);
-    txn.saw_lowest_open(peer, lane, lowest);
-    if number.saturating_sub(lowest) < max {
-        return Ok(false);
-    }
-    // One old entry that waits must not make the queue of a peer full that takes all others: count.
-    let most = usize::try_from(max).unwrap_or(usize::MAX);
-    let (lower, upper) = lane_bounds(peer, lane);
-    let open = view.range(Tree::Due, Included(&lower), Excluded(&upper), most, false)?;
-    Ok(open.len() >= most)
+    // What is known is a bound, and much of it may have ended: count. A peer that takes what it
+    // gets is counted once in as many messages as its queue may hold.
+    let (lower, upper) = (key::due(peer, lane, 0), lane_end(peer, lane));
+    let most = usize::try_from(max.messages).unwrap_or(usize::MAX);
+    let due = txn.view().range(Tree::Due, Included(&lower), Excluded(&upper), most, false)?;
+    let bytes = due.iter().try_fold(0u64, |sum, (_, value)| {
+        let (bytes, _) = due_of(value)?;
+        Ok::<_, StoreError>(sum.saturating_add(bytes.into()))
+    })?;
+    let open = Open { messages: due.len() as u64, bytes };
+    let fits = fits(&with_it(open));
+    txn.note_open(peer, lane, Some(if fits { with_it(open) } else { open }));
+    Ok(!fits)
 }
 
-fn lane_bounds(peer: &str, lane: Priority) -> (Vec<u8>, Vec<u8>) {
-    (key::due(peer, lane, 0), lane_end(peer, lane))
-}
-
-impl View<'_> {
-    /// The lowest number of an open entry of a lane.
-    fn lowest_open(&self, peer: &str, lane: Priority) -> Result<Option<u64>, StoreError> {
-        let (lower, upper) = lane_bounds(peer, lane);
-        let first = self.range(Tree::Due, Included(&lower), Excluded(&upper), 1, false)?;
-        let number = first.first().and_then(|(key, _)| key.last_chunk::<8>().copied());
-        Ok(number.map(u64::from_be_bytes))
-    }
+/// Size on the wire and key of an open entry, out of a value of [`Tree::Due`].
+fn due_of(value: &[u8]) -> Result<(u32, &[u8]), StoreError> {
+    let split = value.split_first_chunk::<4>().ok_or(StoreError::IndexDamaged("due"))?;
+    Ok((u32::from_be_bytes(*split.0), split.1))
 }
 
 fn expire(txn: &mut Txn<'_>, new: NewExpiry) -> Result<bool, StoreError> {

@@ -335,9 +335,7 @@ fn reopen(
         let Some(mut entry) = entry.filter(|entry| entry.state() == EntryState::Delivered) else {
             continue;
         };
-        if entry.number < txn.lowest_open(peer.as_str(), entry.lane()) {
-            txn.saw_lowest_open(peer.as_str(), entry.lane(), entry.number);
-        }
+        txn.note_open(peer.as_str(), entry.lane(), None);
         entry.state = EntryState::Queued.into();
         entry.recovered = true;
         entry.reason = Reason::PeerRolledBack.label().to_owned();

@@ -10,7 +10,7 @@ use relay_proto::{
     timestamp::Timestamp,
 };
 
-use super::outbox::is_queue_full;
+use super::outbox::{QueueMax, is_queue_full};
 use crate::store::{
     NewLeaf, Store, StoreError,
     event::{Fact, Submitted},
@@ -38,8 +38,8 @@ pub struct NewSubmission {
     pub content: Digest,
     /// SubmissionAcceptance, as statement bytes.
     pub statement: Bytes,
-    /// Most open entries of one lane that one peer may be owed.
-    pub queue_messages_max: u64,
+    /// Most of one lane that may wait for one peer.
+    pub queue_max: QueueMax,
     /// Now.
     pub now: Timestamp,
 }
@@ -53,7 +53,7 @@ pub enum SubmissionAnswer {
     Repeated(Digest),
     /// The request id stands for other content, or the message id is taken.
     Conflict,
-    /// This recipient's queue is full.
+    /// This recipient's queue is full: of messages, or of bytes.
     QueueFull(UnitId),
     /// The disk has no room for it.
     StorageFull,
@@ -103,7 +103,7 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         let same_hop = entries.iter().filter(|entry| entry.next_hop == hop.unit().as_str()).count();
         let number = made + 1 + same_hop as u64;
         let lane = (hop.unit().as_str(), header.priority);
-        if is_queue_full(txn, lane, number, new.queue_messages_max)? {
+        if is_queue_full(txn, lane, wire_bytes, &new.queue_max)? {
             return Ok(SubmissionAnswer::QueueFull(recipient.clone()));
         }
         entries.push(entry(&new, recipient, hop.unit(), number, wire_bytes));

@@ -109,6 +109,9 @@ impl Report for AddReport {
             page.line(format!(
                 "Call it, then: relay-cli peer rollback-accept {unit} --by YOUR-NAME"
             ));
+            if self.peer.is_verified() {
+                return;
+            }
         } else if self.peer.is_verified() {
             page.line(format!("RENEWED {unit}: a newer card under the known identity key"));
             return;

@@ -49,7 +49,7 @@ impl Model {
         double: bool,
     ) -> Result<(), Violation> {
         let seen = self.hashes.len() as u64;
-        if node.store().head().borrow().seq <= seen {
+        if node.store().log_head().seq <= seen {
             return Ok(());
         }
         let events = node.store().events_after(seen, EVENTS_MAX);
