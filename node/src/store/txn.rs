@@ -220,6 +220,7 @@ impl<'a> Txn<'a> {
             // A refusal before anything was appended, the usual case, costs the batch nothing.
             return;
         }
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.events.truncate(kept);
         self.unfit = None;
         self.pending = Overlay::default();
@@ -303,8 +304,8 @@ impl<'a> Txn<'a> {
         self.rewound.insert(peer.to_owned());
     }
 
-    /// At most so much of this lane is open towards this peer, if that is known: whoever opens an
-    /// entry adds to it, what ends is not taken off, and counting anew makes it exact.
+    /// So much of this lane is open towards this peer, if that is known: whoever opens an entry adds
+    /// to it, whoever ends one takes it off, and a commit that fails forgets it.
     pub fn open(&self, peer: &str, lane: Priority) -> Option<Open> {
         let bounds = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         bounds.get(&(peer.to_owned(), lane)).copied()
@@ -317,6 +318,15 @@ impl<'a> Txn<'a> {
             Some(open) => bounds.insert((peer.to_owned(), lane), open),
             None => bounds.remove(&(peer.to_owned(), lane)),
         };
+    }
+
+    /// An entry of this lane ended, or was not opened after all.
+    pub fn note_ended(&self, peer: &str, lane: Priority, wire_bytes: u32) {
+        if let Some(open) = self.open(peer, lane) {
+            let messages = open.messages.saturating_sub(1);
+            let bytes = open.bytes.saturating_sub(wire_bytes.into());
+            self.note_open(peer, lane, Some(Open { messages, bytes }));
+        }
     }
 
     /// Whether nothing was appended.

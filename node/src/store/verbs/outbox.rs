@@ -200,12 +200,14 @@ pub(super) fn is_queue_full(
         bytes: open.bytes.saturating_add(wire_bytes.into()),
     };
     let fits = |open: &Open| open.messages <= max.messages && open.bytes <= max.bytes;
-    if let Some(open) = txn.open(peer, lane).map(with_it).filter(fits) {
-        txn.note_open(peer, lane, Some(open));
-        return Ok(false);
+    if let Some(open) = txn.open(peer, lane) {
+        let fits = fits(&with_it(open));
+        if fits {
+            txn.note_open(peer, lane, Some(with_it(open)));
+        }
+        return Ok(!fits);
     }
-    // What is known is a bound, and much of it may have ended: count. A peer that takes what it
-    // gets is counted once in as many messages as its queue may hold.
+    // Counted once after a start, or after a commit that failed.
     let (lower, upper) = (key::due(peer, lane, 0), lane_end(peer, lane));
     let most = usize::try_from(max.messages).unwrap_or(usize::MAX);
     let due = txn.view().range(Tree::Due, Included(&lower), Excluded(&upper), most, false)?;
@@ -243,6 +245,7 @@ fn expire(txn: &mut Txn<'_>, new: NewExpiry) -> Result<bool, StoreError> {
         actor: String::new(),
     })?;
     txn.wake(&entry.next_hop);
+    txn.note_ended(&entry.next_hop, entry.lane(), entry.wire_bytes);
     let fact = EntryChanged { entry: Some(entry), leaf: Some(leaf) };
     txn.push(new.now, Fact::EntryExpired(fact), Bytes::new());
     Ok(true)

@@ -208,6 +208,7 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
             let entry = settle(txn, &recorded, &receipt, new.now)?;
             if let Some(entry) = entry.filter(|entry| entry.recovered) {
                 settled.push(entry.number);
+                txn.note_ended(&entry.next_hop, entry.lane(), entry.wire_bytes);
                 let digest = Bytes::copy_from_slice(receipt.digest.as_bytes());
                 recorded.push(RecordedReceipt { digest, entry: Some(entry), ..Default::default() });
             }
@@ -224,7 +225,10 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
             raise(txn, &new.meter, about(*flag, &receipt, &new.peer, new.now));
         }
         let entry = settle(txn, &recorded, &receipt, new.now)?;
-        settled.extend(entry.as_ref().map(|entry| entry.number));
+        if let Some(entry) = &entry {
+            settled.push(entry.number);
+            txn.note_ended(&entry.next_hop, entry.lane(), entry.wire_bytes);
+        }
         recorded.push(RecordedReceipt {
             digest: Bytes::copy_from_slice(receipt.digest.as_bytes()),
             event: i32::from(receipt.event.to_wire()).unsigned_abs(),

@@ -104,6 +104,9 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         let number = made + 1 + same_hop as u64;
         let lane = (hop.unit().as_str(), header.priority);
         if is_queue_full(txn, lane, wire_bytes, &new.queue_max)? {
+            for entry in &entries {
+                txn.note_ended(&entry.next_hop, header.priority, wire_bytes);
+            }
             return Ok(SubmissionAnswer::QueueFull(recipient.clone()));
         }
         entries.push(entry(&new, recipient, hop.unit(), number, wire_bytes));
