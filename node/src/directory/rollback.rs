@@ -91,10 +91,12 @@ pub(super) fn is_succession(known: &Card, card: &Card) -> Result<bool, Reason> {
             return Err(Reason::UnknownLog);
         }
     }
+    // Receipts are verified by the newest card: what it says of a log must bear out earlier ones.
     let is_sound = |log: &CardLog| match card.log(&log.origin) {
+        Some(now) if now.key.key != log.key.key => false,
+        Some(now) if now.succession.is_some() && now.succession != log.succession => false,
         Some(now) if open(log) && open(now) => true,
         Some(now) if !open(log) => !open(now) && now.closed_size == log.closed_size,
-        None if !open(log) => true,
         _ => ended.contains(&log.origin.to_string()),
     };
     if !known.logs().iter().all(is_sound) {

@@ -207,7 +207,10 @@ async fn no_card_moves_to_another_log_by_itself() {
     let (one, two, three) = (unit.open(1), unit.open(2), unit.open(3));
     let ended = || unit.closed(1, 100);
     let next = || unit.after(1, 100, 2);
-    let from_one: [&[v1::CardLog]; 9] = [
+    // The same log under another key.
+    let other_key = || Some(public(v1::KeyKind::Log, unit.log_seed(9)));
+    let from_one: [&[v1::CardLog]; 10] = [
+        &[v1::CardLog { key: other_key(), ..unit.open(1) }],
         // In its place.
         &[ended(), two.clone()],
         std::slice::from_ref(&two),
@@ -223,7 +226,10 @@ async fn no_card_moves_to_another_log_by_itself() {
         &[],
     ];
     let then_two = [unit.closed(1, 100), unit.after(1, 100, 2)];
-    let from_two: [&[v1::CardLog]; 5] = [
+    let from_two: [&[v1::CardLog]; 7] = [
+        // The one that ended is not told any more, or under another key.
+        &[next()],
+        &[v1::CardLog { key: other_key(), ..ended() }, next()],
         // The one that ended goes on, or ended elsewhere.
         &[one.clone(), two.clone()],
         &[unit.closed(1, 1000), two.clone()],
