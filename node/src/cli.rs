@@ -252,7 +252,7 @@ const HELP_MAIN: &str = "A backup in place of the store (README.md, \"Backups\")
   1. the node is stopped, and the store that is given up is never started again
   2. put the copy into an empty `node.dir`; leave `node.anchor_dir` as it is
   3. make an empty file `restored` in `node.dir`, then start the node: it signs nothing before
-     every verified peer was heard
+     every peer that it knew as verified or suspended was heard
   4. if signed receipts are lost, or a peer stays away: relay-node log succeed
 
 Exit codes:

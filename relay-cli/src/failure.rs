@@ -210,7 +210,7 @@ fn remedy(exit: Exit, reason: Option<&str>) -> Option<String> {
             "read once more; if it differs again, do not trust this card: it may be forged"
         }
         (_, Some("STORE_DAMAGED")) => {
-            "put a backup of the store back    (README: restoring a backup)"
+            "relay-node's log tells which record; a backup has it    (README: Backups)"
         }
         (_, Some("STORE_STOPPED" | "STORAGE_FULL" | "INTERNAL" | "CLOCK_UNTRUSTED")) => {
             "relay-cli status    (what the node says of itself)"

@@ -33,7 +33,9 @@ impl Small {
         let options = format!("size={size},mode=0700");
         let mut mount = Command::new("mount");
         let mount = mount.args(["-t", "tmpfs", "-o", &options, "relay-test"]).arg(data).output();
-        if !mount.is_ok_and(|done| done.status.success()) {
+        if !mount.as_ref().is_ok_and(|done| done.status.success()) {
+            let required = std::env::var("RELAY_TEST_MOUNTS").is_ok_and(|said| said == "required");
+            assert!(!required, "RELAY_TEST_MOUNTS=required, and mount failed: {mount:?}");
             return None;
         }
         copy(&aside, data);
@@ -124,9 +126,6 @@ async fn a_node_outlives_a_disk_without_room() {
     assert!(cluster.node(1).store().entries(&sent).unwrap().iter().all(open));
 
     fs::remove_file(filler).unwrap();
-    // What was not had comes again with the next session.
-    cluster.members[0].stop().await;
-    cluster.members[0].start().await;
     let entries = entries_until(cluster.node(1), &sent, |entry| !entry.is_open()).await;
     assert!(entries.iter().all(|entry| entry.state() == EntryState::Delivered), "{entries:?}");
     cluster.members[1].stop().await;

@@ -44,7 +44,10 @@ pub(super) async fn run(
             incoming = control.recv() => incoming,
             () = ended.cancelled() => return,
             () = tokio::time::sleep(RETRY_EVERY) => {
-                answers.tick().await;
+                if let Err(error) = answers.tick().await {
+                    warn!(%error, "session not served any more");
+                    return;
+                }
                 continue;
             }
         };
@@ -69,10 +72,8 @@ impl Answers {
     async fn begin(&mut self) -> Result<(), StoreError> {
         let heads = self.live.hello.heads.unwrap_or_default();
         let (unit, now) = (self.unit.clone(), self.ctx.now());
+        self.keep_claim().await?;
         let tlog = &self.ctx.parts.tlog;
-        if let Some(claim) = self.live.claim.take() {
-            if_room(self.ctx.parts.store.keep_claim(claim, now).await)?;
-        }
         match tlog.hold() {
             None => {
                 let had = self.ctx.parts.store.record_have(unit, heads.receipts_have, now).await;
@@ -98,6 +99,16 @@ impl Answers {
             alarm_once(&self.ctx, Reason::LogHeld, self.ctx.unit(), detail).await?;
         }
         self.settler.begin().await
+    }
+
+    /// Keeps what the peer proves of our log. It must not be forgotten: a full disk makes it wait.
+    async fn keep_claim(&mut self) -> Result<(), StoreError> {
+        let Some(claim) = self.live.claim.clone() else { return Ok(()) };
+        let kept = self.ctx.parts.store.keep_claim(claim, self.ctx.now()).await;
+        if if_room(kept)?.is_some() {
+            self.live.claim = None;
+        }
+        Ok(())
     }
 
     async fn take(&mut self, incoming: Incoming) -> Result<(), StoreError> {
@@ -141,9 +152,10 @@ impl Answers {
         Ok(())
     }
 
-    async fn tick(&mut self) {
+    async fn tick(&mut self) -> Result<(), StoreError> {
         self.confirm();
         self.settler.tick().await;
+        self.keep_claim().await
     }
 
     /// Says which receipts are durable here. A full queue is no reason to wait: the next one says

@@ -5,7 +5,7 @@
 //! nothing but its own session.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -34,6 +34,8 @@ use crate::{
 pub struct Peers {
     link: OnceLock<Link>,
     workers: Mutex<BTreeMap<UnitId, Worker>>,
+    /// Peers whose lost messages are being sent again.
+    recovering: Mutex<BTreeSet<UnitId>>,
 }
 
 /// How a peer stands, for the operator.
@@ -170,6 +172,16 @@ impl Peers {
     /// Whether the newest checkpoint came from this run of the peer's node.
     pub(super) fn proven_by(&self, unit: &UnitId, boot_id: &Bytes) -> bool {
         self.lock().get(unit).is_some_and(|worker| worker.proven_by == boot_id)
+    }
+
+    /// Whether nobody is sending again what this peer lost: the caller is, from now on.
+    pub(super) fn begin_recovery(&self, unit: &UnitId) -> bool {
+        self.recovering.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone())
+    }
+
+    /// It was sent again.
+    pub(super) fn end_recovery(&self, unit: &UnitId) {
+        self.recovering.lock().unwrap_or_else(PoisonError::into_inner).remove(unit);
     }
 
     /// Changes what is known of a peer.
@@ -393,15 +405,14 @@ pub(super) async fn alarm_once(
     Ok(())
 }
 
-/// Tells, once, that a message is on the disk otherwise than it was written. It stays where it is:
-/// nothing else is held up by it.
+/// Tells, once, that a message cannot be read. It stays where it is, and others go on.
 pub(super) async fn unreadable(
     ctx: &Context,
     record: &MessageRecord,
     error: &StoreError,
 ) -> Result<(), StoreError> {
     let id = record.message_id().map(|id| id.to_string()).unwrap_or_default();
-    let detail = format!("message {id} cannot be read ({error}): put a backup of the store back");
+    let detail = format!("message {id} cannot be read ({error}): a backup of the store has it");
     alarm_once(ctx, error.reason(), ctx.unit(), detail).await
 }
 

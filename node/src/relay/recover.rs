@@ -55,6 +55,9 @@ pub(super) fn start(ctx: &Arc<Context>, unit: &UnitId) {
     if !ctx.parts.directory.snapshot().peer(unit).is_some_and(|peer| peer.has_lost) {
         return;
     }
+    if !ctx.peers.begin_recovery(unit) {
+        return;
+    }
     let (again, unit) = (Arc::clone(ctx), unit.clone());
     let stop = ctx.parts.tasks.stop_token();
     ctx.parts.tasks.spawn("peer-recover", TaskKind::Session, async move {
@@ -66,12 +69,17 @@ pub(super) fn start(ctx: &Arc<Context>, unit: &UnitId) {
                 () = tokio::time::sleep(TRY_AGAIN) => {}
             }
         }
+        again.peers.end_recovery(&unit);
     });
 }
 
 async fn send_again(ctx: &Context, unit: &UnitId) -> Result<(), DirectoryError> {
     let (directory, store) = (&ctx.parts.directory, &ctx.parts.store);
     let all = directory.lost(unit)?;
+    if all.is_empty() {
+        // Done, or the peer was removed meanwhile.
+        return Ok(());
+    }
     for lost in &all {
         store.send_again(unit, lost, ctx.now()).await?;
         info!(peer = %unit, log = lost.old_origin, from = lost.from, "lost messages queued again");

@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use relay_core::share::PerPriority;
+use relay_core::{outbox::Input, share::PerPriority};
 use relay_proto::{
     envelope::Priority,
     ids::{Digest, UnitId},
@@ -121,6 +121,8 @@ async fn frame(
         Ok(content) => content,
         Err(error) => {
             unreadable(ctx, &record, &error).await?;
+            // Out of the window, in which others go on; the next session tries it again.
+            ctx.peers.input(unit, Input::Settled(vec![number]));
             return Ok(None);
         }
     };

@@ -28,10 +28,10 @@ use tracing::{info, warn};
 
 use super::{
     Context,
-    peers::{Live, alarm, alarm_once, proof},
+    peers::{Live, alarm, alarm_once, proof, unreadable},
 };
 use crate::{
-    link::Lane,
+    link::{CloseCode, Lane},
     store::{NewReceipt, ReceiptsToRecord, StoreError},
     telemetry::Counter,
 };
@@ -44,6 +44,8 @@ pub(super) struct Settler {
     /// The issuer owes nothing up to this number, it says. What of it did not come was confirmed
     /// before our store was set back, or the peer's numbers go on from elsewhere since its own was.
     owed_after: u64,
+    /// Since when receipts that came were not kept, for want of room.
+    full_since: Option<Instant>,
     /// Groups whose checkpoint waits for a proof. They settle nothing until it is here.
     waiting: VecDeque<Waiting>,
 }
@@ -59,7 +61,7 @@ struct Waiting {
 impl Settler {
     /// For one session.
     pub(super) fn new(ctx: Arc<Context>, unit: UnitId, live: Live) -> Self {
-        Self { ctx, unit, live, owed_after: 0, waiting: VecDeque::new() }
+        Self { ctx, unit, live, owed_after: 0, full_since: None, waiting: VecDeque::new() }
     }
 
     /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or
@@ -148,8 +150,15 @@ impl Settler {
         self.settle(waiting.group, Some(proof)).await
     }
 
-    /// Alarms for proofs that do not come.
+    /// Alarms for proofs that do not come, and has receipts that found no room sent again: with a
+    /// new session the issuer begins at the first that is not had.
     pub(super) async fn tick(&mut self) {
+        if self.full_since.is_some_and(|since| since.elapsed() > FULL_WAIT)
+            && let Some(link) = self.ctx.peers.link()
+        {
+            self.full_since = None;
+            link.close_peer(&self.unit, CloseCode::Unwanted, "disk was full, beginning anew");
+        }
         let late: Vec<(u64, u64)> = self
             .waiting
             .iter_mut()
@@ -244,7 +253,7 @@ impl Settler {
     }
 
     async fn record(
-        &self,
+        &mut self,
         group: v1::ReceiptGroup,
         signed: &SignedCheckpoint,
         card: &Card,
@@ -256,12 +265,20 @@ impl Settler {
         let mut taken = Vec::with_capacity(group.receipts.len());
         let mut lowered = false;
         for numbered in group.receipts {
+            let checked = match self.check(&numbered, signed, card, &taken) {
+                Err(error) if error.reason() == Reason::StoreDamaged => {
+                    self.unreadable(&numbered, &error).await?;
+                    // Not had: it comes again when the message can be read again.
+                    continue;
+                }
+                checked => checked?,
+            };
             // Numbers have no gaps: what follows a gap was sent before what it waits for, and is
             // sent again.
             if numbered.number <= have.saturating_add(1) {
                 have = have.max(numbered.number);
             }
-            match self.check(&numbered, signed, card, &taken)? {
+            match checked {
                 Ok((receipt, statement)) => {
                     lowered |= statement.has(v1::StatementFlag::LaneLowered);
                     receipts.push(receipt);
@@ -297,8 +314,12 @@ impl Settler {
             .await;
         let settled = match recorded {
             Ok(settled) => settled,
-            // Nothing new, too often, or no room for it: it is not had, and its sender keeps it.
-            Err(StoreError::Refused(Reason::Quota) | StoreError::Full) => return Ok(None),
+            // It is not had, and its sender keeps it: nothing new, too often.
+            Err(StoreError::Refused(Reason::Quota)) => return Ok(None),
+            Err(StoreError::Full) => {
+                self.full_since.get_or_insert_with(Instant::now);
+                return Ok(None);
+            }
             Err(StoreError::Refused(Reason::PeerRolledBack)) => {
                 self.forked(checkpoint, &signed.note().to_string()).await?;
                 return Ok(None);
@@ -311,6 +332,19 @@ impl Settler {
             self.ctx.peers.input(&self.unit, Input::Settled(settled));
         }
         Ok(Some(have))
+    }
+
+    /// Tells that the message of a receipt cannot be read.
+    async fn unreadable(
+        &self,
+        numbered: &v1::NumberedReceipt,
+        error: &StoreError,
+    ) -> Result<(), StoreError> {
+        let Ok(statement) = Statement::from_bytes(&numbered.statement) else { return Ok(()) };
+        match self.ctx.parts.store.message(&statement.header_digest)? {
+            Some(record) => unreadable(&self.ctx, &record, error).await,
+            None => Ok(()),
+        }
     }
 
     /// Checks one receipt; a reason says what is wrong with it. `taken` came before it in its
@@ -429,6 +463,9 @@ fn digests(hashes: &[Bytes], max: usize) -> Option<Vec<Digest>> {
 
 /// Groups that wait for a proof.
 const WAITING_MAX: usize = 16;
+
+/// How long after a full disk its receipts are asked for again.
+const FULL_WAIT: Duration = Duration::from_secs(10);
 
 /// A proof that is not there by then is told to the operator.
 const PROOF_WAIT: Duration = Duration::from_secs(10);

@@ -271,11 +271,7 @@ pub fn restored(
     }
     let lines = known.iter().map(|unit| format!("{unit}\n"));
     let text = lines.fold(RESTORED_HEAD.to_owned(), |text, line| text + &line);
-    let new = dir.join("restored.new");
-    let mut file = File::create(&new).map_err(io_error)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error)?;
-    std::fs::rename(&new, &path).map_err(io_error)?;
-    sync_dir(dir)?;
+    replace(&path, text.as_bytes(), 0o600).map_err(io_error)?;
     Ok(Some(known))
 }
 

@@ -247,7 +247,6 @@ impl StoreError {
                 Reason::StorageFull
             }
             Self::Damaged { .. }
-            | Self::IndexDamaged(_)
             | Self::Journal(JournalError::Damage { .. } | JournalError::NoEvent { .. }) => {
                 Reason::StoreDamaged
             }

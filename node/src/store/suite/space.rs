@@ -403,8 +403,8 @@ fn a_reserve_given_up_while_it_is_made_is_gone() {
         let space = Space::open(Arc::new(disk.clone()), dir, settings, 64 * KIB).unwrap();
         let work = space.take_work().unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| work.run(Duration::ZERO).unwrap());
-            while space.reserve() < pieces << 20 {
+            let making = scope.spawn(|| work.run(Duration::ZERO).unwrap());
+            while space.reserve() < pieces << 20 && !making.is_finished() {
                 std::thread::yield_now();
             }
             space.give_up();
