@@ -9,6 +9,7 @@
 
 pub mod acknowledge;
 mod answers;
+mod checker;
 pub mod evidence;
 mod expire;
 mod gate;

@@ -12,23 +12,20 @@ use bytes::Bytes;
 use relay_core::{outbox::Input, quota::Meter};
 use relay_proto::{
     card::Card,
-    envelope::Header,
     ids::{Digest, UnitId},
     limits,
     reason::Reason,
-    receipt::{
-        CheckpointAdvance, ConsistencyPath, Expected, Legality, Received, Statement, advance,
-        check_group, check_receipt, legal_after,
-    },
+    receipt::{CheckpointAdvance, ConsistencyPath, advance, check_group},
     tlog::{Checkpoint, SignedCheckpoint},
     v1,
 };
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     Context,
-    peers::{Live, alarm, alarm_once, proof, unreadable},
+    checker::{Checker, digests},
+    peers::{Live, alarm, alarm_once, proof},
 };
 use crate::{
     link::{CloseCode, Lane},
@@ -259,43 +256,7 @@ impl Settler {
         card: &Card,
     ) -> Result<Option<u64>, StoreError> {
         let checkpoint = signed.checkpoint();
-        let mut have = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
-        have = have.max(self.owed_after);
-        let mut receipts = Vec::with_capacity(group.receipts.len());
-        let mut taken = Vec::with_capacity(group.receipts.len());
-        let mut lowered = false;
-        for numbered in group.receipts {
-            let checked = match self.check(&numbered, signed, card, &taken) {
-                Err(error) if error.reason() == Reason::StoreDamaged => {
-                    self.unreadable(&numbered, &error).await?;
-                    // Not had: it comes again when the message can be read again.
-                    continue;
-                }
-                checked => checked?,
-            };
-            // Numbers have no gaps: what follows a gap was sent before what it waits for, and is
-            // sent again.
-            if numbered.number <= have.saturating_add(1) {
-                have = have.max(numbered.number);
-            }
-            match checked {
-                Ok((receipt, statement)) => {
-                    lowered |= statement.has(v1::StatementFlag::LaneLowered);
-                    receipts.push(receipt);
-                    taken.push(statement);
-                }
-                Err(reason) => {
-                    self.ctx.parts.counters.add(Counter::VerifyFailure);
-                    let detail = format!("receipt {} at index {}", numbered.number, numbered.index);
-                    alarm(&self.ctx, reason, &self.unit, detail).await;
-                }
-            }
-        }
-        self.ctx.parts.counters.add_many(Counter::ReceiptAccepted, receipts.len() as u64);
-        if lowered && self.meter().tells_lowered_there() {
-            let detail = "our messages are over its quota: it carries them in a lower lane";
-            alarm(&self.ctx, Reason::Quota, &self.unit, detail.to_owned()).await;
-        }
+        let Checked { receipts, have } = self.check_all(group.receipts, signed, card).await?;
         let recorded = self
             .ctx
             .parts
@@ -334,96 +295,52 @@ impl Settler {
         Ok(Some(have))
     }
 
-    /// Tells that the message of a receipt cannot be read.
-    async fn unreadable(
+    /// Checks the receipts of a group, each after those before it.
+    async fn check_all(
         &self,
-        numbered: &v1::NumberedReceipt,
-        error: &StoreError,
-    ) -> Result<(), StoreError> {
-        let Ok(statement) = Statement::from_bytes(&numbered.statement) else { return Ok(()) };
-        match self.ctx.parts.store.message(&statement.header_digest)? {
-            Some(record) => unreadable(&self.ctx, &record, error).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Checks one receipt; a reason says what is wrong with it. `taken` came before it in its
-    /// group.
-    fn check(
-        &self,
-        numbered: &v1::NumberedReceipt,
+        group: Vec<v1::NumberedReceipt>,
         signed: &SignedCheckpoint,
         card: &Card,
-        taken: &[Statement],
-    ) -> Result<Result<(NewReceipt, Statement), Reason>, StoreError> {
-        let statement = match Statement::from_bytes(&numbered.statement) {
-            Ok(statement) => statement,
-            Err(error) => return Ok(Err(error.reason())),
-        };
-        let Some(header) = self.header(&statement.header_digest)? else {
-            return Ok(Err(Reason::UnknownMessage));
-        };
-        let Some(path) = digests(&numbered.path, limits::PATH_HASHES_MAX) else {
-            return Ok(Err(Reason::BadInclusion));
-        };
-        let received = Received { statement: &statement, index: numbered.index, path: &path };
-        let expected = Expected { header: &header, issuer: card, hubs: &[] };
-        if let Err(error) = check_receipt(received, signed.checkpoint(), expected) {
-            return Ok(Err(error.reason()));
-        }
-        let actor_fits = numbered.actor.is_empty()
-            || (numbered.actor.chars().count() <= limits::ACTOR_CHARS_MAX
-                && statement.is_actor(&numbered.actor));
-        if !actor_fits {
-            return Ok(Err(Reason::Malformed));
-        }
-        let flags = self.flags(&statement, taken)?;
-        let receipt = NewReceipt {
-            digest: header.digest,
-            recipient: statement.recipient.clone(),
-            event: statement.event,
-            reason: statement.reason.clone().unwrap_or_default(),
-            statement: numbered.statement.clone(),
-            index: numbered.index,
-            path: numbered.path.clone(),
-            actor: numbered.actor.clone(),
-            flags,
-        };
-        Ok(Ok((receipt, statement)))
-    }
-
-    /// Why a receipt that is genuine changes nothing.
-    fn flags(&self, statement: &Statement, taken: &[Statement]) -> Result<Vec<Reason>, StoreError> {
-        let held = self.ctx.parts.store.receipts(&statement.header_digest)?;
-        let held = held.iter().filter_map(|held| Statement::from_bytes(&held.statement).ok());
-        // One group may contradict itself.
-        let same = |one: &&Statement| one.header_digest == statement.header_digest;
-        let held: Vec<Statement> = held.chain(taken.iter().filter(same).cloned()).collect();
-        Ok(match legal_after(&held, statement) {
-            Legality::Applied | Legality::Repeats => Vec::new(),
-            Legality::LateAfterFailure => {
-                if let Some(left_out) = self.meter().line() {
-                    let message = statement.message_id;
-                    warn!(%message, left_out, "receipt came after the failure was stated");
+    ) -> Result<Checked, StoreError> {
+        let checker = Checker { ctx: &self.ctx, unit: &self.unit, signed, card };
+        let had = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
+        let mut have = had.max(self.owed_after);
+        let mut receipts = Vec::with_capacity(group.len());
+        let mut taken = Vec::with_capacity(group.len());
+        let mut lowered = false;
+        for numbered in group {
+            let checked = match checker.check(&numbered, &taken) {
+                Err(error) if error.reason() == Reason::StoreDamaged => {
+                    checker.unreadable(&numbered, &error).await?;
+                    // Not had: it comes again when the message can be read again.
+                    continue;
                 }
-                vec![Reason::LateAfterFailure]
+                checked => checked?,
+            };
+            // Numbers have no gaps: what follows a gap was sent before what it waits for, and is
+            // sent again.
+            if numbered.number <= have.saturating_add(1) {
+                have = have.max(numbered.number);
             }
-            Legality::Contradiction => {
-                self.ctx.parts.counters.add(Counter::Equivocation);
-                if let Some(left_out) = self.meter().line() {
-                    let message = statement.message_id;
-                    warn!(peer = %self.unit, %message, left_out, "receipts contradict");
+            match checked {
+                Ok((receipt, statement)) => {
+                    lowered |= statement.has(v1::StatementFlag::LaneLowered);
+                    receipts.push(receipt);
+                    taken.push(statement);
                 }
-                vec![Reason::Contradiction]
+                Err(reason) => {
+                    self.ctx.parts.counters.add(Counter::VerifyFailure);
+                    let detail = format!("receipt {} at index {}", numbered.number, numbered.index);
+                    alarm(&self.ctx, reason, &self.unit, detail).await;
+                }
             }
-        })
-    }
-
-    /// The header of one of our own messages: receipts of others are about nothing that we sent.
-    fn header(&self, digest: &Digest) -> Result<Option<Header>, StoreError> {
-        let record = self.ctx.parts.store.message(digest)?.filter(|record| record.is_out());
-        let Some(record) = record else { return Ok(None) };
-        Ok(Header::stored(&self.ctx.parts.store.header(&record)?).ok())
+        }
+        self.ctx.parts.counters.add_many(Counter::ReceiptAccepted, receipts.len() as u64);
+        if lowered && self.meter().tells_lowered_there() {
+            let detail = "our messages are over its quota: it carries them in a lower lane";
+            alarm(&self.ctx, Reason::Quota, &self.unit, detail.to_owned()).await;
+        }
+        Ok(Checked { receipts, have })
     }
 
     fn card(&self) -> Option<Arc<Card>> {
@@ -454,11 +371,10 @@ impl Settler {
     }
 }
 
-fn digests(hashes: &[Bytes], max: usize) -> Option<Vec<Digest>> {
-    if hashes.len() > max {
-        return None;
-    }
-    hashes.iter().map(|hash| Digest::from_bytes(hash).ok()).collect()
+/// What is good of a group, and up to which number receipts are dealt with.
+struct Checked {
+    receipts: Vec<NewReceipt>,
+    have: u64,
 }
 
 /// Groups that wait for a proof.

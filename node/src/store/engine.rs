@@ -58,7 +58,7 @@ pub struct Shared {
     pub indexed_seq: AtomicU64,
     /// The last checkpoint that was signed and is not noted yet.
     signed: Mutex<Option<(u64, Digest)>>,
-    /// At most so much is open towards a peer, by lane.
+    /// What is open towards a peer, by lane, where it was counted.
     open: Mutex<BTreeMap<(String, Priority), Open>>,
     /// Up to where the index was last proven durable.
     proven: AtomicU64,

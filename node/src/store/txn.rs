@@ -173,7 +173,11 @@ impl<'a> Txn<'a> {
     ) -> Result<R, StoreError> {
         let (kept, log) = (self.events.len(), (self.origin.clone(), self.frontier.clone()));
         let result = work(self).and_then(|answer| self.check_since(kept).map(|()| answer));
-        if result.is_err() {
+        if let Err(error) = &result {
+            if !matches!(error, StoreError::Refused(_)) || self.events.len() > kept {
+                // What this commit opened or ended was noted already.
+                self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
             self.take_back(kept, log);
         }
         result
@@ -220,7 +224,6 @@ impl<'a> Txn<'a> {
             // A refusal before anything was appended, the usual case, costs the batch nothing.
             return;
         }
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.events.truncate(kept);
         self.unfit = None;
         self.pending = Overlay::default();
@@ -304,8 +307,8 @@ impl<'a> Txn<'a> {
         self.rewound.insert(peer.to_owned());
     }
 
-    /// So much of this lane is open towards this peer, if that is known: whoever opens an entry adds
-    /// to it, whoever ends one takes it off, and a commit that fails forgets it.
+    /// So much of this lane is open towards this peer, if that is known: whoever opens an entry
+    /// adds to it, whoever ends one takes it off, and a commit that fails forgets it.
     pub fn open(&self, peer: &str, lane: Priority) -> Option<Open> {
         let bounds = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         bounds.get(&(peer.to_owned(), lane)).copied()
