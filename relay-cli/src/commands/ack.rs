@@ -75,7 +75,7 @@ impl Report for AckReport {
         page.line(format!("TAKEN {short} by {who}"));
         if let Some(receipt) = &self.receipt {
             let at = page.when(receipt.time);
-            page.line(format!("{from} is told: {} of {at}", receipt.event));
+            page.line(format!("to {from}: {} of {at}", receipt.event));
         }
         page.line("Not stated by this: that anything was decided, or data preserved");
     }

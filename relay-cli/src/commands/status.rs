@@ -121,10 +121,9 @@ impl StatusReport {
                 n => concerns.push(format!("{} {text}", count(n, "peer"))),
             }
         }
-        let alarms =
-            self.alarms.len() + self.peers.iter().map(|peer| peer.alarms.len()).sum::<usize>();
-        if alarms > 0 {
-            concerns.push(count(alarms, "alarm"));
+        // Those about peers are among them.
+        if !self.alarms.is_empty() {
+            concerns.push(count(self.alarms.len(), "alarm"));
         }
         if !self.store_is_well() {
             concerns.push(format!("store {}", self.store));
