@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use relay_core::outbox::Input;
 use relay_proto::{ids::UnitId, reason::Reason, signed, timestamp::Timestamp, v1};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -38,18 +38,21 @@ pub(super) async fn run(
         warn!(%error, "session not served");
         return;
     }
+    // First in its turn: a peer that always has something to say must not keep it waiting.
+    let mut ticks = tokio::time::interval(RETRY_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let incoming = tokio::select! {
             biased;
-            incoming = control.recv() => incoming,
-            () = ended.cancelled() => return,
-            () = tokio::time::sleep(RETRY_EVERY) => {
+            _ = ticks.tick() => {
                 if let Err(error) = answers.tick().await {
                     warn!(%error, "session not served any more");
                     return;
                 }
                 continue;
             }
+            incoming = control.recv() => incoming,
+            () = ended.cancelled() => return,
         };
         let Some(incoming) = incoming else { return };
         if let Err(error) = answers.take(incoming).await {
