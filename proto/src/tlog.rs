@@ -8,6 +8,7 @@
 mod checkpoint;
 mod note;
 mod proof;
+mod text;
 mod tree;
 mod verify;
 

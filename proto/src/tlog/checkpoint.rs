@@ -14,6 +14,7 @@ use crate::{
     reason::Reason,
     tlog::{
         note::{Note, NoteError, NoteSignature, VerifierKey},
+        text::{base64, decimal},
         tree::{TREE_SIZE_MAX, empty_root},
     },
 };
@@ -64,8 +65,7 @@ impl FromStr for Checkpoint {
             return Err(malformed("an empty line"));
         }
         let origin = origin.parse().map_err(|_| malformed("the origin is not unit/log/number"))?;
-        let root = BASE64.decode(root.as_bytes()).ok();
-        let root = root.and_then(|bytes| Digest::from_bytes(&bytes).ok());
+        let root = base64(root).and_then(|bytes| Digest::from_bytes(&bytes).ok());
         let root = root.ok_or(malformed("the root is not 32 bytes in base64"))?;
         let size = decimal(size).filter(|size| *size <= TREE_SIZE_MAX);
         let size = size.ok_or(malformed("the size is not a plain number"))?;
@@ -138,12 +138,6 @@ impl CheckpointError {
             Self::Note(error) => error.reason(),
         }
     }
-}
-
-/// "the ASCII decimal representation [...] with no leading zeroes".
-pub(super) fn decimal(text: &str) -> Option<u64> {
-    let number: u64 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
 }
 
 const _: () =

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 
 use data_encoding::{BASE64, HEXLOWER};
 
-use crate::{ids::Digest, keys::PublicKey, limits, reason::Reason};
+use crate::{ids::Digest, keys::PublicKey, limits, reason::Reason, tlog::text::base64};
 
 /// A text and the signatures under it. What it says counts only after [`Note::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,9 +119,9 @@ impl FromStr for NoteSignature {
     fn from_str(line: &str) -> Result<Self, NoteError> {
         let malformed = NoteError::Malformed;
         let rest = line.strip_prefix("\u{2014} ").ok_or(malformed("not a signature line"))?;
-        let (name, base64) = rest.split_once(' ').ok_or(malformed("not a signature line"))?;
+        let (name, bytes) = rest.split_once(' ').ok_or(malformed("not a signature line"))?;
         check_name(name)?;
-        let bytes = BASE64.decode(base64.as_bytes()).map_err(|_| malformed("not base64"))?;
+        let bytes = base64(bytes).ok_or(malformed("not base64"))?;
         match bytes.split_first_chunk() {
             Some((key_hash, signature)) if !signature.is_empty() => Ok(Self {
                 name: name.to_owned(),
@@ -184,11 +184,11 @@ impl FromStr for VerifierKey {
     fn from_str(text: &str) -> Result<Self, NoteError> {
         let malformed = NoteError::Malformed;
         let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(hash), Some(base64)) = (parts.next(), parts.next(), parts.next())
+        let (Some(name), Some(hash), Some(bytes)) = (parts.next(), parts.next(), parts.next())
         else {
             return Err(malformed("expected name+id+key"));
         };
-        let bytes = BASE64.decode(base64.as_bytes()).map_err(|_| malformed("not base64"))?;
+        let bytes = base64(bytes).ok_or(malformed("not base64"))?;
         let Some((&TYPE_ED25519, key)) = bytes.split_first() else {
             return Err(malformed("not an Ed25519 key of type 0x01"));
         };

@@ -12,7 +12,10 @@ use crate::{
     ids::Digest,
     limits,
     reason::Reason,
-    tlog::{checkpoint::decimal, note::Note},
+    tlog::{
+        note::Note,
+        text::{base64, decimal},
+    },
 };
 
 /// Index, audit path and the signed checkpoint that they lead to.
@@ -45,9 +48,7 @@ impl FromStr for TlogProof {
         let extra = lines.next_if(|line| line.starts_with(EXTRA));
         let extra = match extra.and_then(|line| line.strip_prefix(EXTRA)) {
             None => None,
-            Some(base64) => Some(
-                BASE64.decode(base64.as_bytes()).map_err(|_| malformed("extra is not base64"))?,
-            ),
+            Some(bytes) => Some(base64(bytes).ok_or(malformed("extra is not base64"))?),
         };
         let index = lines.next().and_then(|line| line.strip_prefix(INDEX)).and_then(decimal);
         let index = index.ok_or(malformed("no index line"))?;
@@ -56,8 +57,7 @@ impl FromStr for TlogProof {
             if path.len() == limits::PATH_HASHES_MAX {
                 return Err(ProofFileError::TooLarge);
             }
-            let bytes = BASE64.decode(line.as_bytes()).ok();
-            let hash = bytes.and_then(|bytes| Digest::from_bytes(&bytes).ok());
+            let hash = base64(line).and_then(|bytes| Digest::from_bytes(&bytes).ok());
             path.push(hash.ok_or(malformed("a hash is not 32 bytes in base64"))?);
         }
         let checkpoint: Note =
