@@ -16,5 +16,6 @@ mod rig;
 mod rollback;
 mod secrets;
 mod starting;
+mod succession;
 mod tail;
 mod twins;

@@ -5,21 +5,15 @@
 use std::path::PathBuf;
 
 use relay_node::{
-    config,
     daemon::Node,
     directory::Heard,
     keys::{KeyStore, KeyUse},
-    relay::acknowledge::{Acknowledge, Capacity},
-    store::{Filter, records::EntryState},
-    succeed::{Order, SucceedError, Succeeded, succeed},
+    store::records::EntryState,
     tlog::{Hold, Witness},
 };
 use relay_proto::{
-    card::Card,
-    evidence::{self, Outcome, TrustAnchors},
-    ids::{Digest, Uuid},
+    ids::Digest,
     reason::Reason,
-    receipt::{Event, Statement},
     tlog::{Checkpoint, Note, NoteSignature, VerifierKey},
     v1,
 };
@@ -28,6 +22,8 @@ use relay_tests::{
     cluster::{Cluster, Member, PATIENCE, draft, entries_until, submit, until_stored},
     hostile::Hostile,
 };
+
+use super::succession::order;
 
 /// Sends an alert from one member to XB; does not wait for anything.
 pub async fn send(cluster: &Cluster, from: usize, n: u128) -> Digest {
@@ -48,11 +44,11 @@ pub async fn delivered(cluster: &Cluster, from: usize, digest: &Digest) {
     assert!(entries.iter().all(|entry| entry.state() == EntryState::Delivered), "{entries:?}");
 }
 
-fn has_alarm(node: &Node, reason: Reason) -> bool {
+pub fn has_alarm(node: &Node, reason: Reason) -> bool {
     node.store().alarms(100).unwrap().iter().any(|alarm| alarm.reason == reason.label())
 }
 
-fn anchor(cluster: &Cluster, place: usize) -> PathBuf {
+pub fn anchor(cluster: &Cluster, place: usize) -> PathBuf {
     let member = &cluster.members[place];
     member.dir.join(format!("anchor/{}/log/1", member.unit))
 }
@@ -242,7 +238,7 @@ async fn a_restored_store_without_peers_stays_held() {
     taken(cluster.node(1), &sent).await;
     let hold = cluster.node(1).relay().tlog().hold();
     assert!(
-        matches!(&hold, Some(Hold::Restored { awaited, heard })
+        matches!(&hold, Some(Hold::Restored { awaited, heard, .. })
         if awaited.is_empty() && heard.len() == 1),
         "{hold:?}"
     );
@@ -296,171 +292,4 @@ async fn bogus_peer_claim_does_not_freeze() {
     let mut holds = cluster.node(1).relay().tlog().holds();
     let hold = holds.wait_for(Option::is_some).await.unwrap().clone();
     assert!(matches!(hold, Some(Hold::Behind { signed: 1_000_000_000, .. })), "{hold:?}");
-}
-
-/// The command, on a thread of its own: it brings its runtime.
-async fn order(member: &Member, by: &[&str]) -> Result<Succeeded, SucceedError> {
-    let settings = config::load(&member.dir.join("relay.toml")).unwrap();
-    let now = relay_node::clock::Clock::new(&settings.clock).now();
-    let by = by.iter().map(|by| (*by).to_owned()).collect();
-    let order = Order { reason: "the backup of the night".to_owned(), by, identity: None };
-    tokio::task::spawn_blocking(move || succeed(&settings, &order, now)).await.unwrap()
-}
-
-/// The outcome of what a node exports about a message, against these cards.
-async fn outcome(node: &Node, digest: &Digest, trust: &[&Card]) -> Outcome {
-    let bundle = node.relay().evidence(digest, true).await.unwrap();
-    let bundle = evidence::parse(&evidence::to_bytes(&bundle)).unwrap();
-    let mut anchors = TrustAnchors::default();
-    for card in trust {
-        anchors.add_card((*card).clone()).unwrap();
-    }
-    let verdict = evidence::verify(&bundle, &anchors);
-    assert!(verdict.problems.is_empty(), "{:?}", verdict.problems);
-    verdict.outcome
-}
-
-fn card(member: &Member) -> Card {
-    Card::from_file(&std::fs::read(member.card()).unwrap()).unwrap()
-}
-
-/// The receipts that a node holds of one event about a message: log, and whether stated again.
-fn receipts(node: &Node, digest: &Digest, event: Event) -> Vec<(String, bool)> {
-    let held = node.store().receipts(digest).unwrap().into_iter().map(|held| {
-        let statement = Statement::from_bytes(&held.statement).unwrap();
-        let recovered = statement.has(v1::StatementFlag::Recovered);
-        (statement.event, (held.origin, recovered))
-    });
-    held.filter(|(of, _)| *of == event).map(|(_, held)| held).collect()
-}
-
-/// A message that both have, one that is lost with its receipt, one that is taken while the log is
-/// held. The second member does not run afterwards.
-async fn set_back(cluster: &mut Cluster) -> [Digest; 3] {
-    let kept = send(cluster, 0, 1).await;
-    delivered(cluster, 0, &kept).await;
-    cluster.members[1].stop().await;
-    cluster.members[1].back_up("backup");
-    cluster.members[1].start().await;
-    let lost = send(cluster, 0, 2).await;
-    delivered(cluster, 0, &lost).await;
-    let running = order(&cluster.members[1], &["A. Ito", "B. Cruz"]).await.unwrap_err();
-    assert!(matches!(running, SucceedError::Running), "{running}");
-    cluster.members[1].stop().await;
-    cluster.members[1].put_back("backup");
-
-    // Held: taken, not receipted.
-    cluster.members[1].start().await;
-    let meanwhile = send(cluster, 0, 3).await;
-    taken(cluster.node(1), &meanwhile).await;
-    assert!(cluster.node(1).relay().tlog().hold().is_some());
-    assert!(cluster.node(1).store().message(&lost).unwrap().is_none());
-    cluster.members[1].stop().await;
-    [kept, lost, meanwhile]
-}
-
-/// The order: two officers, and the identity key. Gives the new card.
-async fn end_the_log(member: &Member) -> Card {
-    let alone = order(member, &["A. Ito", " a. ito "]).await.unwrap_err();
-    assert!(matches!(alone, SucceedError::Order(_)), "{alone}");
-    let (key, away) = (member.dir.join("keys/identity.key"), member.dir.join("identity.away"));
-    std::fs::rename(&key, &away).unwrap();
-    let offline = order(member, &["A. Ito", "B. Cruz"]).await.unwrap_err();
-    assert!(offline.to_string().contains("bring it back"), "{offline}");
-    std::fs::rename(&away, &key).unwrap();
-    let done = order(member, &["A. Ito", "B. Cruz"]).await.unwrap().to_string();
-    assert!(done.contains("xb.ncu/log/2 begins"), "{done}");
-    let new_card = card(member);
-    assert_eq!((new_card.number(), new_card.logs().len()), (2, 2));
-    assert_eq!(new_card.logs()[0].closed_size, 2, "where its peer says that it ended");
-    new_card
-}
-
-/// Nothing of the new log settles anything before the peer's operator accepts it.
-async fn accept(cluster: &Cluster, new_card: &Card, meanwhile: &Digest) {
-    assert_eq!(cluster.node(1).relay().tlog().hold(), None);
-    let sender = cluster.node(0);
-    until_stored(sender.store(), "the alarm of the old card", |store| {
-        store.alarms(100).unwrap().into_iter().find(|alarm| {
-            let reason = Reason::PeerRolledBack.label();
-            alarm.reason == reason && alarm.detail.contains("import its new")
-        })
-    })
-    .await;
-    let now = sender.relay().clock().now();
-    let mut desk = Client::over(&cluster.members[0].dir.join("api.sock")).peers;
-    let word = |n: u8, by: &str| v1::AcceptRollbackRequest {
-        request_id: Uuid::random([n; 16]).to_string(),
-        unit: new_card.unit().to_string(),
-        by: by.to_owned(),
-    };
-    let refused = desk.accept_rollback(word(1, "K. Novak")).await.unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
-    let file = std::fs::read(cluster.members[1].card()).unwrap();
-    let peer = sender.relay().directory().add(&file, now).await.unwrap();
-    assert_eq!((peer.card.number(), peer.next_card.map(|card| card.number())), (1, Some(2)));
-    assert!(sender.store().entries(meanwhile).unwrap().iter().all(|entry| entry.is_open()));
-    // An answer that was lost is asked for again.
-    for _ in 0..2 {
-        let taken = desk.accept_rollback(word(1, "K. Novak")).await.unwrap().into_inner();
-        assert_eq!(taken.card.unwrap().number, 2);
-        assert_eq!((&*taken.rollback, &*taken.rollback_accepted_by), ("", "K. Novak"));
-    }
-    let other = desk.accept_rollback(word(1, "A. Ito")).await.unwrap_err();
-    assert_eq!(other.code(), tonic::Code::AlreadyExists);
-    let none = desk.accept_rollback(word(2, "K. Novak")).await.unwrap_err();
-    assert_eq!(none.code(), tonic::Code::FailedPrecondition);
-}
-
-/// A store is set back behind what it signed. Nothing is signed; the log ends by the order of two
-/// officers with the identity key; its peer takes the next one only by an operator's word, and then
-/// sends again what was lost; every message has one effect; the receipts of both logs verify.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn restored_log_gets_a_new_generation() {
-    let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
-    let [kept, lost, meanwhile] = set_back(&mut cluster).await;
-    let new_card = end_the_log(&cluster.members[1]).await;
-    cluster.members[1].start().await;
-    accept(&cluster, &new_card, &meanwhile).await;
-    let sender = cluster.node(0);
-    // Sent again, with one effect each.
-    delivered(&cluster, 0, &meanwhile).await;
-    taken(cluster.node(1), &lost).await;
-    entries_until(sender, &lost, |entry| entry.recovered && !entry.is_open()).await;
-    let at_desk = Filter { direction: Some(2), ..Filter::default() };
-    let listed = cluster.node(1).store().list(&at_desk, u64::MAX, 100).unwrap().messages;
-    let seen: Vec<(Digest, bool)> =
-        listed.iter().map(|record| (record.digest(), record.recovered)).collect();
-    assert_eq!(seen.len(), 3);
-    assert!(seen.contains(&(lost, true)) && seen.contains(&(meanwhile, false)));
-    let consigned = receipts(sender, &lost, Event::ContentConsignment);
-    let (old, new) = ("xb.ncu/log/1".to_owned(), "xb.ncu/log/2".to_owned());
-    assert_eq!(consigned, [(old.clone(), false), (new.clone(), true)]);
-    assert_eq!(receipts(sender, &meanwhile, Event::ContentConsignment), [(new.clone(), false)]);
-    assert_eq!(receipts(sender, &kept, Event::ContentConsignment)[0], (old, false));
-
-    // The desk takes it, perhaps for the second time: said again, no contradiction.
-    let ack = Acknowledge {
-        principal: "uid:0".to_owned(),
-        request_id: Uuid::random([7; 16]),
-        digest: lost,
-        capacity: Capacity::Desk,
-        by: "A. Ito".to_owned(),
-    };
-    cluster.node(1).relay().acknowledge(ack).await.unwrap();
-    until_stored(sender.store(), "the desk's receipt", |_| {
-        receipts(sender, &lost, Event::ConsignmentAcceptance).pop()
-    })
-    .await;
-    assert_eq!(receipts(sender, &lost, Event::ConsignmentAcceptance), [(new, true)]);
-    assert!(!has_alarm(sender, Reason::Contradiction));
-
-    // Evidence of both generations, at both ends.
-    let sender_card = card(&cluster.members[0]);
-    for digest in [kept, lost, meanwhile] {
-        for node in [sender, cluster.node(1)] {
-            let outcome = outcome(node, &digest, &[&sender_card, &new_card]).await;
-            assert_eq!(outcome, Outcome::Valid);
-        }
-    }
 }

@@ -18,8 +18,10 @@ impl HelloSource for Hellos {
         let store = &ctx.parts.store;
         let count = |name| store.counter(name, peer).unwrap_or_default();
         let held = ctx.parts.directory.snapshot().peer(peer).and_then(|known| {
-            let open = known.card.logs().iter().find(|log| log.state == v1::LogState::Open)?;
-            store.held_checkpoint(&open.origin).ok().flatten()
+            // The newest of which anything is held: a store that is older than the others is told.
+            let mut logs: Vec<_> = known.card.logs().iter().map(|log| &log.origin).collect();
+            logs.sort_by_key(|origin| std::cmp::Reverse(origin.generation));
+            logs.into_iter().find_map(|origin| store.held_checkpoint(origin).ok().flatten())
         });
         v1::Hello {
             software: ctx.parts.software.clone(),

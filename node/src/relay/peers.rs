@@ -243,7 +243,9 @@ impl Peers {
         {
             warn!(peer = %unit, size = claim.size, left_out, "log signs nothing: peer knows more");
         }
-        ctx.parts.tlog.heard(&unit, &verified(ctx));
+        let made = ctx.parts.store.counter("receipts-made", &unit).unwrap_or_default();
+        let more = hello.heads.is_some_and(|heads| heads.receipts_have > made);
+        ctx.parts.tlog.heard(&unit, &hello.held_checkpoint, more, &verified(ctx));
         let had = ctx.parts.store.counter("receipts-have", &unit).ok();
         let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());
         let Some(live) = self.lock().get_mut(&unit).map(|worker| {

@@ -6,7 +6,11 @@
 //! in place: it may know of what is lost, whatever the operator thinks of it since. All others end
 //! with a new generation of the log, made by `relay-node log succeed`.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+};
 
 use relay_proto::ids::{LogOrigin, UnitId};
 
@@ -30,9 +34,49 @@ pub enum Hold {
     Restored {
         /// Who has to be heard. Nobody: then nobody can say what was signed, and it does not end.
         awaited: BTreeSet<String>,
-        /// Who was heard.
+        /// Who was heard, and knows of nothing that is lost.
         heard: BTreeSet<UnitId>,
+        /// Who was heard and says otherwise. It is his word only, so that it proves nothing; but
+        /// nothing is signed against it.
+        doubts: BTreeMap<UnitId, Doubt>,
     },
+}
+
+/// What a peer says that a store which lacks nothing would have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// He holds a checkpoint of a later generation of the log.
+    Later(LogOrigin),
+    /// He has receipts that the store never made.
+    Receipts,
+}
+
+impl Hold {
+    /// A unit was heard. Whether the restored store may sign: all were heard whom it knew when it
+    /// was put in place, and those that are verified by now, and none of them doubts it.
+    pub(super) fn heard(
+        &mut self,
+        unit: &UnitId,
+        doubt: Option<Doubt>,
+        verified: &[UnitId],
+    ) -> bool {
+        let Self::Restored { awaited, heard, doubts } = self else { return false };
+        match doubt {
+            Some(doubt) => {
+                heard.remove(unit);
+                doubts.insert(unit.clone(), doubt);
+            }
+            None => {
+                doubts.remove(unit);
+                heard.insert(unit.clone());
+            }
+        }
+        let names: BTreeSet<&str> = heard.iter().map(UnitId::as_str).collect();
+        doubts.is_empty()
+            && !awaited.is_empty()
+            && awaited.iter().all(|unit| names.contains(unit.as_str()))
+            && verified.iter().all(|unit| heard.contains(unit))
+    }
 }
 
 /// Who knows of a checkpoint of ours.
@@ -76,7 +120,23 @@ impl fmt::Display for Hold {
                 "the store was restored and knew no verified peer: nobody can say what was \
                  signed. {SUCCEED}"
             ),
-            Self::Restored { awaited, heard } => {
+            Self::Restored { doubts, .. } if !doubts.is_empty() => {
+                f.write_str("the store was restored")?;
+                for (unit, doubt) in doubts.iter().take(SHOWN_MAX) {
+                    match doubt {
+                        Doubt::Later(origin) => write!(
+                            f,
+                            "; {unit} holds {origin}, which this card does not name: put the \
+                             newest card and the keys that came with it in place first"
+                        )?,
+                        Doubt::Receipts => {
+                            write!(f, "; {unit} has receipts that this store never made")?;
+                        }
+                    }
+                }
+                write!(f, ". {SUCCEED}")
+            }
+            Self::Restored { awaited, heard, .. } => {
                 let heard: BTreeSet<&str> = heard.iter().map(UnitId::as_str).collect();
                 let missing = awaited.iter().filter(|unit| !heard.contains(unit.as_str()));
                 let missing: Vec<&str> = missing.map(String::as_str).collect();

@@ -9,7 +9,7 @@ mod anchor;
 mod hold;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex as SyncMutex, PoisonError},
 };
@@ -18,7 +18,7 @@ use relay_proto::{
     ids::{Digest, LogOrigin, UnitId},
     reason::Reason,
     tlog::{
-        Checkpoint, CheckpointError, SignedCheckpoint, TreeError, consistency_proof,
+        Checkpoint, CheckpointError, Note, SignedCheckpoint, TreeError, consistency_proof,
         inclusion_proof, root_at,
     },
 };
@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 pub use self::{
     anchor::{AnchorError, AnchorFile},
-    hold::{Hold, Witness},
+    hold::{Doubt, Hold, Witness},
 };
 use crate::{
     keys::{KeyUse, SignError, Signer},
@@ -97,7 +97,11 @@ impl Tlog {
         }
         // Asked for also when there is another hold: whom it waits for is noted now.
         let restored = store.restored()?;
-        hold = hold.or(restored.map(|awaited| Hold::Restored { awaited, heard: BTreeSet::new() }));
+        hold = hold.or(restored.map(|awaited| Hold::Restored {
+            awaited,
+            heard: BTreeSet::new(),
+            doubts: BTreeMap::new(),
+        }));
         if let Some(hold) = &hold {
             warn!(%hold, "log signs nothing");
             alarms.push((Reason::LogHeld, hold.to_string()));
@@ -196,16 +200,14 @@ impl Tlog {
     }
 
     /// A restored store: notes that a unit was heard, and signs again once all were that it knew
-    /// when it was put in place, and those that are verified by now.
-    pub fn heard(&self, unit: &UnitId, verified: &[UnitId]) {
+    /// when it was put in place, and those that are verified by now. The arguments are what it
+    /// holds of the unit's logs, and whether it has receipts, by its word, that were never made.
+    pub fn heard(&self, unit: &UnitId, note: &str, more_receipts: bool, verified: &[UnitId]) {
+        let receipts = more_receipts.then_some(Doubt::Receipts);
+        let doubt = self.later(note).map(Doubt::Later).or(receipts);
         let mut released = false;
         self.hold.send_if_modified(|hold| {
-            let Some(Hold::Restored { awaited, heard }) = hold else { return false };
-            heard.insert(unit.clone());
-            let names: BTreeSet<&str> = heard.iter().map(UnitId::as_str).collect();
-            released = !awaited.is_empty()
-                && awaited.iter().all(|unit| names.contains(unit.as_str()))
-                && verified.iter().all(|unit| heard.contains(unit));
+            released = hold.as_mut().is_some_and(|hold| hold.heard(unit, doubt, verified));
             if released {
                 *hold = None;
             }
@@ -217,6 +219,14 @@ impl Tlog {
                 warn!(%error, "the mark of the restored store stays");
             }
         }
+    }
+
+    /// The log that a note names, if it is a later generation of this one. The key of such a log
+    /// may be one that this store never saw, so that nothing is verified.
+    fn later(&self, note: &str) -> Option<LogOrigin> {
+        let named: Checkpoint = note.parse::<Note>().ok()?.text().parse().ok()?;
+        let (theirs, ours) = (named.origin, self.origin());
+        (theirs.unit == ours.unit && theirs.generation > ours.generation).then_some(theirs)
     }
 
     /// The path of a leaf under the tree of that size.
