@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
-    ids::{Digest, LogOrigin, UnitId},
+    ids::{LogOrigin, UnitId},
     timestamp::Timestamp,
 };
 
@@ -178,9 +178,9 @@ impl Ops {
             let digest = digest_of(&recorded.digest);
             if let Some(receipt) = &recorded.receipt {
                 let receipt_key = key::receipt(&digest, self.seq, nth);
-                self.put(Tree::Receipts, receipt_key.clone(), receipt);
-                let statement = Digest::of(&receipt.statement).as_bytes().to_vec();
-                self.put_bytes(Tree::Statements, statement, receipt_key);
+                self.put(Tree::Receipts, receipt_key, receipt);
+                let statement = key::statement(&digest, &receipt.statement);
+                self.put_bytes(Tree::Statements, statement, Vec::new());
             }
             if let Some(entry) = &recorded.entry {
                 self.entry(entry, false);

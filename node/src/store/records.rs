@@ -503,6 +503,11 @@ pub mod key {
         [digest.as_bytes().as_slice(), &seq.to_be_bytes(), &nth.to_be_bytes()].concat()
     }
 
+    /// Header digest || digest of a statement about that message.
+    pub fn statement(digest: &Digest, statement: &[u8]) -> Vec<u8> {
+        [digest.as_bytes().as_slice(), Digest::of(statement).as_bytes()].concat()
+    }
+
     /// Peer || 0 || number.
     pub fn numbered(peer: &str, number: u64) -> Vec<u8> {
         [peer.as_bytes(), b"\0", &number.to_be_bytes()].concat()

@@ -349,4 +349,5 @@ fn percentile(latencies: &[f64], percent: usize) -> f64 {
 }
 
 /// Nobody takes what arrives here, so the inbox must hold all of it.
-const CONFIG: &str = "\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 1000000\n";
+const CONFIG: &str = "\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 1000000\n\
+                      queue_bytes_max = \"16GiB\"\n";

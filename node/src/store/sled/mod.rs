@@ -6,24 +6,45 @@
 //! daemon's process-wide panic hook must end the process, which then starts again and rebuilds.
 //! Panics of `open` itself (it panics on some damaged files) are caught and told as `Damaged`.
 
-use std::collections::BTreeMap;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Ordering as CmpOrdering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ::sled::{Batch, Config, Db, Mode};
+use ::sled::{Config, Db, Mode};
+use prost::Message as _;
 
+use self::rows::{Row, Shared, shared};
 use crate::store::index::{APPLIED_KEY, Change, IndexError, Pair, Tree};
 
-/// A sled database with one tree per `Tree`.
+/// Where the pairs of one `Tree` are.
+#[derive(Debug)]
+struct Handle {
+    /// Those that stand alone, and what the tree claims to hold.
+    alone: ::sled::Tree,
+    /// Those that share rows.
+    rows: Option<(Shared, ::sled::Tree)>,
+    /// Whether any pair stands alone.
+    has_alone: AtomicBool,
+}
+
+/// A change with the name of its pair in its row.
+type InRow<'a> = (Vec<u8>, Change<'a>);
+
+/// A sled database with one or two trees per `Tree`.
 #[derive(Debug)]
 pub struct SledIndex {
     dir: PathBuf,
     db: Db,
-    trees: BTreeMap<Tree, ::sled::Tree>,
+    trees: BTreeMap<Tree, Handle>,
     /// Everything up to here is in memory or on disk; moved by `apply` after all its batches.
     applied: AtomicU64,
 }
@@ -51,8 +72,15 @@ impl SledIndex {
         if key == APPLIED_KEY {
             return Ok(None);
         }
-        let value = self.tree(tree)?.get(key).map_err(failed("get"))?;
-        Ok(value.map(|bytes| bytes.to_vec()))
+        let handle = self.handle(tree)?;
+        if let Some((shared, rows)) = &handle.rows
+            && let Some((row, name)) = shared.place(key)
+            && let Some(stored) = rows.get(row).map_err(failed("get"))?
+            && let Some(value) = Row::read(&stored)?.get(&name)
+        {
+            return Ok(Some(value.to_vec()));
+        }
+        handle.get_alone(key)
     }
 
     pub(in crate::store) fn range(
@@ -63,15 +91,28 @@ impl SledIndex {
         limit: usize,
         reverse: bool,
     ) -> Result<Vec<Pair>, IndexError> {
-        let found = self.tree(tree)?.range::<&[u8], _>((lower, upper));
-        let found = found.filter(|pair| !matches!(pair, Ok((key, _)) if key == APPLIED_KEY));
-        let owned = |pair: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
-            pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed("range"))
+        let handle = self.handle(tree)?;
+        let alone = handle.alone.range::<&[u8], _>((lower, upper)).filter_map(|pair| match pair {
+            Ok((key, _)) if key == APPLIED_KEY => None,
+            pair => Some(pair.map(|(key, value)| (key.to_vec(), value.to_vec()))),
+        });
+        let alone = directed(alone, reverse).map(|pair| pair.map_err(failed("range")));
+        let Some((shared, rows)) = &handle.rows else { return alone.take(limit).collect() };
+        let rows = rows.range(shared.rows(lower, upper)).flat_map(|row| {
+            let read = row
+                .map_err(failed("range"))
+                .and_then(|(key, stored)| Ok(shared.pairs(&key, Row::read(&stored)?)));
+            let (pairs, error) = match read {
+                Ok(pairs) => (pairs, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            pairs.into_iter().map(Ok).chain(error)
+        });
+        let within = |pair: &Result<Pair, IndexError>| match pair {
+            Ok((key, _)) => RangeBounds::<[u8]>::contains(&(lower, upper), key.as_slice()),
+            Err(_) => true,
         };
-        match reverse {
-            false => found.take(limit).map(owned).collect(),
-            true => found.rev().take(limit).map(owned).collect(),
-        }
+        merge(alone, directed(rows, reverse).filter(within), limit, reverse)
     }
 
     pub(in crate::store) fn apply<'a>(
@@ -79,27 +120,56 @@ impl SledIndex {
         changes: impl Iterator<Item = Change<'a>>,
         through_seq: u64,
     ) -> Result<(), IndexError> {
-        let mut batches: BTreeMap<Tree, (Batch, usize)> = BTreeMap::new();
-        for Change { tree, key, value } in changes {
-            let (batch, count) = batches.entry(tree).or_default();
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-            *count += 1;
-            // In pieces: what is applied is held twice until it is.
-            if *count >= BATCH_MAX {
-                *count = 0;
-                self.tree(tree)?.apply_batch(std::mem::take(batch)).map_err(failed("apply"))?;
+        let mut rows: BTreeMap<(&str, Vec<u8>), Vec<InRow<'a>>> = BTreeMap::new();
+        let mut changed = BTreeSet::new();
+        for change in changes {
+            changed.insert(change.tree);
+            let handle = self.handle(change.tree)?;
+            let place = handle.rows.as_ref().and_then(|(shared, _)| {
+                let (row, name) = shared.place(change.key)?;
+                Some(((shared.rows_of(change.tree), row), name))
+            });
+            match place {
+                Some((row, name)) => rows.entry(row).or_default().push((name, change)),
+                None => handle.change_alone(&change)?,
             }
         }
+        for ((_, row), changes) in rows {
+            self.change_row(&row, &changes)?;
+        }
         // Last: no tree claims more than it holds.
-        for (tree, (mut batch, _)) in batches {
-            batch.insert(APPLIED_KEY, &through_seq.to_be_bytes());
-            self.tree(tree)?.apply_batch(batch).map_err(failed("apply"))?;
+        for tree in changed {
+            let value = through_seq.to_be_bytes();
+            let alone = &self.handle(tree)?.alone;
+            alone.insert(APPLIED_KEY, &value).map_err(failed("apply"))?;
         }
         self.applied.store(through_seq, Ordering::Release);
         Ok(())
+    }
+
+    /// Changes pairs of one row, in order.
+    fn change_row(&self, key: &[u8], changes: &[InRow<'_>]) -> Result<(), IndexError> {
+        let Some((_, first)) = changes.first() else { return Ok(()) };
+        let Some((_, rows)) = &self.handle(first.tree)?.rows else { return Ok(()) };
+        let stored = rows.get(key).map_err(failed("apply"))?;
+        let mut row = stored.as_deref().map_or_else(|| Ok(Row::default()), Row::read)?;
+        for (name, change) in changes {
+            let handle = self.handle(change.tree)?;
+            let Some(value) = change.value else {
+                row.remove(name);
+                handle.change_alone(change)?;
+                continue;
+            };
+            let alone = row.get(name).is_none() && handle.get_alone(change.key)?.is_some();
+            if alone || !row.put(name, value) {
+                handle.change_alone(change)?;
+            }
+        }
+        match row.is_empty() {
+            true => rows.remove(key).map(drop),
+            false => rows.insert(key, row.encode_to_vec()).map(drop),
+        }
+        .map_err(failed("apply"))
     }
 
     pub(in crate::store) fn applied(&self) -> u64 {
@@ -117,7 +187,8 @@ impl SledIndex {
         for tree in Tree::all() {
             if self.applied_of(*tree)? < through {
                 let value = through.to_be_bytes();
-                self.tree(*tree)?.insert(APPLIED_KEY, &value).map_err(failed("mark"))?;
+                let alone = &self.handle(*tree)?.alone;
+                alone.insert(APPLIED_KEY, &value).map_err(failed("mark"))?;
             }
         }
         self.db.flush().map_err(failed("flush"))?;
@@ -128,28 +199,98 @@ impl SledIndex {
     }
 
     pub(in crate::store) fn len(&self, tree: Tree) -> Result<usize, IndexError> {
-        let tree = self.tree(tree)?;
-        let reserved = tree.contains_key(APPLIED_KEY).map_err(failed("len"))?;
-        Ok(tree.len() - usize::from(reserved))
+        Ok(self.range(tree, Bound::Unbounded, Bound::Unbounded, usize::MAX, false)?.len())
     }
 
     /// What one tree claims to hold.
     pub fn applied_of(&self, tree: Tree) -> Result<u64, IndexError> {
-        let Some(value) = self.tree(tree)?.get(APPLIED_KEY).map_err(failed("applied"))? else {
-            return Ok(0);
-        };
+        let value = self.handle(tree)?.alone.get(APPLIED_KEY).map_err(failed("applied"))?;
+        let Some(value) = value else { return Ok(0) };
         let bytes = <[u8; 8]>::try_from(value.as_ref()).map_err(|_| IndexError::Damaged {
             detail: format!("applied sequence of tree {} is not a number", tree.name()),
         })?;
         Ok(u64::from_be_bytes(bytes))
     }
 
-    fn tree(&self, tree: Tree) -> Result<&::sled::Tree, IndexError> {
+    fn handle(&self, tree: Tree) -> Result<&Handle, IndexError> {
         // `open` fills the map from the same closed list.
         self.trees.get(&tree).ok_or_else(|| IndexError::Damaged {
             detail: format!("tree {} was not opened", tree.name()),
         })
     }
+}
+
+impl Handle {
+    fn open(db: &Db, tree: Tree) -> Result<Self, IndexError> {
+        let open = |name: &str| db.open_tree(name).map_err(failed("open tree"));
+        let alone = open(tree.name())?;
+        let rows = match shared(tree) {
+            Some(shared) => Some((shared, open(shared.rows_of(tree))?)),
+            None => None,
+        };
+        let has_alone =
+            alone.iter().keys().take(2).any(|key| key.map_or(true, |k| k != APPLIED_KEY));
+        Ok(Self { alone, rows, has_alone: AtomicBool::new(has_alone) })
+    }
+
+    fn get_alone(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        if !self.has_alone.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let value = self.alone.get(key).map_err(failed("get"))?;
+        Ok(value.map(|bytes| bytes.to_vec()))
+    }
+
+    fn change_alone(&self, change: &Change<'_>) -> Result<(), IndexError> {
+        let changed = match change.value {
+            Some(value) => {
+                self.has_alone.store(true, Ordering::Release);
+                self.alone.insert(change.key, value)
+            }
+            None if !self.has_alone.load(Ordering::Acquire) => return Ok(()),
+            None => self.alone.remove(change.key),
+        };
+        changed.map(drop).map_err(failed("apply"))
+    }
+}
+
+/// An iterator in one direction or the other.
+fn directed<'a, T>(
+    items: impl DoubleEndedIterator<Item = T> + 'a,
+    reverse: bool,
+) -> Box<dyn Iterator<Item = T> + 'a> {
+    match reverse {
+        false => Box::new(items),
+        true => Box::new(items.rev()),
+    }
+}
+
+/// At most `limit` pairs of both, each in its order; of one key that of the row.
+fn merge(
+    alone: impl Iterator<Item = Result<Pair, IndexError>>,
+    rows: impl Iterator<Item = Result<Pair, IndexError>>,
+    limit: usize,
+    reverse: bool,
+) -> Result<Vec<Pair>, IndexError> {
+    let (mut alone, mut rows) = (alone.peekable(), rows.peekable());
+    let mut pairs = Vec::new();
+    while pairs.len() < limit {
+        let order = match (alone.peek(), rows.peek()) {
+            (None, None) => break,
+            (Some(Ok((alone, _))), Some(Ok((row, _)))) => match reverse {
+                false => alone.cmp(row),
+                true => row.cmp(alone),
+            },
+            (Some(_), None) | (Some(Err(_)), _) => CmpOrdering::Less,
+            (_, Some(_)) => CmpOrdering::Greater,
+        };
+        if order == CmpOrdering::Equal {
+            alone.next();
+        }
+        let next = if order == CmpOrdering::Less { alone.next() } else { rows.next() };
+        pairs.extend(next.transpose()?);
+    }
+    Ok(pairs)
 }
 
 /// Moves a damaged index out of the way, beside itself, and returns where it went. The caller
@@ -172,10 +313,7 @@ pub fn set_aside(dir: &Path) -> io::Result<PathBuf> {
     ))
 }
 
-fn open_trees(
-    dir: &Path,
-    cache_bytes: u64,
-) -> Result<(Db, BTreeMap<Tree, ::sled::Tree>), IndexError> {
+fn open_trees(dir: &Path, cache_bytes: u64) -> Result<(Db, BTreeMap<Tree, Handle>), IndexError> {
     let db = Config::new()
         .path(dir)
         .cache_capacity(cache_bytes)
@@ -186,7 +324,7 @@ fn open_trees(
         .map_err(failed("open"))?;
     let mut trees = BTreeMap::new();
     for tree in Tree::all() {
-        trees.insert(*tree, db.open_tree(tree.name()).map_err(failed("open tree"))?);
+        trees.insert(*tree, Handle::open(&db, *tree)?);
     }
     Ok((db, trees))
 }
@@ -218,115 +356,7 @@ fn failed(step: &'static str) -> impl Fn(::sled::Error) -> IndexError {
     }
 }
 
-/// Changes of one tree that are applied at once.
-const BATCH_MAX: usize = 512;
 /// An operator should look long before that many.
 const SET_ASIDE_MAX: u32 = 1000;
 /// sled has one level below its directory.
 const SYNC_DEPTH_MAX: usize = 4;
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
-
-    use super::*;
-    use crate::store::index::{Index, Op};
-
-    fn put(tree: Tree, key: &[u8]) -> Op {
-        Op { tree, key: key.to_vec(), value: Some(key.to_vec()), fresh: false }
-    }
-
-    fn open(dir: &Path) -> Result<SledIndex, IndexError> {
-        SledIndex::open(dir, 1 << 20)
-    }
-
-    /// Dropped without `make_durable`, opened again: content is there (the process ended, the
-    /// machine did not), but trees that were idle claim nothing, so replay starts at their least.
-    /// After `make_durable` every tree claims what the mark says.
-    #[test]
-    fn applied_sequence_per_tree_survives_reopening() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = parent.path().join("index");
-        let index = open(&dir).unwrap();
-        index
-            .apply([put(Tree::Due, b"a"), put(Tree::Acks, b"b")].iter().map(Op::change), 4)
-            .unwrap();
-        index.apply([put(Tree::Due, b"c")].iter().map(Op::change), 6).unwrap();
-        assert_eq!(index.applied(), 6);
-        drop(index);
-
-        let index = open(&dir).unwrap();
-        assert_eq!(index.applied(), 0);
-        assert_eq!(index.applied_of(Tree::Due).unwrap(), 6);
-        assert_eq!(index.applied_of(Tree::Acks).unwrap(), 4);
-        assert_eq!(index.get(Tree::Due, b"c").unwrap(), Some(b"c".to_vec()));
-        index.apply([put(Tree::Due, b"d")].iter().map(Op::change), 9).unwrap();
-        assert_eq!(index.make_durable().unwrap(), 9);
-        index.apply([put(Tree::Due, b"e")].iter().map(Op::change), 11).unwrap();
-        drop(index);
-
-        let index = open(&dir).unwrap();
-        assert_eq!(index.applied(), 9, "the least over all trees");
-        assert_eq!(index.applied_of(Tree::Due).unwrap(), 11);
-        for tree in Tree::all() {
-            let expected = match tree {
-                Tree::Due => 4,
-                Tree::Acks => 1,
-                _ => 0,
-            };
-            let index = &index;
-            assert_eq!(index.len(*tree).unwrap(), expected, "{}", tree.name());
-        }
-    }
-
-    /// A damaged database answers a typed error, is set aside under the first free name, and a
-    /// new one opens in its place; what was set aside is kept as it was.
-    #[test]
-    fn damaged_is_set_aside() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = parent.path().join("index");
-        for n in 1..=3 {
-            let index = open(&dir).unwrap();
-            index.apply([put(Tree::Due, b"a")].iter().map(Op::change), n).unwrap();
-            index.make_durable().unwrap();
-            drop(index);
-            fs::write(dir.join("conf"), b"not a configuration").unwrap();
-            assert!(matches!(open(&dir), Err(IndexError::Damaged { .. } | IndexError::Io { .. })));
-            let kept = set_aside(&dir).unwrap();
-            assert_eq!(kept, parent.path().join(format!("index.damaged-{n}")));
-            assert!(kept.join("db").exists() && !dir.exists());
-            let index = open(&dir).unwrap();
-            assert_eq!((index.applied(), index.len(Tree::Due).unwrap()), (0, 0));
-        }
-    }
-
-    /// Garbage in place of the data file ends in an error or in an index that admits to have
-    /// lost everything, never in a panic of the caller.
-    #[test]
-    fn overwritten_data_does_not_panic_the_caller() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = parent.path().join("index");
-        let index = open(&dir).unwrap();
-        for n in 1..=200u64 {
-            index.apply([put(Tree::Timeline, &n.to_be_bytes())].iter().map(Op::change), n).unwrap();
-        }
-        index.make_durable().unwrap();
-        drop(index);
-        let length = fs::metadata(dir.join("db")).unwrap().len();
-        fs::write(dir.join("db"), vec![0xa5; length as usize]).unwrap();
-        match open(&dir) {
-            Err(IndexError::Damaged { .. } | IndexError::Io { .. }) => {}
-            Err(other) => panic!("{other}"),
-            Ok(index) => assert_eq!(index.applied(), 0),
-        }
-    }
-
-    /// The enum reaches this variant.
-    #[test]
-    fn works_through_the_enum() {
-        let parent = tempfile::tempdir().unwrap();
-        let index = Index::Sled(open(&parent.path().join("index")).unwrap());
-        index.apply_ops(&[put(Tree::Meta, b"k")], 1).unwrap();
-        assert_eq!(index.get(Tree::Meta, b"k").unwrap(), Some(b"k".to_vec()));
-    }
-}

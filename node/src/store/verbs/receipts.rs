@@ -359,8 +359,8 @@ fn has_failed(txn: &Txn<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
 
 /// One look-up, however many receipts its issuer makes about the message.
 fn is_held(view: &View<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
-    let statement = Digest::of(&receipt.statement);
-    Ok(view.get(Tree::Statements, statement.as_bytes())?.is_some())
+    let statement = key::statement(&receipt.digest, &receipt.statement);
+    Ok(view.get(Tree::Statements, &statement)?.is_some())
 }
 
 /// Contradictions are kept as proof, as many as prove anything: an issuer can make them without
