@@ -31,9 +31,20 @@ struct Handle {
     /// Those that stand alone, and what the tree claims to hold.
     alone: ::sled::Tree,
     /// Those that share rows.
-    rows: Option<(Shared, ::sled::Tree)>,
+    rows: Option<Rows>,
     /// Whether any pair stands alone.
     has_alone: AtomicBool,
+}
+
+/// Rows of pairs.
+#[derive(Debug)]
+struct Rows {
+    shared: Shared,
+    rows: ::sled::Tree,
+    /// Where a row is by its group's name, if its key is not that name alone: rows of messages are
+    /// in the order in which they were made. Their digests have no order, and what comes next
+    /// would be written all over what has long left the cache.
+    places: Option<::sled::Tree>,
 }
 
 /// A change with the name of its pair in its row.
@@ -73,12 +84,11 @@ impl SledIndex {
             return Ok(None);
         }
         let handle = self.handle(tree)?;
-        if let Some((shared, rows)) = &handle.rows
-            && let Some((row, name)) = shared.place(key)
-            && let Some(stored) = rows.get(row).map_err(failed("get"))?
-            && let Some(value) = Row::read(&stored)?.get(&name)
+        if let Some(rows) = &handle.rows
+            && let Some((group, name)) = rows.shared.place(key)
+            && let Some(value) = rows.get(&group)?.and_then(|(_, row)| row.take(&name))
         {
-            return Ok(Some(value.to_vec()));
+            return Ok(Some(value));
         }
         handle.get_alone(key)
     }
@@ -97,11 +107,9 @@ impl SledIndex {
             pair => Some(pair.map(|(key, value)| (key.to_vec(), value.to_vec()))),
         });
         let alone = directed(alone, reverse).map(|pair| pair.map_err(failed("range")));
-        let Some((shared, rows)) = &handle.rows else { return alone.take(limit).collect() };
-        let rows = rows.range(shared.rows(lower, upper)).flat_map(|row| {
-            let read = row
-                .map_err(failed("range"))
-                .and_then(|(key, stored)| Ok(shared.pairs(&key, Row::read(&stored)?)));
+        let Some(rows) = &handle.rows else { return alone.take(limit).collect() };
+        let rows = rows.order().range(rows.shared.rows(lower, upper)).flat_map(|entry| {
+            let read = entry.map_err(failed("range")).and_then(|entry| rows.pairs(&entry));
             let (pairs, error) = match read {
                 Ok(pairs) => (pairs, None),
                 Err(error) => (Vec::new(), Some(Err(error))),
@@ -125,17 +133,17 @@ impl SledIndex {
         for change in changes {
             changed.insert(change.tree);
             let handle = self.handle(change.tree)?;
-            let place = handle.rows.as_ref().and_then(|(shared, _)| {
-                let (row, name) = shared.place(change.key)?;
-                Some(((shared.rows_of(change.tree), row), name))
+            let place = handle.rows.as_ref().and_then(|rows| {
+                let (group, name) = rows.shared.place(change.key)?;
+                Some(((rows.shared.rows_of(change.tree), group), name))
             });
             match place {
-                Some((row, name)) => rows.entry(row).or_default().push((name, change)),
+                Some((group, name)) => rows.entry(group).or_default().push((name, change)),
                 None => handle.change_alone(&change)?,
             }
         }
-        for ((_, row), changes) in rows {
-            self.change_row(&row, &changes)?;
+        for ((_, group), changes) in rows {
+            self.change_row(&group, &changes, through_seq)?;
         }
         // Last: no tree claims more than it holds.
         for tree in changed {
@@ -148,11 +156,16 @@ impl SledIndex {
     }
 
     /// Changes pairs of one row, in order.
-    fn change_row(&self, key: &[u8], changes: &[InRow<'_>]) -> Result<(), IndexError> {
+    fn change_row(
+        &self,
+        group: &[u8],
+        changes: &[InRow<'_>],
+        through_seq: u64,
+    ) -> Result<(), IndexError> {
         let Some((_, first)) = changes.first() else { return Ok(()) };
-        let Some((_, rows)) = &self.handle(first.tree)?.rows else { return Ok(()) };
-        let stored = rows.get(key).map_err(failed("apply"))?;
-        let mut row = stored.as_deref().map_or_else(|| Ok(Row::default()), Row::read)?;
+        let Some(rows) = &self.handle(first.tree)?.rows else { return Ok(()) };
+        let (key, row) = rows.get(group)?.unzip();
+        let mut row = row.unwrap_or_default();
         for (name, change) in changes {
             let handle = self.handle(change.tree)?;
             let Some(value) = change.value else {
@@ -160,16 +173,17 @@ impl SledIndex {
                 handle.change_alone(change)?;
                 continue;
             };
-            let alone = row.get(name).is_none() && handle.get_alone(change.key)?.is_some();
+            let alone = !row.has(name) && handle.get_alone(change.key)?.is_some();
             if alone || !row.put(name, value) {
                 handle.change_alone(change)?;
             }
         }
-        match row.is_empty() {
-            true => rows.remove(key).map(drop),
-            false => rows.insert(key, row.encode_to_vec()).map(drop),
+        match key {
+            Some(key) if row.is_empty() => rows.remove(group, &key),
+            None if row.is_empty() => Ok(()),
+            Some(key) => rows.write(&key, &row),
+            None => rows.write(&rows.begin(group, through_seq)?, &row),
         }
-        .map_err(failed("apply"))
     }
 
     pub(in crate::store) fn applied(&self) -> u64 {
@@ -220,12 +234,65 @@ impl SledIndex {
     }
 }
 
+impl Rows {
+    /// The row of a group of pairs, with its key.
+    fn get(&self, group: &[u8]) -> Result<Option<(Vec<u8>, Row)>, IndexError> {
+        let key = match &self.places {
+            None => group.to_vec(),
+            Some(places) => match places.get(group).map_err(failed("get"))? {
+                None => return Ok(None),
+                Some(seq) => [&seq[..], group].concat(),
+            },
+        };
+        let stored = self.rows.get(&key).map_err(failed("get"))?;
+        let row = stored.map(|stored| Row::read(&stored)).transpose()?;
+        // A place may be all that a crash left: the row is written under that key.
+        Ok(Some((key, row.unwrap_or_default())))
+    }
+
+    /// The key of a new row. Its place comes first, so that no row is without one.
+    fn begin(&self, group: &[u8], through_seq: u64) -> Result<Vec<u8>, IndexError> {
+        let Some(places) = &self.places else { return Ok(group.to_vec()) };
+        let seq = through_seq.to_be_bytes();
+        places.insert(group, &seq).map_err(failed("apply"))?;
+        Ok([&seq, group].concat())
+    }
+
+    fn write(&self, key: &[u8], row: &Row) -> Result<(), IndexError> {
+        self.rows.insert(key, row.encode_to_vec()).map(drop).map_err(failed("apply"))
+    }
+
+    fn remove(&self, group: &[u8], key: &[u8]) -> Result<(), IndexError> {
+        self.rows.remove(key).map_err(failed("apply"))?;
+        let place = self.places.as_ref().map(|places| places.remove(group));
+        place.transpose().map(drop).map_err(failed("apply"))
+    }
+
+    /// What is in the order of the groups: the places, or the rows themselves.
+    fn order(&self) -> &::sled::Tree {
+        self.places.as_ref().unwrap_or(&self.rows)
+    }
+
+    /// The pairs of one entry of that.
+    fn pairs(&self, entry: &(::sled::IVec, ::sled::IVec)) -> Result<Vec<Pair>, IndexError> {
+        let (group, stored) = entry;
+        let row = match &self.places {
+            None => Row::read(stored)?,
+            Some(_) => self.get(group)?.map(|(_, row)| row).unwrap_or_default(),
+        };
+        Ok(self.shared.pairs(group, row))
+    }
+}
+
 impl Handle {
     fn open(db: &Db, tree: Tree) -> Result<Self, IndexError> {
         let open = |name: &str| db.open_tree(name).map_err(failed("open tree"));
         let alone = open(tree.name())?;
         let rows = match shared(tree) {
-            Some(shared) => Some((shared, open(shared.rows_of(tree))?)),
+            Some(shared) => {
+                let places = shared.places().map(open).transpose()?;
+                Some(Rows { shared, rows: open(shared.rows_of(tree))?, places })
+            }
             None => None,
         };
         let has_alone =

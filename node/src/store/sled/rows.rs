@@ -49,7 +49,12 @@ impl Shared {
         }
     }
 
-    /// The row of a pair and its name there; nothing: it stands alone.
+    /// The name of sled's tree that tells where a group's row is; nothing: under the group's name.
+    pub(super) fn places(self) -> Option<&'static str> {
+        matches!(self, Self::Message { .. }).then_some("places-of-messages")
+    }
+
+    /// The group of a pair and its name there; nothing: it stands alone.
     pub(super) fn place(self, key: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         if let Self::Message { member } = self {
             let (digest, rest) = key.split_at_checked(DIGEST_BYTES)?;
@@ -63,16 +68,16 @@ impl Shared {
         Some(([start, &[last / RUN_LENGTH]].concat(), vec![*last]))
     }
 
-    /// The key of a pair by its row and its name there; nothing: it is another tree's.
-    fn key(self, row: &[u8], slot: &[u8]) -> Option<Vec<u8>> {
+    /// The key of a pair by its group and its name there; nothing: it is another tree's.
+    fn key(self, group: &[u8], slot: &[u8]) -> Option<Vec<u8>> {
         let (first, rest) = slot.split_first()?;
         match self {
-            Self::Message { member } => (*first == member).then(|| [row, rest].concat()),
-            _ => Some([row.split_last()?.1, slot].concat()),
+            Self::Message { member } => (*first == member).then(|| [group, rest].concat()),
+            _ => Some([group.split_last()?.1, slot].concat()),
         }
     }
 
-    /// Between which rows the pairs between two keys are. The rows may be more than needed.
+    /// Between which groups the pairs between two keys are. They may be more than needed.
     pub(super) fn rows(
         self,
         lower: Bound<&[u8]>,
@@ -86,7 +91,7 @@ impl Shared {
                 Self::NamedRun => key.get(..name_end(key).unwrap_or(0)).unwrap_or(key).to_vec(),
             }),
         };
-        // A row's key is never above the keys of its pairs.
+        // A group's name is never above the keys of its pairs.
         let upper = match upper {
             Bound::Unbounded => Bound::Unbounded,
             Bound::Included(key) | Bound::Excluded(key) => Bound::Included(key.to_vec()),
@@ -94,10 +99,10 @@ impl Shared {
         (lower, upper)
     }
 
-    /// The pairs of this tree in a row, in the order of their keys.
-    pub(super) fn pairs(self, row: &[u8], content: Row) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let pairs = content.slots.into_iter();
-        pairs.filter_map(|slot| Some((self.key(row, &slot.name)?, slot.value.to_vec()))).collect()
+    /// The pairs of this tree in a group's row, in the order of their keys.
+    pub(super) fn pairs(self, group: &[u8], row: Row) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let pairs = row.slots.into_iter();
+        pairs.filter_map(|slot| Some((self.key(group, &slot.name)?, slot.value.to_vec()))).collect()
     }
 }
 
@@ -131,9 +136,14 @@ impl Row {
         self.slots.is_empty()
     }
 
-    pub(super) fn get(&self, name: &[u8]) -> Option<&[u8]> {
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        self.find(name).is_ok()
+    }
+
+    /// The value by that name.
+    pub(super) fn take(self, name: &[u8]) -> Option<Vec<u8>> {
         let at = self.find(name).ok()?;
-        self.slots.get(at).map(|slot| &slot.value[..])
+        self.slots.get(at).map(|slot| slot.value.to_vec())
     }
 
     /// Puts a pair here, in the place of an older one. `false`: there is no room, and none is here
