@@ -297,4 +297,4 @@ const PORTS: u32 = 20_000;
 const PORTS_A_PROCESS: u32 = 97;
 
 /// Longest wait for anything that a node does by itself.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(90);
