@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use relay_proto::{
     envelope::Priority,
-    ids::{Digest, UnitId},
+    ids::{Digest, LogOrigin, UnitId},
     limits,
     tlog::SignedCheckpoint,
     v1,
@@ -117,7 +117,9 @@ impl Sent {
         let log = ctx.parts.directory.own().log(ctx.parts.tlog.origin());
         let held = log.and_then(|log| {
             let note = live.hello.held_checkpoint.as_str();
-            SignedCheckpoint::open(note, |_| Some(log.key.key)).ok()
+            // It may be of a log that ended.
+            let key = |of: &LogOrigin| (*of == log.origin).then_some(log.key.key);
+            SignedCheckpoint::open(note, key).ok()
         });
         let held = held.map_or(0, |held| held.checkpoint().size);
         Self { session: Some(live.id), up_to: heads.receipts_have, held, ..Self::default() }

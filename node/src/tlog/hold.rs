@@ -66,8 +66,10 @@ impl Hold {
                 heard.remove(unit);
                 doubts.insert(unit.clone(), doubt);
             }
+            // What was said once in this run stays said: messages that are taken meanwhile make
+            // numbers grow past those that were lost, and another node of the unit may know less.
+            None if doubts.contains_key(unit) => {}
             None => {
-                doubts.remove(unit);
                 heard.insert(unit.clone());
             }
         }
@@ -161,3 +163,41 @@ const SHOWN_MAX: usize = 8;
 /// What helps.
 const SUCCEED: &str = "Peers that stay away, or leaves that are lost: stop the node, then \
                        relay-node log succeed --config FILE --reason TEXT --by NAME --by NAME";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// All whom the store knew and all who are verified by now must have been heard; whoever
+    /// doubted it once keeps it from signing, whatever he says later.
+    #[test]
+    fn a_restored_log_waits_and_heeds_doubts() {
+        let [xa, xb, xc]: [UnitId; 3] = ["xa.ncu", "xb.ncu", "xc.ncu"].map(|u| u.parse().unwrap());
+        let awaited = BTreeSet::from([xb.to_string()]);
+        let (heard, doubts) = (BTreeSet::new(), BTreeMap::new());
+        let start = Hold::Restored { awaited, heard, doubts };
+
+        let mut hold = start.clone();
+        assert!(!hold.heard(&xc, None, &[xb.clone(), xc.clone()]));
+        assert!(hold.heard(&xb, None, &[xb.clone(), xc.clone()]));
+        let mut hold = start.clone();
+        assert!(!hold.heard(&xb, None, &[xb.clone(), xc.clone()]), "verified since, not heard");
+
+        for doubt in [Doubt::Receipts, Doubt::Later(xa.log_origin(2))] {
+            let mut hold = start.clone();
+            assert!(!hold.heard(&xb, Some(doubt.clone()), &[]));
+            assert!(!hold.heard(&xb, None, &[]));
+            let text = hold.to_string();
+            assert!(text.contains("xb.ncu") && text.contains("relay-node log succeed"), "{text}");
+            let mut hold = start.clone();
+            assert!(!hold.heard(&xc, Some(doubt), &[]));
+            assert!(!hold.heard(&xb, None, &[]), "nobody's doubt is passed over");
+        }
+
+        let nobody = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let (awaited, heard, doubts) = nobody;
+        assert!(!Hold::Restored { awaited, heard, doubts }.heard(&xb, None, &[]));
+        assert!(!Hold::OtherGeneration(xa.log_origin(2)).heard(&xb, None, &[]));
+    }
+}
