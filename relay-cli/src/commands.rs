@@ -96,8 +96,8 @@ fn unsure(context: &Context, failure: Failure, id: RequestId) -> Failure {
 async fn pages(node: &Node, filter: &str, limit: u32) -> Result<(Vec<MessageView>, bool), Failure> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let (mut found, mut page_token) = (Vec::new(), String::new());
-    // A page may be short or empty, yet no list needs more pages than messages are wanted.
-    for _ in 0..=limit {
+    // A page may be short or empty and still have a next one.
+    loop {
         let left = limit.saturating_sub(found.len()).min(PAGE_MAX);
         let page_size = i32::try_from(left).unwrap_or(i32::MAX);
         let request = v1::ListMessagesRequest { page_size, page_token, filter: filter.to_owned() };

@@ -66,6 +66,7 @@ impl Service {
             deliveries,
             acknowledgements,
             recovered: record.recovered,
+            exercise: record.exercise,
             ..Default::default()
         })
     }

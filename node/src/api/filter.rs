@@ -1,6 +1,6 @@
 //! The filter of a list: `direction = OUT AND state = DEFERRED AND peer = "xb.ncu"`.
 //!
-//! Fields: direction, state, peer, kind, priority, acknowledged; each once, joined by AND.
+//! Fields: direction, state, open, peer, kind, priority, acknowledged; each once, joined by AND.
 //! Invariant: what does not parse is refused with the place; nothing is ignored.
 
 use relay_proto::{ids::UnitId, reason::Reason, v1};
@@ -112,7 +112,17 @@ fn set(query: &mut Query, name: &str, value: &str) -> Result<(), Problem> {
                 bad("QUEUED, IN_FLIGHT, DEFERRED, HELD, DELIVERED, REFUSED or EXPIRED")
             })?;
             (query.state, filter.entry) = (Some(state), Some(test));
+            filter.open |= !matches!(
+                state,
+                v1::DeliveryState::Delivered
+                    | v1::DeliveryState::Refused
+                    | v1::DeliveryState::Expired
+            );
         }
+        "open" => match value {
+            "yes" => filter.open = true,
+            _ => return Err(bad("yes")),
+        },
         "peer" => {
             let unit: UnitId = value.parse().map_err(|_| bad("a unit, as in `xb.ncu`"))?;
             filter.peer = Some(unit.to_string());
@@ -125,7 +135,7 @@ fn set(query: &mut Query, name: &str, value: &str) -> Result<(), Problem> {
             });
         }
         _ => {
-            let known = "direction, state, peer, kind, priority or acknowledged";
+            let known = "direction, state, open, peer, kind, priority or acknowledged";
             return Err(wrong(&format!("`{name}` is no field: expected {known}")));
         }
     }
@@ -197,6 +207,8 @@ mod tests {
             "peer = XB",
             "title = x",
             "acknowledged = maybe",
+            "open = no",
+            "open = yes AND open = yes",
             "\"direction\" = OUT",
             "= = =",
         ];

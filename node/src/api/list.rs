@@ -1,4 +1,4 @@
-//! Lists of messages: pages, the newest first, through a filter.
+//! Lists of messages through a filter, in pages.
 
 use relay_proto::v1;
 
@@ -19,21 +19,23 @@ impl Service {
         let query = filter::parse(&request.filter)?;
         let size = args::page_size(request.page_size)?;
         let place = token::read(&request.filter, &request.page_token)?;
-        let place = place.and_then(|place| place.try_into().ok()).map(u64::from_be_bytes);
         let store = self.relay().store();
-        let mut next = Some(place.unwrap_or(u64::MAX));
+        let mut next = place;
         let mut messages = Vec::new();
         for _ in 0..ROUNDS_MAX {
-            let Some(below) = next.filter(|_| messages.len() < size) else { break };
-            let listed = store.list(&query.filter, below, size - messages.len())?;
+            let listed =
+                store.list(&query.filter, next.as_deref(), size.saturating_sub(messages.len()))?;
             next = listed.next;
             for record in &listed.messages {
                 if self.passes(&query, record)? {
                     messages.push(self.message(record, v1::MessageView::Basic)?);
                 }
             }
+            if next.is_none() || messages.len() >= size {
+                break;
+            }
         }
-        let next = next.map(|below| token::write(&request.filter, &below.to_be_bytes()));
+        let next = next.map(|place| token::write(&request.filter, &place));
         Ok(v1::ListMessagesResponse { messages, next_page_token: next.unwrap_or_default() })
     }
 
@@ -52,5 +54,5 @@ impl Service {
     }
 }
 
-/// How often the store is asked for one page.
-const ROUNDS_MAX: usize = 8;
+/// How often the store is asked for one page. Between two the writer goes on.
+const ROUNDS_MAX: usize = 40;

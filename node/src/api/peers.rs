@@ -249,20 +249,19 @@ impl Service {
 
     /// Messages of the last day, counted up to a bound.
     fn received_lately(&self, unit: &str) -> Result<u64, Problem> {
-        let since = self.relay().clock().now().before(DAY).as_millis();
         let filter = Filter {
             direction: Some(MessageRecord::IN),
             peer: Some(unit.to_owned()),
+            since_ms: self.relay().clock().now().before(DAY).as_millis(),
             ..Filter::default()
         };
-        let (mut count, mut below) = (0, u64::MAX);
+        let (mut count, mut place) = (0, None);
         for _ in 0..RECEIVED_PAGES {
-            let listed = self.relay().store().list(&filter, below, RECEIVED_PAGE)?;
-            let new = listed.messages.iter().filter(|record| record.stored_at_ms >= since).count();
-            count += new as u64;
-            match listed.next {
-                Some(next) if new == RECEIVED_PAGE => below = next,
-                _ => break,
+            let listed = self.relay().store().list(&filter, place.as_deref(), RECEIVED_PAGE)?;
+            count += listed.messages.len() as u64;
+            place = listed.next;
+            if place.is_none() {
+                break;
             }
         }
         Ok(count)

@@ -27,7 +27,7 @@ use super::{Context, own, peers::alarm};
 use crate::{
     keys::KeyUse,
     link::{Incoming, Lane, SessionSender},
-    store::{ArrivalAnswer, NewArrival, NewRefusal, StoreError, Verdict, wire_bytes},
+    store::{About, ArrivalAnswer, NewArrival, NewRefusal, StoreError, Verdict, wire_bytes},
     telemetry::Counter,
 };
 
@@ -319,8 +319,7 @@ fn accept(
     debug!(peer = %unit, number = transfer.number, message = %header.digest, "message taken");
     Ok(Box::new(NewArrival {
         payload: clear,
-        kind: i32::from(content.kind()).unsigned_abs(),
-        case_id: Bytes::copy_from_slice(content.case_id.as_bytes()),
+        about: About::of(&content),
         peer: unit.clone(),
         number: transfer.number,
         consignment,

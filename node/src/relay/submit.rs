@@ -26,7 +26,7 @@ use super::{Context, Relay, own};
 use crate::{
     directory::Trust,
     keys::{KeyUse, SignError},
-    store::{NewSubmission, StoreError, SubmissionAnswer},
+    store::{About, NewSubmission, StoreError, SubmissionAnswer},
     telemetry::Counter,
 };
 
@@ -176,8 +176,7 @@ impl Context {
         Ok(Prepared::Store(Box::new(NewSubmission {
             header,
             payload: ready.clear,
-            kind: i32::from(ready.payload.kind()).unsigned_abs(),
-            case_id: Bytes::copy_from_slice(ready.payload.case_id.as_bytes()),
+            about: About::of(&ready.payload),
             request_key,
             content,
             statement: statement.bytes().clone(),

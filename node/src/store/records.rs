@@ -72,6 +72,9 @@ pub struct MessageRecord {
     /// The lane in which it is carried here when its sender is over a quota; 0: its priority's.
     #[prost(uint32, tag = "19")]
     pub carried: u32,
+    /// A drill.
+    #[prost(bool, tag = "20")]
+    pub exercise: bool,
     /// Taken again after our log lost its receipt: it may have been acted on before.
     #[prost(bool, tag = "30")]
     pub recovered: bool,

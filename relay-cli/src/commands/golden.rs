@@ -112,6 +112,7 @@ fn lists_of_messages() {
             by: HOSTILE.into(),
             time: ago(3),
         }],
+        exercise: true,
         ..incoming()
     };
     let messages = vec![MessageView::from(&incoming()), MessageView::from(&taken)];

@@ -1,7 +1,5 @@
 //! `outbox`: our messages on their way, per recipient, with the reason and the next try.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::{count, pages, tell_refusing};
@@ -25,25 +23,18 @@ pub struct OutboxReport {
     pub all: bool,
 }
 
-/// Asks the node: all of ours, or those of each open state.
+/// Asks the node: all of ours, or those of which a delivery is open.
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
     let node = context.node().await?;
-    let mut base = "direction = OUT".to_owned();
+    let mut filter = "direction = OUT".to_owned();
+    if !args.all {
+        filter.push_str(" AND open = yes");
+    }
     if let Some(peer) = &args.peer {
-        base.push_str(&format!(" AND peer = \"{peer}\""));
+        filter.push_str(&format!(" AND peer = \"{peer}\""));
     }
-    let filters: Vec<String> = match args.all {
-        true => vec![base],
-        false => OPEN.iter().map(|state| format!("{base} AND state = {state}")).collect(),
-    };
-    let (mut found, mut more) = (BTreeMap::new(), false);
-    for filter in &filters {
-        let (messages, cut) = pages(&node, filter, args.limit).await?;
-        more |= cut;
-        // A message may wait for one recipient and be on its way to another: listed once.
-        found.extend(messages.into_iter().map(|m| ((m.stored, m.message_id.clone()), m)));
-    }
-    let messages = found.into_values().collect();
+    let (mut messages, more) = pages(&node, &filter, args.limit).await?;
+    messages.sort_by_key(|message| message.stored);
     context.printer().report(&OutboxReport { messages, more, all: args.all })
 }
 
@@ -90,6 +81,3 @@ impl Report for OutboxReport {
         }
     }
 }
-
-/// The states of an entry that is still owed.
-const OPEN: [&str; 4] = ["QUEUED", "IN_FLIGHT", "DEFERRED", "HELD"];

@@ -104,6 +104,9 @@ impl Report for ShowReport {
         let message = &self.message;
         page.line(self.verdict());
         page.line(format!("{} from {}", message.kind_with_priority(), message.from));
+        if message.exercise {
+            page.line("A drill: nothing of it may reach a provider");
+        }
         if message.recovered {
             page.line("RECOVERED: it came again after our log lost its receipt; it may have been");
             page.line("acted on already");

@@ -23,6 +23,7 @@ pub struct MessageView {
     pub deliveries: Vec<DeliveryView>,
     pub acknowledgements: Vec<AckView>,
     pub recovered: bool,
+    pub exercise: bool,
 }
 
 /// The way of a message to one recipient.
@@ -53,14 +54,15 @@ impl MessageView {
         self.direction == "in"
     }
 
-    /// `EMERGENCY alert`; a routine message is only its kind.
+    /// `EMERGENCY alert`; a routine message is only its kind, a drill says so first.
     pub fn kind_with_priority(&self) -> String {
         // The word of `relay-cli send`.
         let kind = self.kind.strip_suffix("-request").unwrap_or(&self.kind);
-        match self.priority.as_str() {
+        let kind = match self.priority.as_str() {
             "ROUTINE" => kind.to_owned(),
             _ => format!("{} {kind}", self.priority),
-        }
+        };
+        if self.exercise { format!("EXERCISE {kind}") } else { kind }
     }
 
     /// How many recipients have it.
@@ -110,6 +112,7 @@ impl From<&v1::Message> for MessageView {
             deliveries: message.deliveries.iter().map(DeliveryView::from).collect(),
             acknowledgements: message.acknowledgements.iter().map(AckView::from).collect(),
             recovered: message.recovered,
+            exercise: message.exercise,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     keys::KeyStore,
     relay::{Limits, Parts, Relay},
     store::{
-        ArrivalAnswer, Backend, NewArrival, OpenStore, QueueMax, Verdict, create,
+        About, ArrivalAnswer, Backend, NewArrival, OpenStore, QueueMax, Verdict, create,
         space::ReserveSettings,
     },
     tasks::Tasks,
@@ -157,8 +157,7 @@ impl Node {
         let conflict = Some(relay_proto::reason::Reason::Conflict);
         let new = NewArrival {
             payload: content.payload.unwrap(),
-            kind: record.kind,
-            case_id: record.case_id.clone(),
+            about: About { kind: record.kind, ..About::default() },
             peer: header.from.clone(),
             number: 1,
             consignment: statement(Event::ContentConsignment, None),

@@ -206,8 +206,7 @@ fn submission_to(n: u64, to: &[UnitId]) -> NewSubmission {
     NewSubmission {
         header: header(n, 0, &us(), to),
         payload: payload(n),
-        kind: 1,
-        case_id: Bytes::from_static(&[3; 16]),
+        about: About { kind: 1, case_id: Bytes::from_static(&[3; 16]), exercise: false },
         request_key: *Digest::of(&n.to_be_bytes()).as_bytes(),
         content: Digest::of(b"draft"),
         statement: statement("submission", n),
@@ -224,8 +223,7 @@ fn arrival(n: u64, version: u64) -> Verdict {
     Verdict::Accept(Box::new(NewArrival {
         header: header(n, version, &them(), &[us()]),
         payload: payload(n),
-        kind: 2,
-        case_id: Bytes::new(),
+        about: About { kind: 2, ..About::default() },
         peer: them(),
         number: n,
         consignment: statement("consignment", n * 10 + version),

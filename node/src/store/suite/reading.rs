@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::store::records::{EntryRecord, MessageRecord, PeerRecord};
+use crate::store::records::{EntryRecord, EntryState, MessageRecord, PeerRecord};
 
 on_each![
     lists_page_completely_and_newest_first,
+    what_waits_is_listed_from_what_waits,
     short_ids_find_all_and_hide_none,
     events_are_seen_with_their_effects,
     leaves_are_seen_below_the_head,
@@ -31,13 +32,13 @@ async fn lists_page_completely_and_newest_first(place: Place) {
     fill(&store).await;
     store.acknowledge(ack(4, 1, 1)).await.unwrap();
     let all = |filter: &Filter, page: usize| -> Vec<u64> {
-        let (mut below, mut found) = (u64::MAX, Vec::new());
+        let (mut place, mut found) = (None, Vec::new());
         loop {
-            let listed = store.list(filter, below, page).unwrap();
+            let listed = store.list(filter, place.as_deref(), page).unwrap();
             assert!(listed.messages.len() <= page);
             found.extend(listed.messages.iter().map(|message| message.seq));
             match listed.next {
-                Some(next) => below = next,
+                Some(next) => place = Some(next),
                 None => return found,
             }
         }
@@ -58,6 +59,49 @@ async fn lists_page_completely_and_newest_first(place: Place) {
     assert_eq!(count(Filter { acknowledged: Some(false), ..Default::default() }), 11);
     let entry: Option<fn(&EntryRecord) -> bool> = Some(|entry| entry.number > 10);
     assert_eq!(count(Filter { entry, ..Default::default() }), 2);
+    assert_sound(&store);
+}
+
+/// What is open or untaken is listed once, in its order, over pages; what ended is not among it.
+async fn what_waits_is_listed_from_what_waits(place: Place) {
+    let store = place.open();
+    fill(&store).await;
+    let third = unit("xc.ncu");
+    submit(&store, submission_to(13, &[third.clone(), them()])).await;
+    let ended = (1..=12).filter(|n| n % 4 != 0).map(|n| receipt(n, Stated::ContentConsignment));
+    store.record_receipts(group(1, 12, ended.collect())).await.unwrap();
+    store.acknowledge(ack(6, 1, 1)).await.unwrap();
+    let all = |filter: &Filter, page: usize| -> Vec<Digest> {
+        let (mut place, mut found) = (None, Vec::new());
+        loop {
+            let listed = store.list(filter, place.as_deref(), page).unwrap();
+            found.extend(listed.messages.iter().map(MessageRecord::digest));
+            place = listed.next;
+            if place.is_none() {
+                return found;
+            }
+        }
+    };
+    // By recipient, EMERGENCY first; what waits for two is there once.
+    let open = Filter { open: true, direction: Some(MessageRecord::OUT), ..Filter::default() };
+    let to_third = Filter { peer: Some(third.to_string()), ..open.clone() };
+    let held = Filter { entry: Some(|entry| entry.state() == EntryState::Held), ..open.clone() };
+    let untaken = Filter { acknowledged: Some(false), ..Filter::default() };
+    for page in [1, 2, 3, 100] {
+        assert_eq!(all(&open, page), [13, 12, 4, 8].map(ours));
+        assert_eq!(all(&to_third, page), [ours(13)]);
+        assert_eq!(all(&held, page), [] as [Digest; 0]);
+        assert_eq!(all(&untaken, page), [3, 9, 12, 1, 4, 7, 10, 2, 5, 8, 11].map(theirs));
+    }
+    // Ours is not found among what came.
+    let came = Filter { direction: Some(MessageRecord::IN), ..open };
+    assert!(all(&came, 2).is_empty());
+    // Delivered to the first of two, it is listed with the other.
+    store
+        .record_receipts(group(2, 13, vec![receipt(13, Stated::ContentConsignment)]))
+        .await
+        .unwrap();
+    assert_eq!(all(&to_third, 9), [ours(13)]);
     assert_sound(&store);
 }
 

@@ -16,7 +16,7 @@ use relay_proto::{
 use super::{
     alarm::{NewAlarm, raise},
     receipts::owe_again,
-    submission::{known, record},
+    submission::{About, known, record},
 };
 use crate::store::{
     NewLeaf, Store, StoreError,
@@ -33,10 +33,8 @@ pub struct NewArrival {
     pub header: Header,
     /// The payload as it travelled.
     pub payload: Bytes,
-    /// Message kind, as on the wire.
-    pub kind: u32,
-    /// The case.
-    pub case_id: Bytes,
+    /// What the payload says.
+    pub about: About,
     /// The unit whose session brought it.
     pub peer: UnitId,
     /// The number of its transfer.
@@ -143,7 +141,7 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
     let transfer = (new.number, &new.header.digest);
     let numbers = numbers(txn, &new.peer, transfer, &new.meter, new.now)?;
     let leaf = txn.leaf(leaf(&new.header, new.carried, new.consignment))?;
-    let mut record = record(&new.header, &new.payload, new.kind, &new.case_id, new.now);
+    let mut record = record(&new.header, &new.payload, &new.about, new.now);
     record.direction = MessageRecord::IN;
     record.clock_unverified = new.clock_unverified;
     if new.carried != new.header.priority {

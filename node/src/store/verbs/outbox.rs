@@ -222,7 +222,7 @@ pub(super) fn is_queue_full(
 }
 
 /// Size on the wire and key of an open entry, out of a value of [`Tree::Due`].
-fn due_of(value: &[u8]) -> Result<(u32, &[u8]), StoreError> {
+pub(super) fn due_of(value: &[u8]) -> Result<(u32, &[u8]), StoreError> {
     let split = value.split_first_chunk::<4>().ok_or(StoreError::IndexDamaged("due"))?;
     Ok((u32::from_be_bytes(*split.0), split.1))
 }

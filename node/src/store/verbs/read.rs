@@ -19,7 +19,7 @@ use crate::store::{
     journal::{Body, Position, StoredEvent},
     recent::Recent,
     records::{EntryRecord, MessageRecord, RefusedRecord, digest_of, key},
-    view::decode,
+    verbs::list,
 };
 
 /// A message's header and payload out of the journal.
@@ -29,32 +29,6 @@ pub struct Content {
     pub header: v1::Signed,
     /// The payload as it travels; nothing once it was erased.
     pub payload: Option<Bytes>,
-}
-
-/// What a list asks for; every part that is set must hold.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Sent or received.
-    pub direction: Option<u32>,
-    /// The other unit.
-    pub peer: Option<String>,
-    /// As on the wire.
-    pub kind: Option<u32>,
-    /// As in the records.
-    pub priority: Option<u32>,
-    /// Whether somebody took it; received messages only.
-    pub acknowledged: Option<bool>,
-    /// A test of the outbox entries.
-    pub entry: Option<fn(&EntryRecord) -> bool>,
-}
-
-/// A page of a list: the newest first.
-#[derive(Debug, Clone, Default)]
-pub struct Listed {
-    /// The messages.
-    pub messages: Vec<MessageRecord>,
-    /// Go on below this sequence; nothing: that was all.
-    pub next: Option<u64>,
 }
 
 impl Store {
@@ -99,10 +73,7 @@ impl Store {
 
     /// The outbox entries of a message, one per recipient.
     pub fn entries(&self, digest: &Digest) -> Result<Vec<EntryRecord>, StoreError> {
-        self.read(|view| {
-            let pairs = view.about(Tree::Outbox, digest.as_bytes(), RECIPIENTS)?;
-            pairs.iter().map(|(_, value)| decode(Tree::Outbox, value)).collect()
-        })
+        self.read(|view| list::entries(&view, digest))
     }
 
     /// Header and payload of a message.
@@ -143,33 +114,6 @@ impl Store {
         let position = <[u8; 16]>::try_from(record.position.as_ref())
             .map_err(|_| StoreError::IndexDamaged("messages"))?;
         Ok(self.shared.reader.read(Position::from_bytes(position))?)
-    }
-
-    /// Messages that pass a filter, the newest first, below a sequence. Work is bounded: a page may
-    /// be short and still name where to go on.
-    pub fn list(&self, filter: &Filter, below: u64, max: usize) -> Result<Listed, StoreError> {
-        self.read(|view| {
-            let below = below.to_be_bytes();
-            let pairs =
-                view.range(Tree::Timeline, Unbounded, Excluded(&below), LIST_WORK_MAX, true)?;
-            let complete = pairs.len() < LIST_WORK_MAX;
-            let mut listed = Listed::default();
-            for (seq, digest) in pairs {
-                listed.next = seq.last_chunk::<8>().map(|seq| u64::from_be_bytes(*seq));
-                let digest = digest_of(&digest);
-                let record = view.message(&digest)?.ok_or(StoreError::IndexDamaged("timeline"))?;
-                if passes(&view, filter, &record)? {
-                    listed.messages.push(record);
-                    if listed.messages.len() >= max {
-                        return Ok(listed);
-                    }
-                }
-            }
-            if complete {
-                listed.next = None;
-            }
-            Ok(listed)
-        })
     }
 
     /// A header that was refused.
@@ -234,36 +178,6 @@ fn header_of(event: &Event) -> Option<v1::Signed> {
     v1::Signed::decode(header.clone()).ok()
 }
 
-fn passes(
-    view: &crate::store::View<'_>,
-    filter: &Filter,
-    record: &MessageRecord,
-) -> Result<bool, StoreError> {
-    if filter.direction.is_some_and(|direction| direction != record.direction)
-        || filter.kind.is_some_and(|kind| kind != record.kind)
-        || filter.priority.is_some_and(|priority| priority != record.priority)
-        || filter.peer.as_ref().is_some_and(|p| record.from != *p && !record.to.contains(p))
-    {
-        return Ok(false);
-    }
-    if let Some(wanted) = filter.acknowledged {
-        let acks = view.prefix(Tree::Acks, &record.digest, 1)?;
-        if record.is_out() || acks.is_empty() == wanted {
-            return Ok(false);
-        }
-    }
-    if let Some(test) = filter.entry {
-        let pairs = view.prefix(Tree::Outbox, &record.digest, RECIPIENTS)?;
-        let entries: Result<Vec<EntryRecord>, _> =
-            pairs.iter().map(|(_, value)| decode(Tree::Outbox, value)).collect();
-        return Ok(entries?.iter().any(test));
-    }
-    Ok(true)
-}
-
-const RECIPIENTS: usize = relay_proto::limits::RECIPIENTS_MAX;
 /// Messages whose ids end in the same 40 bits.
 const SAME_SHORT_MAX: usize = 64;
-/// Messages that one page looks at.
-const LIST_WORK_MAX: usize = 20_000;
 const EVENTS_BYTES_MAX: usize = 8 << 20;

@@ -7,6 +7,7 @@ use relay_core::route;
 use relay_proto::{
     envelope::{Header, Priority},
     ids::{Digest, UnitId},
+    payload::Payload,
     timestamp::Timestamp,
 };
 
@@ -21,6 +22,28 @@ use crate::store::{
     txn::Txn,
 };
 
+/// What a payload says of its message that lists show and search.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Message kind, as on the wire.
+    pub kind: u32,
+    /// The case.
+    pub case_id: Bytes,
+    /// A drill: nothing of it may reach a provider.
+    pub exercise: bool,
+}
+
+impl About {
+    /// Out of a payload that was checked.
+    pub fn of(payload: &Payload) -> Self {
+        Self {
+            kind: i32::from(payload.kind()).unsigned_abs(),
+            case_id: Bytes::copy_from_slice(payload.case_id.as_bytes()),
+            exercise: payload.exercise,
+        }
+    }
+}
+
 /// A signed message that is to be stored and queued.
 #[derive(Debug, Clone)]
 pub struct NewSubmission {
@@ -28,10 +51,8 @@ pub struct NewSubmission {
     pub header: Header,
     /// The payload as it travels.
     pub payload: Bytes,
-    /// Message kind, as on the wire.
-    pub kind: u32,
-    /// The case.
-    pub case_id: Bytes,
+    /// What the payload says.
+    pub about: About,
     /// Key of caller, verb and request id.
     pub request_key: [u8; 32],
     /// Digest of the checked content.
@@ -122,7 +143,7 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         txn.wake(&entry.next_hop);
     }
     let digest = header.digest;
-    let mut record = record(header, &new.payload, new.kind, &new.case_id, new.now);
+    let mut record = record(header, &new.payload, &new.about, new.now);
     record.direction = MessageRecord::OUT;
     let fact = Fact::Submitted(Submitted {
         header: header.signed.encode_to_vec().into(),
@@ -165,8 +186,7 @@ fn entry(
 pub(super) fn record(
     header: &Header,
     payload: &Bytes,
-    kind: u32,
-    case_id: &Bytes,
+    about: &About,
     now: Timestamp,
 ) -> MessageRecord {
     MessageRecord {
@@ -175,14 +195,15 @@ pub(super) fn record(
         to: header.to.iter().map(UnitId::to_string).collect(),
         profile: header.profile.clone(),
         priority: priority_number(header.priority),
-        kind,
+        kind: about.kind,
         created_at_ms: header.created_at.as_millis(),
         expires_at_ms: header.expires_at.as_millis(),
         stored_at_ms: now.as_millis(),
         wire_bytes: wire_bytes(header, payload),
         digest: Bytes::copy_from_slice(header.digest.as_bytes()),
         key_id: Bytes::copy_from_slice(header.key_id.as_bytes()),
-        case_id: case_id.clone(),
+        case_id: about.case_id.clone(),
+        exercise: about.exercise,
         ..Default::default()
     }
 }
