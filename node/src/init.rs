@@ -160,7 +160,8 @@ impl fmt::Display for Made {
         writeln!(f, "can speak for your unit.")?;
         writeln!(f)?;
         writeln!(f, "Next: relay-node run --config {}", config.display())?;
-        write!(f, "      relay-cli peer add THEIR.relaycard")
+        let socket = self.socket();
+        write!(f, "      relay-cli --node {} peer add THEIR.relaycard", socket.display())
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -160,7 +161,12 @@ fn pem(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn no_socket(path: &Path, error: &io::Error) -> Failure {
+    let is_other = std::fs::metadata(path).is_ok_and(|found| !found.file_type().is_socket());
     let path = path.display();
+    if is_other {
+        return Failure::new(Exit::Usage, format!("{path} is not the socket of a node."))
+            .with_remedy("--node or RELAY_NODE with the socket: api.socket in its relay.toml");
+    }
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             Failure::new(Exit::Permission, format!("This account may not use {path}."))

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use relay_proto::reason::Reason;
+use relay_proto::{ids::UnitId, payload::file_path, reason::Reason};
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -97,6 +97,14 @@ impl Failure {
         self
     }
 
+    /// Names the places of faults as a message file does.
+    pub fn in_file(mut self) -> Self {
+        for fault in &mut self.faults {
+            fault.path = file_path(&fault.path);
+        }
+        self
+    }
+
     /// Reads an error of the node with its details.
     pub fn of_status(status: &Status) -> Self {
         let details = status.get_error_details();
@@ -123,7 +131,13 @@ impl Failure {
         }
         let wait = details.retry_info().and_then(|info| info.retry_delay);
         failure.retry_after_ms = wait.map(|delay| delay.as_millis().try_into().unwrap_or(u32::MAX));
-        failure.remedies.extend(remedy(exit, reason.as_deref()));
+        // The unit that the node speaks of, in the command that helps.
+        let unit = details.error_info().and_then(|info| info.metadata.get("unit"));
+        let unit = unit.and_then(|unit| unit.parse::<UnitId>().ok());
+        failure.remedies.extend(remedy(exit, reason.as_deref()).map(|text| match &unit {
+            Some(unit) => text.replace("UNIT", unit.as_str()),
+            None => text,
+        }));
         if timed_out(status) {
             failure.what = "The node did not answer in time.".to_owned();
         }
@@ -202,9 +216,7 @@ fn remedy(exit: Exit, reason: Option<&str>) -> Option<String> {
         (_, Some("REQUEST_ID_CONFLICT")) => "leave out --request-id to send this as a new message",
         (_, Some("PEER_UNVERIFIED")) => "relay-cli peer verify UNIT    (by telephone)",
         (_, Some("PEER_SUSPENDED")) => "relay-cli peer show UNIT    (who suspended it, and why)",
-        (_, Some("NOT_VERIFIED_THERE")) => {
-            "telephone them: they have to run relay-cli peer verify OUR-UNIT --by NAME"
-        }
+        (_, Some("NOT_VERIFIED_THERE")) => "telephone them: they have not verified our unit yet",
         (_, Some("UNKNOWN_RECIPIENT")) => "relay-cli peer list    (who can be written to)",
         (_, Some("FINGERPRINT_MISMATCH")) => {
             "read once more; if it differs again, do not trust this card: it may be forged"

@@ -48,12 +48,21 @@ impl Service {
 
     /// What a message that would be taken looks like; it has no id yet.
     fn checked(&self, draft: &v1::Draft) -> v1::Message {
+        let payload = draft.payload.as_ref();
+        let kind = match payload.and_then(|payload| payload.body.as_ref()) {
+            Some(v1::payload::Body::Alert(_)) => v1::Kind::Alert,
+            Some(v1::payload::Body::PreservationRequest(_)) => v1::Kind::PreservationRequest,
+            None => v1::Kind::Unspecified,
+        };
+        let unit = self.relay().node().unit();
         v1::Message {
+            kind: kind.into(),
+            exercise: unit.is_demo() || payload.is_some_and(|payload| payload.exercise),
             direction: v1::Direction::Out.into(),
-            from: self.relay().node().unit().to_string(),
+            from: unit.to_string(),
             to: draft.to.clone(),
             profile: draft.profile.clone(),
-            priority: draft.priority,
+            priority: priority_of(draft).to_wire().into(),
             expire_time: draft.expire_time,
             ..Default::default()
         }

@@ -60,6 +60,27 @@ impl Fault {
     }
 }
 
+/// A path of the local API in the names of the message file; one that is not of a draft stays as
+/// it is. For [`Fault::api_path`] of a message file's path this is that path.
+pub fn file_path(api_path: &str) -> String {
+    let Some(rest) = api_path.strip_prefix("draft.") else { return api_path.to_owned() };
+    let Some(payload) = rest.strip_prefix("payload") else {
+        return match rest {
+            "expire_time" => "env.expires_at".to_owned(),
+            _ => format!("env.{rest}"),
+        };
+    };
+    match payload.strip_prefix('.').unwrap_or(payload) {
+        "" => "*".to_owned(),
+        "case_id" => "env.thread_id".to_owned(),
+        rest => match rest.strip_prefix("preservation_request") {
+            Some(within) => format!("request{within}"),
+            None if rest.starts_with("alert") || rest.starts_with("handling") => rest.to_owned(),
+            None => format!("env.{rest}"),
+        },
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.text)?;

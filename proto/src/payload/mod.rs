@@ -33,7 +33,7 @@ pub use common::{Attachment, Authority, Handling, LegalBasis};
 pub use complete::{Completion, NewIds, ProfileDefaults, UnitFacts, complete, lifetime};
 pub(crate) use fault::Collector as FaultCollector;
 use fault::{At, Collector};
-pub use fault::{FAULTS_MAX, Fault, Faults};
+pub use fault::{FAULTS_MAX, Fault, Faults, file_path};
 pub use indicator::{Indicator, Subject, Victims};
 pub use item::{Custodian, PreservationItem, SystemLocation};
 pub use preservation::{

@@ -254,7 +254,8 @@ fn pages_of_peers() {
     };
     golden("peer-verify-read", &read);
     let rest = vec![1, 2, 5, 6, 9, 10];
-    let verified = peer::VerifyReport { request_id: request_id.clone(), peer: up, rest };
+    let verified =
+        peer::VerifyReport { request_id: request_id.clone(), our_unit: our_unit(), peer: up, rest };
     golden("peer-verify", &verified);
     let answer = v1::PingPeerResponse {
         rtt_us: 21_400,

@@ -64,7 +64,7 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
         true => call().await.map(Response::into_inner).map_err(|status| node.failure(&status)),
         false => once_for_sure(context, &node, id, call).await,
     };
-    let answer = answer.map_err(|failure| match failure.exit {
+    let answer = answer.map_err(Failure::in_file).map_err(|failure| match failure.exit {
         Exit::Faults | Exit::PeerNotTrusted | Exit::NotFound => failure.safe("nothing was sent"),
         _ => failure,
     })?;

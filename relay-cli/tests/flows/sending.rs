@@ -158,8 +158,8 @@ async fn faults_are_listed_with_their_paths() {
     let fake = fake(vec![Err(refused)]).await;
     let ended = fake.run("send alert --file alert.json").await;
     assert_eq!(ended.code, Some(15), "{ended:?}");
-    assert!(ended.err.contains("draft.to[0]: not a member of the profile"));
-    assert!(ended.err.contains("draft.expire_time: past"));
+    assert!(ended.err.contains("env.to[0]: not a member of the profile"));
+    assert!(ended.err.contains("env.expires_at: past"));
     assert!(ended.err.contains("nothing was sent"));
     let mut bad = alert();
     bad["env"]["prioritty"] = json!("ROUTINE");

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use crate::{limits, payload::testing, reason::Reason, v1};
 
-use super::{Body, FAULTS_MAX, Faults, Payload, PayloadContext, clear_bytes, open_clear};
+use super::{
+    Body, FAULTS_MAX, Faults, Payload, PayloadContext, clear_bytes, file_path, open_clear,
+};
 
 mod alert;
 mod complete;
@@ -176,14 +178,21 @@ fn context_decides() {
 /// The same place under the names of the local API.
 #[test]
 fn faults_have_api_paths() {
-    let path = |path: &str| super::Fault::new(path, "").api_path();
+    let path = |path: &str| {
+        let api = super::Fault::new(path, "").api_path();
+        assert_eq!(file_path(&api), path, "{api}");
+        api
+    };
     let request = "draft.payload.preservation_request.items[0].relationship";
     assert_eq!(path("request.items[0].relationship"), request);
     assert_eq!(path("alert.title"), "draft.payload.alert.title");
     assert_eq!(path("env.to[1]"), "draft.to[1]");
     assert_eq!(path("env.authority.phone"), "draft.payload.authority.phone");
     assert_eq!(path("env.thread_id"), "draft.payload.case_id");
+    assert_eq!(path("env.expires_at"), "draft.expire_time");
+    assert_eq!(path("handling.tlp"), "draft.payload.handling.tlp");
     assert_eq!(path("*"), "draft.payload");
+    assert_eq!(file_path("request_id"), "request_id");
 }
 
 /// What the checked types say is what the samples say.

@@ -47,6 +47,7 @@ pub struct ReadReport {
 #[derive(Debug, Clone, Serialize)]
 pub struct VerifyReport {
     pub request_id: String,
+    pub our_unit: Option<String>,
     pub peer: PeerView,
     /// Groups that were not typed here: for the other side to ask for.
     pub rest: Vec<u32>,
@@ -279,7 +280,8 @@ impl Report for VerifyReport {
         if !self.rest.is_empty() {
             let rest: Vec<String> = self.rest.iter().map(u32::to_string).collect();
             page.line(format!("Now you read (relay-cli peer verify {unit} --read), they type:"));
-            page.line(format!("  relay-cli peer verify OUR-UNIT --groups {}", rest.join(",")));
+            let us = us(&self.our_unit);
+            page.line(format!("  relay-cli peer verify {us} --groups {}", rest.join(",")));
         }
     }
 }

@@ -108,7 +108,8 @@ async fn compare(
         false => (1..=12).filter(|group| !typed.contains(group)).collect(),
     };
     let peer = PeerView::from(&peer);
-    context.printer().report(&VerifyReport { request_id: id.to_string(), peer, rest })
+    let our_unit = our_unit(node).await;
+    context.printer().report(&VerifyReport { request_id: id.to_string(), our_unit, peer, rest })
 }
 
 async fn ask_group(group: u32) -> Result<String, Failure> {
@@ -129,7 +130,7 @@ fn all_digits(text: &str) -> Result<String, Failure> {
         let what = format!("--fingerprint has {} characters, 60 digits are needed.", digits.len());
         return Err(Failure::new(Exit::Usage, what)
             .safe("nothing was compared")
-            .with_remedy("relay-cli peer verify UNIT --read    (on the other side)"));
+            .with_remedy("they read them: relay-cli peer verify OUR-UNIT --read"));
     }
     Ok(digits)
 }
