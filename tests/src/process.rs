@@ -30,14 +30,19 @@ impl Binaries {
         BUILT.get_or_init(|| {
             let target = target_dir();
             let release = target.file_name().is_some_and(|name| name == "release");
-            let mut build = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()));
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
             // The whole workspace, so that features are those of every other build and nothing is
             // compiled twice.
-            build.args(["build", "--quiet", "--workspace", "--bins"]);
-            if release {
-                build.arg("--release");
-            }
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            let mut build = match release {
+                true => Command::new(root.join("deploy/build.sh")),
+                false => {
+                    let cargo = std::env::var("CARGO").unwrap_or("cargo".to_owned());
+                    let mut build = Command::new(cargo);
+                    build.args(["build", "--workspace", "--bins"]);
+                    build
+                }
+            };
+            build.arg("--quiet");
             let status = build.current_dir(root).status().expect("cargo runs");
             assert!(status.success(), "the binaries do not build");
             Self { node: target.join("relay-node"), cli: target.join("relay-cli") }
