@@ -5,6 +5,7 @@
 //! them.
 
 use relay_proto::{
+    envelope::Priority,
     ids::{Digest, MessageId},
     reason::Reason,
     receipt::{Event, Statement},
@@ -16,7 +17,7 @@ use tonic::Status;
 use super::{Service, convert::instant, cursor::Cursor, status::Problem};
 use crate::store::{
     event::{Fact, Leaf, ReceiptsRecorded},
-    records::{MessageRecord, RefusedRecord, digest_of},
+    records::{EntryRecord, MessageRecord, RefusedRecord, digest_of},
 };
 
 impl Service {
@@ -175,7 +176,9 @@ impl Service {
         for recorded in &fact.receipts {
             let Some(receipt) = &recorded.receipt else { continue };
             let Ok(statement) = Statement::from_bytes(&receipt.statement) else { continue };
-            let mut event = self.of_statement(&statement, Kind::ReceiptReceived)?;
+            // What it ended is at hand; else the message says how urgent it is.
+            let lane = recorded.entry.as_ref().map(EntryRecord::lane);
+            let mut event = self.of_statement(&statement, Kind::ReceiptReceived, lane)?;
             event.peer.clone_from(&fact.peer);
             // A receipt that failed a check settles nothing and must not be read as one that does.
             if let Some(flag) = receipt.flags.first() {
@@ -189,7 +192,7 @@ impl Service {
 
     fn issued(&self, leaf: &Leaf, kind: Kind) -> Result<Option<v1::UnitEvent>, Problem> {
         let Some(statement) = statement_of(leaf) else { return Ok(None) };
-        let mut event = self.of_statement(&statement, kind)?;
+        let mut event = self.of_statement(&statement, kind, None)?;
         let other = match statement.event {
             Event::RelayFailure => statement.recipient.as_ref(),
             _ => Some(&statement.sender),
@@ -198,9 +201,18 @@ impl Service {
         Ok(Some(event))
     }
 
-    fn of_statement(&self, statement: &Statement, kind: Kind) -> Result<v1::UnitEvent, Problem> {
-        let record = self.relay().store().message(&statement.header_digest)?;
-        let priority = record.map_or(v1::Priority::Unspecified, |r| r.priority().to_wire());
+    fn of_statement(
+        &self,
+        statement: &Statement,
+        kind: Kind,
+        priority: Option<Priority>,
+    ) -> Result<v1::UnitEvent, Problem> {
+        let digest = &statement.header_digest;
+        let priority = match priority {
+            None => self.relay().store().message(digest)?.map(|record| record.priority()),
+            known => known,
+        };
+        let priority = priority.map_or(v1::Priority::Unspecified, Priority::to_wire);
         Ok(v1::UnitEvent {
             kind: kind.into(),
             receipt_event: statement.event.to_wire().into(),

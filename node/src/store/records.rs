@@ -474,10 +474,13 @@ pub fn priority_number(priority: Priority) -> u32 {
 pub mod key {
     use super::*;
 
-    /// Short id || sender || 0 || message id: one record per sender and message id, found by eight
-    /// characters.
+    /// Short id || digest of sender and message id: one record per sender and message id, found by
+    /// eight characters. 136 bits of the digest: sled keeps a key of up to 22 bytes in its node.
     pub fn by_id(from: &UnitId, id: &MessageId) -> Vec<u8> {
-        [id.short().as_bytes(), from.as_str().as_bytes(), b"\0", id.as_bytes().as_slice()].concat()
+        let digest = Digest::of_parts(&[from.as_str().as_bytes(), b"\0", id.as_bytes()]);
+        let short = id.short();
+        let parts = short.as_bytes().iter().chain(digest.as_bytes());
+        parts.copied().take(BY_ID_BYTES).collect()
     }
 
     /// The prefix of all messages with this short id.
@@ -506,9 +509,10 @@ pub mod key {
         [digest.as_bytes().as_slice(), &seq.to_be_bytes(), &nth.to_be_bytes()].concat()
     }
 
-    /// Header digest || digest of a statement about that message.
+    /// Header digest || start of the digest of a statement about that message.
     pub fn statement(digest: &Digest, statement: &[u8]) -> Vec<u8> {
-        [digest.as_bytes().as_slice(), Digest::of(statement).as_bytes()].concat()
+        let of = Digest::of(statement);
+        digest.as_bytes().iter().chain(of.as_bytes()).copied().take(STATEMENT_BYTES).collect()
     }
 
     /// Peer || 0 || number.
@@ -569,6 +573,12 @@ pub mod key {
         None
     }
 }
+
+/// A key of [`key::statement`].
+const STATEMENT_BYTES: usize = 56;
+
+/// A key of [`key::by_id`].
+const BY_ID_BYTES: usize = 22;
 
 /// Transfers of a peer whose digests are kept, to notice one number used twice.
 pub const TRANSFERS_KEPT: u64 = 10_000;

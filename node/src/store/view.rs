@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use prost::Message;
 use relay_proto::ids::Digest;
+use smallvec::SmallVec;
 
 use crate::store::{
     StoreError,
@@ -28,7 +29,10 @@ pub struct Overlay {
     through_seq: u64,
 }
 
-type Changes = BTreeMap<Vec<u8>, Held>;
+type Changes = BTreeMap<Key, Held>;
+
+/// A key within its map's node: nearly every look at a map is at keys alone.
+type Key = SmallVec<[u8; KEY_BYTES]>;
 
 /// What a key became.
 #[derive(Debug)]
@@ -49,7 +53,11 @@ impl Overlay {
     /// Takes in one change of the event with this sequence; later ones replace earlier ones.
     pub fn insert(&mut self, op: Op, seq: u64) {
         self.through_seq = self.through_seq.max(seq);
-        self.put(op.tree as usize, op.key, Held { value: op.value, fresh: op.fresh });
+        self.put(
+            op.tree as usize,
+            Key::from_slice(&op.key),
+            Held { value: op.value, fresh: op.fresh },
+        );
     }
 
     /// Takes in all of a later one.
@@ -98,7 +106,7 @@ impl Overlay {
         self.len == 0
     }
 
-    fn put(&mut self, place: usize, key: Vec<u8>, mut held: Held) {
+    fn put(&mut self, place: usize, key: Key, mut held: Held) {
         let Some(changes) = self.trees.get_mut(place) else { return };
         let key_len = key.len();
         let cost = |held: &Held| key_len + held.value.as_ref().map_or(0, Vec::len) + ENTRY_COST;
@@ -361,6 +369,10 @@ pub fn decode<T: Message + Default>(tree: Tree, value: &[u8]) -> Result<T, Store
 
 /// Pairs that are read of the index at once.
 const PAGE_MAX: usize = 1024;
+
+/// Keys up to here are kept within a map: those that begin with a digest and end with a number or
+/// a unit's name.
+const KEY_BYTES: usize = 56;
 
 /// What a change costs besides its bytes.
 const ENTRY_COST: usize = 96;

@@ -16,7 +16,8 @@ use crate::store::index::{IndexError, Tree};
 /// Trees whose pairs share rows, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shared {
-    /// By the header digest that the keys begin with, with pairs of the other such trees.
+    /// By the start of the header digest that the keys begin with, with pairs of the other such
+    /// trees.
     Message { member: u8 },
     /// By a number at the end of keys of this length.
     Run { length: usize },
@@ -57,8 +58,9 @@ impl Shared {
     /// The group of a pair and its name there; nothing: it stands alone.
     pub(super) fn place(self, key: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         if let Self::Message { member } = self {
-            let (digest, rest) = key.split_at_checked(DIGEST_BYTES)?;
-            return Some((digest.to_vec(), [&[member], rest].concat()));
+            let (group, rest) = key.split_at_checked(GROUP_BYTES)?;
+            let is_about = key.len() >= DIGEST_BYTES;
+            return is_about.then(|| (group.to_vec(), [&[member], rest].concat()));
         }
         let numbered = match self {
             Self::Run { length } => key.len() == length,
@@ -86,7 +88,7 @@ impl Shared {
         let lower = match lower {
             Bound::Unbounded => Bound::Unbounded,
             Bound::Included(key) | Bound::Excluded(key) => Bound::Included(match self {
-                Self::Message { .. } => key.get(..DIGEST_BYTES).unwrap_or(key).to_vec(),
+                Self::Message { .. } => key.get(..GROUP_BYTES).unwrap_or(key).to_vec(),
                 Self::Run { length } => key.get(..length - 1).unwrap_or(key).to_vec(),
                 Self::NamedRun => key.get(..name_end(key).unwrap_or(0)).unwrap_or(key).to_vec(),
             }),
@@ -177,4 +179,7 @@ const ROW_BYTES_MAX: usize = 4096;
 const SLOT_BYTES: usize = 12;
 const RUN_LENGTH: u8 = 32;
 const DIGEST_BYTES: usize = 32;
+/// With the eight bytes of a sequence before it, this is as long as a key may be that sled keeps in
+/// its node. Digests that begin alike share a row.
+const GROUP_BYTES: usize = 14;
 const NUMBER_BYTES: usize = 8;

@@ -128,7 +128,7 @@ const TREES: [Tree; 8] = [
 
 /// Keys of the expected form, with few digests, names and numbers, and some of any other form.
 fn keys() -> impl Strategy<Value = (Tree, Vec<u8>)> {
-    let digest = (0u8..3).prop_map(|n| [n; 32].to_vec());
+    let digest = (0u8..3, 0u8..2).prop_map(|(n, m)| [[n; 14].as_slice(), &[m; 18]].concat());
     let about = (digest, proptest::collection::vec(0u8..3, 0..3))
         .prop_map(|(digest, rest)| [digest, rest].concat());
     let number = prop_oneof![0u64..80, 250u64..270, (u64::MAX - 40)..=u64::MAX];
@@ -215,10 +215,12 @@ fn places_are_fixed() {
     let place = |tree: Tree, key: &[u8]| shared(tree).unwrap().place(key);
     let digest = [7; 32];
     let entry = [&digest[..], b"xb.ncu"].concat();
-    assert_eq!(place(Tree::Messages, &digest), Some((digest.to_vec(), vec![1])));
-    assert_eq!(place(Tree::Outbox, &entry), Some((digest.to_vec(), b"\x02xb.ncu".to_vec())));
-    assert_eq!(place(Tree::Receipts, &entry), Some((digest.to_vec(), b"\x03xb.ncu".to_vec())));
-    assert_eq!(place(Tree::Statements, &entry), Some((digest.to_vec(), b"\x04xb.ncu".to_vec())));
+    let (group, rest) = digest.split_at(14);
+    let name = |member: u8, of: &[u8]| [&[member], rest, of].concat();
+    assert_eq!(place(Tree::Messages, &digest), Some((group.to_vec(), name(1, b""))));
+    assert_eq!(place(Tree::Outbox, &entry), Some((group.to_vec(), name(2, b"xb.ncu"))));
+    assert_eq!(place(Tree::Receipts, &entry), Some((group.to_vec(), name(3, b"xb.ncu"))));
+    assert_eq!(place(Tree::Statements, &entry), Some((group.to_vec(), name(4, b"xb.ncu"))));
     assert_eq!(place(Tree::Messages, &digest[1..]), None);
     let number = 0x0102_03e5_u64.to_be_bytes();
     let run = [0, 0, 0, 0, 1, 2, 3, 7];

@@ -39,7 +39,6 @@ impl Store {
 
     /// All messages with this id; more than one when several senders used it.
     pub fn by_id(&self, id: &MessageId) -> Result<Vec<Digest>, StoreError> {
-        let suffix = id.as_bytes().as_slice();
         let prefix = key::short(&id.short());
         let end = key::after_prefix(&prefix);
         let upper = end.as_deref().map_or(Unbounded, Excluded);
@@ -49,10 +48,16 @@ impl Store {
         // at, in pages.
         loop {
             let lower = after.as_ref().map(Vec::as_slice);
-            let page =
-                self.read(|view| view.range(Tree::ById, lower, upper, SAME_SHORT_MAX, false))?;
-            let same = page.iter().filter(|(key, _)| key.ends_with(suffix));
-            found.extend(same.map(|(_, digest)| digest_of(digest)));
+            let page = self.read(|view| {
+                let page = view.range(Tree::ById, lower, upper, SAME_SHORT_MAX, false)?;
+                for (_, digest) in &page {
+                    let digest = digest_of(digest);
+                    let record = view.message(&digest)?;
+                    let is_it = record.is_some_and(|record| record.message_id() == Some(*id));
+                    found.extend(is_it.then_some(digest));
+                }
+                Ok::<_, StoreError>(page)
+            })?;
             match page.last() {
                 Some((last, _)) if page.len() >= SAME_SHORT_MAX => after = Excluded(last.clone()),
                 _ => return Ok(found),
@@ -62,7 +67,9 @@ impl Store {
 
     /// All messages that people name by these eight characters.
     pub fn by_short_id(&self, id: &ShortId) -> Result<Vec<Digest>, StoreError> {
-        Ok(self.by_prefix(&key::short(id))?.into_iter().map(|(_, digest)| digest).collect())
+        let prefix = key::short(id);
+        let pairs = self.read(|view| view.prefix(Tree::ById, &prefix, SAME_SHORT_MAX))?;
+        Ok(pairs.iter().map(|(_, digest)| digest_of(digest)).collect())
     }
 
     /// The message of a sender with this id.
@@ -160,11 +167,6 @@ impl Store {
 
     fn recent<R>(&self, read: impl FnOnce(&Recent) -> R) -> R {
         read(&self.shared.recent.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn by_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Digest)>, StoreError> {
-        let pairs = self.read(|view| view.prefix(Tree::ById, prefix, SAME_SHORT_MAX))?;
-        Ok(pairs.into_iter().map(|(key, digest)| (key, digest_of(&digest))).collect())
     }
 }
 
