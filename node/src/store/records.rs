@@ -4,12 +4,13 @@
 //! node. Invariant: every value follows from one journal event alone, so replaying an event twice
 //! changes nothing.
 
+pub mod key;
+
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
     envelope::Priority,
-    ids::{Digest, MessageId, ShortId, UnitId},
-    timestamp::Timestamp,
+    ids::{Digest, MessageId},
 };
 
 /// A message of the outbox or the inbox, without content. Key: header digest.
@@ -470,116 +471,6 @@ pub fn priority_number(priority: Priority) -> u32 {
     }
 }
 
-/// Keys of the trees.
-pub mod key {
-    use super::*;
-
-    /// Short id || digest of sender and message id: one record per sender and message id, found by
-    /// eight characters. 136 bits of the digest: sled keeps a key of up to 22 bytes in its node.
-    pub fn by_id(from: &UnitId, id: &MessageId) -> Vec<u8> {
-        let digest = Digest::of_parts(&[from.as_str().as_bytes(), b"\0", id.as_bytes()]);
-        let short = id.short();
-        let parts = short.as_bytes().iter().chain(digest.as_bytes());
-        parts.copied().take(BY_ID_BYTES).collect()
-    }
-
-    /// The prefix of all messages with this short id.
-    pub fn short(id: &ShortId) -> Vec<u8> {
-        id.as_bytes().to_vec()
-    }
-
-    /// Header digest || recipient.
-    pub fn entry(digest: &Digest, recipient: &str) -> Vec<u8> {
-        [digest.as_bytes().as_slice(), recipient.as_bytes()].concat()
-    }
-
-    /// Peer || 0 || lane || number: open entries in the order in which they are sent.
-    pub fn due(peer: &str, lane: Priority, number: u64) -> Vec<u8> {
-        let lane = [super::priority_number(lane) as u8];
-        [peer.as_bytes(), b"\0", &lane, &number.to_be_bytes()].concat()
-    }
-
-    /// Expiry || header digest || recipient.
-    pub fn expiry(at: Timestamp, digest: &Digest, recipient: &str) -> Vec<u8> {
-        [&at.as_millis().to_be_bytes()[..], digest.as_bytes(), recipient.as_bytes()].concat()
-    }
-
-    /// Header digest || sequence || number within the event.
-    pub fn receipt(digest: &Digest, seq: u64, nth: u32) -> Vec<u8> {
-        [digest.as_bytes().as_slice(), &seq.to_be_bytes(), &nth.to_be_bytes()].concat()
-    }
-
-    /// Header digest || start of the digest of a statement about that message.
-    pub fn statement(digest: &Digest, statement: &[u8]) -> Vec<u8> {
-        let of = Digest::of(statement);
-        digest.as_bytes().iter().chain(of.as_bytes()).copied().take(STATEMENT_BYTES).collect()
-    }
-
-    /// Peer || 0 || number.
-    pub fn numbered(peer: &str, number: u64) -> Vec<u8> {
-        [peer.as_bytes(), b"\0", &number.to_be_bytes()].concat()
-    }
-
-    /// Name || 0 || peer.
-    pub fn counter(name: &str, peer: &str) -> Vec<u8> {
-        [name.as_bytes(), b"\0", peer.as_bytes()].concat()
-    }
-
-    /// Generation of our log || index of a leaf. The value: the hashes of the subtrees that the
-    /// leaf completes, itself first, each level above the last.
-    pub fn leaf_hashes(generation: u32, leaf: u64) -> Vec<u8> {
-        [&generation.to_be_bytes()[..], &leaf.to_be_bytes()].concat()
-    }
-
-    /// Peer || 0 || place among its last transfers; a number takes the place of one long past.
-    pub fn transfer(peer: &str, number: u64) -> Vec<u8> {
-        numbered(peer, number % TRANSFERS_KEPT)
-    }
-
-    /// What a peer holds of one of our logs.
-    pub fn claim(origin: &str, peer: &str) -> Vec<u8> {
-        [b"claim\0", origin.as_bytes(), b"\0", peer.as_bytes()].concat()
-    }
-
-    /// How one of our logs ended.
-    pub fn succession(old_origin: &str) -> Vec<u8> {
-        [b"succession\0", old_origin.as_bytes()].concat()
-    }
-
-    /// The last signed checkpoint of one of our logs.
-    pub fn anchor(origin: &str) -> Vec<u8> {
-        [b"anchor\0", origin.as_bytes()].concat()
-    }
-
-    /// Origin || 0 || size.
-    pub fn checkpoint(origin: &str, size: u64) -> Vec<u8> {
-        numbered(origin, size)
-    }
-
-    /// Header digest || capacity.
-    pub fn ack(digest: &Digest, capacity: u32) -> Vec<u8> {
-        [digest.as_bytes().as_slice(), &capacity.to_be_bytes()].concat()
-    }
-
-    /// The end of a range of keys that begin with `prefix`.
-    pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-        let mut end = prefix.to_vec();
-        while let Some(last) = end.pop() {
-            if last < u8::MAX {
-                end.push(last + 1);
-                return Some(end);
-            }
-        }
-        None
-    }
-}
-
-/// A key of [`key::statement`].
-const STATEMENT_BYTES: usize = 56;
-
-/// A key of [`key::by_id`].
-const BY_ID_BYTES: usize = 22;
-
 /// Transfers of a peer whose digests are kept, to notice one number used twice.
 pub const TRANSFERS_KEPT: u64 = 10_000;
 
@@ -610,11 +501,5 @@ mod tests {
                 prop_assert_eq!(has(n), numbers.contains(&n), "{}", n);
             }
         }
-    }
-
-    #[test]
-    fn prefixes_end() {
-        assert_eq!(key::after_prefix(&[1, 255]), Some(vec![2]));
-        assert_eq!(key::after_prefix(&[255, 255]), None);
     }
 }
