@@ -266,7 +266,23 @@ fn check_texts(people: &People) -> Result<(), InitError> {
             return Err(text(flag, "has characters that cannot be printed"));
         }
     }
-    Ok(())
+    let zone = people.time_zone.as_deref();
+    match zone.is_none_or(|zone| is_time_zone(zone, Path::new(ZONES))) {
+        true => Ok(()),
+        false => {
+            let why = "is not in this machine's time zone database: as in Europe/Prague";
+            Err(text("time-zone", why))
+        }
+    }
+}
+
+/// Whether the database has the zone; any name of that form where there is no database.
+fn is_time_zone(name: &str, zones: &Path) -> bool {
+    let is_part = |part: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+');
+        !part.is_empty() && part.chars().all(plain)
+    };
+    name.split('/').all(is_part) && (!zones.is_dir() || zones.join(name).is_file())
 }
 
 fn configuration(options: &InitOptions, node: &NodeId) -> String {
@@ -306,5 +322,25 @@ const DATA: &str = "data";
 const ANCHOR: &str = "anchor";
 const PROFILES: &str = "profiles";
 const SOCKET: &str = "api.sock";
+const ZONES: &str = "/usr/share/zoneinfo";
 const PROFILE_NAME: &str = "budapest-247.toml";
 const PROFILE: &str = include_str!("../../config/profiles/budapest-247.toml");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn time_zones_are_those_of_the_database() {
+        let zones = tempfile::tempdir().unwrap();
+        fs::create_dir(zones.path().join("Europe")).unwrap();
+        fs::write(zones.path().join("Europe/Prague"), "").unwrap();
+        let known = |name| is_time_zone(name, zones.path());
+        assert!(known("Europe/Prague"));
+        for other in ["Europe", "Mars/Base", "", "Europe/../Europe/Prague", "/etc/passwd", "a b"] {
+            assert!(!known(other), "{other}");
+        }
+        assert!(is_time_zone("Mars/Base", &zones.path().join("none")));
+    }
+}

@@ -268,7 +268,7 @@ impl Default for StoreSettings {
             // Large enough that sealing is rare, small enough that preparing one does not disturb a
             // disk.
             segment_bytes: 64 << 20,
-            index_cache_bytes: 32 << 20,
+            index_cache_bytes: 16 << 20,
             reserve_percent: 5,
             reserve_bytes_min: 256 << 20,
         }

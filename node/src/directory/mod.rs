@@ -220,7 +220,7 @@ pub enum DirectoryError {
     #[error(transparent)]
     Card(#[from] CardError),
     /// It is this unit's own.
-    #[error("this is our own card")]
+    #[error("this is our own card: import the one that the other unit sent")]
     OwnCard,
     /// A key that stands on another unit's card.
     #[error("the card names a key of {0}: do not trust it, and tell both units")]
@@ -256,12 +256,12 @@ impl DirectoryError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Card(_)
-            | Self::OwnCard
             | Self::ForeignKey(_)
             | Self::IdentityChanged
             | Self::NoSuccession
             | Self::OlderCard => Reason::BadCard,
             Self::NoRollback => Reason::FailedPrecondition,
+            Self::OwnCard => Reason::InvalidContent,
             Self::NotFound => Reason::NotFound,
             Self::FingerprintMismatch => Reason::FingerprintMismatch,
             Self::Store(error) => error.reason(),

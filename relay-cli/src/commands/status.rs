@@ -24,7 +24,8 @@ pub struct StatusReport {
     pub started: Option<Timestamp>,
     pub healthy: bool,
     pub clock: String,
-    pub clock_uncertainty_ms: u32,
+    /// Nothing while the clock is not synced.
+    pub clock_uncertainty_ms: Option<u32>,
     pub store: String,
     pub store_bytes: u64,
     pub store_free_bytes: u64,
@@ -60,6 +61,7 @@ impl StatusReport {
     pub fn of(status: &v1::NodeStatus, now: Timestamp) -> Self {
         let store = status.store.clone().unwrap_or_default();
         let log = status.log.clone().unwrap_or_default();
+        let clock = words::clock(status.clock.as_ref());
         let uncertainty = status.clock.as_ref().map(|clock| clock.uncertainty_ms);
         let mut report = Self {
             unit: status.unit.clone(),
@@ -69,8 +71,8 @@ impl StatusReport {
             now: instant(status.now.as_ref()).or(Some(now)),
             started: instant(status.start_time.as_ref()),
             healthy: false,
-            clock: words::clock(status.clock.as_ref()),
-            clock_uncertainty_ms: uncertainty.unwrap_or_default(),
+            clock_uncertainty_ms: uncertainty.filter(|_| clock.starts_with(SYNCED)),
+            clock,
             store: store.state,
             store_bytes: store.bytes,
             store_free_bytes: store.free_bytes,
@@ -245,9 +247,9 @@ impl Report for StatusReport {
         page.fact("KEYS", format!("ours end {}", page.when(self.working_keys_expire)));
         page.fact(
             "CLOCK",
-            match self.clock.starts_with("synced") {
-                true => format!("{}, +-{} ms", self.clock, self.clock_uncertainty_ms),
-                false => format!("{}; nothing expires by it: run a time service", self.clock),
+            match self.clock_uncertainty_ms {
+                Some(ms) => format!("{}, +-{ms} ms", self.clock),
+                None => format!("{}; nothing expires by it: run a time service", self.clock),
             },
         );
         page.fact(
@@ -285,3 +287,6 @@ const FREE_BYTES_WARNING: u64 = 1_000_000_000;
 
 /// When the operator is told that keys end.
 const KEYS_WARNING: std::time::Duration = std::time::Duration::from_secs(21 * 86_400);
+
+/// How a clock that is trusted is told.
+const SYNCED: &str = "synced";
