@@ -161,7 +161,7 @@ impl fmt::Display for Made {
         writeln!(f)?;
         writeln!(f, "Next: relay-node run --config {}", config.display())?;
         let socket = self.socket();
-        write!(f, "      relay-cli --node {} peer add THEIR.relaycard", socket.display())
+        write!(f, "      relay-cli peer add THEIR.relaycard --node {}", socket.display())
     }
 }
 
