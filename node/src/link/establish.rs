@@ -3,7 +3,7 @@
 //! Enter through [`session`]; see the steps at the head of `link`. Invariant: a connection that is
 //! not taken is closed with a code that says why, and whoever reports it does so once.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, atomic::AtomicU64};
 
 use quinn::Connection;
 use relay_proto::{
@@ -182,6 +182,7 @@ async fn attempt(
         connection: connection.clone(),
         sender,
         pings: Pings::default(),
+        settled: AtomicU64::new(0),
         cause: OnceLock::new(),
         ended: CancellationToken::new(),
     });

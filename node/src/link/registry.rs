@@ -7,7 +7,10 @@
 use std::{
     collections::BTreeMap,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,6 +33,8 @@ pub(super) struct Registry {
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     /// Told of each new session.
     settled: Notify,
+    /// Sessions so far.
+    count: AtomicU64,
 }
 
 #[derive(Default)]
@@ -88,6 +93,8 @@ impl Registry {
             Some(Verdict::Cross) => CloseCode::Crossed,
             Some(Verdict::Supersede) | None => CloseCode::Superseded,
         };
+        let place = self.count.fetch_add(1, Ordering::AcqRel) + 1;
+        newer.settled.store(place, Ordering::Release);
         let replaced = peer.session.replace(newer.clone());
         peer.unsettled.retain(|unsettled| unsettled.id != newer.id);
         drop(peers);

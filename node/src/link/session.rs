@@ -65,6 +65,12 @@ impl Session {
         &self.core.peer
     }
 
+    /// Its place in the order in which sessions settled. Of two of one node the later one stands,
+    /// in whatever order they are told: each is told by a task of its own.
+    pub fn settled(&self) -> u64 {
+        self.core.settled.load(Ordering::Acquire)
+    }
+
     /// Whether this node dialled.
     pub fn dialled_by_us(&self) -> bool {
         self.core.dialled_by_us
@@ -280,6 +286,8 @@ pub(super) struct SessionCore {
     pub(super) connection: Connection,
     pub(super) sender: SessionSender,
     pub(super) pings: Pings,
+    /// Its place among all that became a session, from 1; 0 before.
+    pub(super) settled: AtomicU64,
     /// Set once, by the first who ends the session.
     pub(super) cause: OnceLock<Closed>,
     pub(super) ended: CancellationToken,

@@ -76,6 +76,8 @@ struct Worker {
 #[derive(Clone)]
 pub(super) struct Live {
     pub id: SessionId,
+    /// Its place in the order in which sessions settled.
+    pub settled: u64,
     /// The peer's node.
     pub node: NodeId,
     pub sender: SessionSender,
@@ -248,17 +250,20 @@ impl Peers {
         ctx.parts.tlog.heard(&unit, &hello.held_checkpoint, more, &verified(ctx));
         let had = ctx.parts.store.counter("receipts-have", &unit).ok();
         let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());
-        let Some(live) = self.lock().get_mut(&unit).map(|worker| {
+        let settled = session.settled();
+        let Some((live, stands)) = self.lock().get_mut(&unit).map(|worker| {
             let settling = Arc::clone(&worker.settling);
             let alone = worker.sessions.iter().all(|other| other.node == node);
             let had = had.filter(|_| alone);
-            let live = Live { id, node, sender, hello, claim, had, settling };
-            worker.up(live.clone());
-            live
+            let live = Live { id, settled, node, sender, hello, claim, had, settling };
+            let stands = worker.up(live.clone());
+            (live, stands)
         }) else {
             return;
         };
-        self.input(&unit, Input::SessionUp);
+        if stands {
+            self.input(&unit, Input::SessionUp);
+        }
         if let Some(left_out) = ctx.quotas.meter(&unit).line() {
             let group = session.key_exchange();
             info!(peer = %session.peer(), group, left_out, "session up");
@@ -306,12 +311,27 @@ enum Fall {
     Last,
 }
 
+/// Whether a later session of the same node stands.
+fn is_replaced<'a>(
+    mut standing: impl Iterator<Item = (&'a NodeId, u64)>,
+    (node, settled): (&NodeId, u64),
+) -> bool {
+    standing.any(|(other, later)| other == node && later > settled)
+}
+
 impl Worker {
-    /// Sends on a new session from now on; the older one of the same node is over.
-    fn up(&mut self, live: Live) {
+    /// Sends on a new session from now on; the older one of the same node is over. Which is older
+    /// is not told by what comes first: of two crossing dials the one that gave way may be told of
+    /// last. Returns whether it stands.
+    fn up(&mut self, live: Live) -> bool {
+        let standing = self.sessions.iter().map(|other| (&other.node, other.settled));
+        if is_replaced(standing, (&live.node, live.settled)) {
+            return false;
+        }
         self.sessions.retain(|other| other.node != live.node);
         self.sessions.push(live.clone());
         self.session.send_replace(Some(live));
+        true
     }
 
     fn down(&mut self, id: SessionId) -> Fall {
@@ -446,3 +466,21 @@ const ALARMS_LOOK_MAX: usize = 256;
 
 /// Faults and deferrals of a peer that may wait for its worker: two windows of every lane.
 const ADVICE_MAX: usize = 1536;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Of two crossing dials the one that gave way is told of last: what stands is not taken for
+    /// over, else nothing would be sent until its connection ends.
+    #[test]
+    fn a_session_that_gave_way_replaces_none() {
+        let [one, other]: [NodeId; 2] = ["xb.ncu/a", "xb.ncu/b"].map(|name| name.parse().unwrap());
+        let standing = [(&one, 3)];
+        assert!(is_replaced(standing.into_iter(), (&one, 2)));
+        assert!(!is_replaced(standing.into_iter(), (&one, 4)));
+        assert!(!is_replaced(standing.into_iter(), (&other, 2)));
+        assert!(!is_replaced([].into_iter(), (&one, 2)));
+    }
+}
