@@ -29,7 +29,7 @@ pub use check::{
     check_message, check_receipt, is_outside,
 };
 pub use event::{Event, IssuerRole};
-pub use legal::{Legality, legal_after};
+pub use legal::{Legality, Logged, legal_after};
 pub use new::NewStatement;
 
 /// A checked statement and its exact bytes.

@@ -77,7 +77,10 @@ impl Relay {
         let now = ctx.now();
         let mut statement = ctx.statement(&header, ack.capacity.event(), now);
         statement.recipient = Some(ctx.unit());
-        if record.recovered {
+        // Before a log lost its end the message may have been taken already; nobody here knows.
+        let tlog = &ctx.parts.tlog;
+        let began = ctx.log_began().is_some_and(|at| record.stored_at_ms <= at.as_millis());
+        if record.recovered || began || tlog.hold().is_some() {
             statement.flags = &[v1::StatementFlag::Recovered];
         }
         statement.actor = (!by.is_empty()).then_some(by);

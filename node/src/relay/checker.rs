@@ -9,7 +9,7 @@ use relay_proto::{
     ids::{Digest, UnitId},
     limits,
     reason::Reason,
-    receipt::{Expected, Legality, Received, Statement, check_receipt, legal_after},
+    receipt::{Expected, Legality, Logged, Received, Statement, check_receipt, legal_after},
     tlog::SignedCheckpoint,
     v1,
 };
@@ -92,11 +92,16 @@ impl Checker<'_> {
     /// Why a receipt that is genuine changes nothing.
     fn flags(&self, statement: &Statement, taken: &[Statement]) -> Result<Vec<Reason>, StoreError> {
         let held = self.ctx.parts.store.receipts(&statement.header_digest)?;
-        let held = held.iter().filter_map(|held| Statement::from_bytes(&held.statement).ok());
+        let held = held.iter().filter_map(|held| {
+            let statement = Statement::from_bytes(&held.statement).ok()?;
+            Some(Logged { statement, log: held.origin.parse().ok() })
+        });
         // One group may contradict itself.
         let same = |one: &&Statement| one.header_digest == statement.header_digest;
-        let held: Vec<Statement> = held.chain(taken.iter().filter(same).cloned()).collect();
-        Ok(match legal_after(&held, statement) {
+        let log = Some(self.signed.checkpoint().origin.clone());
+        let logged = |one: &Statement| Logged { statement: one.clone(), log: log.clone() };
+        let held: Vec<Logged> = held.chain(taken.iter().filter(same).map(logged)).collect();
+        Ok(match legal_after(&held, &logged(statement)) {
             Legality::Applied | Legality::Repeats => Vec::new(),
             Legality::LateAfterFailure => {
                 if let Some(left_out) = self.ctx.quotas.meter(self.unit).line() {

@@ -270,10 +270,7 @@ struct Seen {
 /// Whether a message is sent again because our log lost its receipt. The sender's word counts only
 /// for what is older than the succession of our log.
 fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool {
-    let own = ctx.parts.directory.own();
-    let log = own.log(ctx.parts.tlog.origin());
-    let succession = log.and_then(|log| log.succession.as_ref());
-    transfer.recovered && succession.is_some_and(|one| header.created_at <= one.at)
+    transfer.recovered && ctx.log_began().is_some_and(|at| header.created_at <= at)
 }
 
 /// Reads the payload. Its digest is the header's, so what is wrong with it is its sender's doing.

@@ -225,6 +225,13 @@ impl Context {
         self.parts.node.unit()
     }
 
+    /// When our open log succeeded one that lost leaves; nothing: it is the first.
+    fn log_began(&self) -> Option<Timestamp> {
+        let own = self.parts.directory.own();
+        let log = own.log(self.parts.tlog.origin())?;
+        log.succession.as_ref().map(|succession| succession.at)
+    }
+
     fn profile(&self, id: &str) -> Option<&Arc<Profile>> {
         self.parts.profiles.iter().find(|profile| profile.id == id)
     }

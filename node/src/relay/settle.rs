@@ -101,7 +101,7 @@ impl Settler {
         let Some(held) = held else { return Ok(()) };
         let forked = held.size == shown.size && held.root != shown.root.as_bytes().as_slice();
         if forked {
-            self.forked(shown, note).await?;
+            self.forked(shown, &signed.own_note().to_string()).await?;
             return Ok(());
         }
         // A Hello may be older than a group that another session brought: of the same run of the
@@ -264,7 +264,7 @@ impl Settler {
             .record_receipts(ReceiptsToRecord {
                 peer: self.unit.clone(),
                 origin: checkpoint.origin.clone(),
-                note: group.checkpoint,
+                note: signed.own_note().to_string(),
                 size: checkpoint.size,
                 root: checkpoint.root,
                 receipts,
@@ -282,7 +282,7 @@ impl Settler {
                 return Ok(None);
             }
             Err(StoreError::Refused(Reason::PeerRolledBack)) => {
-                self.forked(checkpoint, &signed.note().to_string()).await?;
+                self.forked(checkpoint, &signed.own_note().to_string()).await?;
                 return Ok(None);
             }
             Err(error) => return Err(error),

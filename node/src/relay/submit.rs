@@ -1,8 +1,6 @@
 //! Taking messages from case systems: checked, completed, signed, stored; then the caller is
 //! answered.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use prost::Message;
 use relay_core::{
@@ -14,7 +12,8 @@ use relay_proto::{
     ids::{Digest, MessageId, RequestId, UnitId, Uuid},
     limits,
     payload::{
-        self, Completion, Faults, NewIds, Payload, PayloadContext, ProfileDefaults, UnitFacts,
+        self, Completion, Fault, Faults, NewIds, Payload, PayloadContext, ProfileDefaults,
+        UnitFacts,
     },
     reason::Reason,
     receipt::Event,
@@ -233,19 +232,40 @@ impl Context {
 
     /// Everything that would be refused at the other end is refused here, with all faults together.
     fn check(&self, draft: &v1::Draft, now: Timestamp) -> Result<Ready, SubmitError> {
-        let profile = self.profile(&draft.profile);
+        self.may_sign(now)?;
+        let mut faults = Vec::new();
+        let known = self.profile(&draft.profile);
+        if known.is_none() {
+            faults.push(SubmitError::Refused(Reason::UnknownProfile));
+        }
+        // What does not hang on the profile is checked all the same.
+        let profile = known.or(self.parts.profiles.first());
         let profile = profile.ok_or(SubmitError::Refused(Reason::UnknownProfile))?;
         let priority = priority_of(draft);
-        let to = self.recipients(&draft.to)?;
+        let to = self.recipients(&draft.to, &mut faults);
         let expires_at = match &draft.expire_time {
-            Some(time) => timestamp(time).ok_or(SubmitError::Refused(Reason::BadLifetime))?,
-            None => policy::default_expiry(profile, priority, now),
+            Some(time) => timestamp(time).ok_or(Reason::BadLifetime),
+            None => Ok(policy::default_expiry(profile, priority, now)),
         };
-        policy::lifetime(now, expires_at).map_err(SubmitError::Refused)?;
-        self.may_sign(now)?;
+        let expires_at = expires_at.and_then(|at| policy::lifetime(now, at).map(|()| at));
+        let expires_at = expires_at.unwrap_or_else(|reason| {
+            faults.push(SubmitError::Refused(reason));
+            now
+        });
         let message_id = MessageId::new(now, self.random());
-        let (payload, parsed) = self.complete(draft, profile, priority, &to, message_id)?;
-        kind_allowed(profile, parsed.kind()).map_err(SubmitError::Refused)?;
+        let completed = self.complete(draft, profile, priority, &to, message_id);
+        let allowed = completed.and_then(|(payload, parsed)| {
+            let allowed = kind_allowed(profile, parsed.kind()).map_err(SubmitError::Refused);
+            allowed.map(|()| (payload, parsed))
+        });
+        let (payload, parsed) = match allowed {
+            Ok(completed) if faults.is_empty() => completed,
+            Ok(_) => return Err(together(faults)),
+            Err(error) => {
+                faults.push(error);
+                return Err(together(faults));
+            }
+        };
         let clear = payload::clear_bytes(self.random(), &payload);
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
@@ -265,29 +285,33 @@ impl Context {
         })
     }
 
-    fn recipients(&self, to: &[String]) -> Result<Vec<UnitId>, SubmitError> {
-        let bad = |unit: &str, reason| SubmitError::Recipient { unit: unit.to_owned(), reason };
+    /// Those who can be sent to; what is wrong with the others is added to the faults.
+    fn recipients(&self, to: &[String], faults: &mut Vec<SubmitError>) -> Vec<UnitId> {
         if to.is_empty() || to.len() > limits::RECIPIENTS_MAX {
             let reason = if to.is_empty() { Reason::UnknownRecipient } else { Reason::TooLarge };
-            return Err(SubmitError::Refused(reason));
+            faults.push(SubmitError::Refused(reason));
+            return Vec::new();
         }
         let snapshot = self.parts.directory.snapshot();
-        let mut seen = BTreeSet::new();
         let mut units = Vec::with_capacity(to.len());
         for text in to {
-            let unit: UnitId = text.parse().map_err(|_| bad(text, Reason::UnknownRecipient))?;
-            let peer = snapshot.peer(&unit).ok_or_else(|| bad(text, Reason::UnknownRecipient))?;
-            match peer.trust {
-                Trust::Verified => {}
-                Trust::Unverified => return Err(bad(text, Reason::PeerUnverified)),
-                Trust::Suspended => return Err(bad(text, Reason::PeerSuspended)),
-            }
-            if !seen.insert(unit.clone()) {
-                return Err(bad(text, Reason::InvalidContent));
-            }
-            units.push(unit);
+            let unit = text.parse::<UnitId>().ok();
+            let trust = unit.as_ref().and_then(|unit| snapshot.peer(unit)).map(|peer| peer.trust);
+            let reason = match (trust, unit) {
+                (Some(Trust::Verified), Some(unit)) if units.contains(&unit) => {
+                    Reason::InvalidContent
+                }
+                (Some(Trust::Verified), Some(unit)) => {
+                    units.push(unit);
+                    continue;
+                }
+                (Some(Trust::Unverified), _) => Reason::PeerUnverified,
+                (Some(Trust::Suspended), _) => Reason::PeerSuspended,
+                _ => Reason::UnknownRecipient,
+            };
+            faults.push(SubmitError::Recipient { unit: text.clone(), reason });
         }
-        Ok(units)
+        units
     }
 
     fn complete(
@@ -329,6 +353,36 @@ impl Context {
         let context = payload_context(profile, priority, &kinds);
         payload::complete(draft, &completion, &context).map_err(SubmitError::Content)
     }
+}
+
+/// The only fault as it is; several as faults of fields.
+fn together(mut errors: Vec<SubmitError>) -> SubmitError {
+    if errors.len() == 1
+        && let Some(only) = errors.pop()
+    {
+        return only;
+    }
+    let each = errors.into_iter().flat_map(|error| match error {
+        SubmitError::Content(faults) => faults.into_iter().collect(),
+        SubmitError::Recipient { unit, reason } => {
+            let text = match reason {
+                Reason::InvalidContent => format!("{unit} is named twice"),
+                reason => format!("{unit}: {}", reason.meaning()),
+            };
+            vec![Fault { reason, ..Fault::new("env.to", text) }]
+        }
+        error => {
+            let path = match error.reason() {
+                Reason::UnknownProfile => "env.profile",
+                Reason::BadLifetime | Reason::Expired => "env.expires_at",
+                Reason::UnknownRecipient => "env.to",
+                _ => "*",
+            };
+            vec![Fault { reason: error.reason(), ..Fault::new(path, error.to_string()) }]
+        }
+    });
+    let faults = Faults::all(each.collect());
+    faults.map_or(SubmitError::Refused(Reason::Internal), SubmitError::Content)
 }
 
 struct Ready {

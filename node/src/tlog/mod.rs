@@ -196,7 +196,8 @@ impl Tlog {
                 *hold = Some(found);
             }
         });
-        Some(NewClaim { peer: peer.to_string(), size, root, note: note.to_owned() })
+        let note = claim.own_note().to_string();
+        Some(NewClaim { peer: peer.to_string(), size, root, note })
     }
 
     /// A restored store: notes that a unit was heard, and signs again once all were that it knew

@@ -101,6 +101,12 @@ impl Faults {
         Self(vec![fault])
     }
 
+    /// All of these; nothing when there are none. Beyond [`FAULTS_MAX`] they are left out.
+    pub fn all(mut faults: Vec<Fault>) -> Option<Self> {
+        faults.truncate(FAULTS_MAX);
+        (!faults.is_empty()).then_some(Self(faults))
+    }
+
     /// In the order of finding, much like that of the message's fields.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.0.iter()

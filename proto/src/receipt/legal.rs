@@ -5,10 +5,22 @@
 //! rules do not depend on the order of arrival, save for the sender's own failure. Invariant: a
 //! contradiction is kept as evidence and changes nothing.
 
+use std::cmp::Ordering;
+
 use crate::{
+    ids::LogOrigin,
     receipt::{Event, Statement},
     v1,
 };
+
+/// A statement, and the log whose leaf it is.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// What is stated.
+    pub statement: Statement,
+    /// Nothing: not proven of any log.
+    pub log: Option<LogOrigin>,
+}
 
 /// What to do with a receipt that passed all other checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,34 +36,35 @@ pub enum Legality {
 }
 
 /// Judges `new` after `held`; statements about another message or recipient are passed over.
-pub fn legal_after(held: &[Statement], new: &Statement) -> Legality {
-    let same_subject = |old: &&Statement| {
-        old.header_digest == new.header_digest
-            && (old.recipient == new.recipient
+pub fn legal_after(held: &[Logged], new: &Logged) -> Legality {
+    let stated = &new.statement;
+    let same_subject = |old: &&Logged| {
+        let old = &old.statement;
+        old.header_digest == stated.header_digest
+            && (old.recipient == stated.recipient
                 || old.recipient.is_none()
-                || new.recipient.is_none())
+                || stated.recipient.is_none())
     };
-    let related: Vec<&Statement> = held.iter().filter(same_subject).collect();
-    if related.iter().any(|old| old.bytes() == new.bytes()) {
+    let related: Vec<&Logged> = held.iter().filter(same_subject).collect();
+    if related.iter().any(|old| old.statement.bytes() == stated.bytes()) {
         return Legality::Repeats;
     }
     if related.iter().any(|old| contradict(old, new)) {
         return Legality::Contradiction;
     }
-    let failed = related.iter().any(|old| old.event == Event::RelayFailure);
-    if failed && new.event.is_positive() && !new.event.is_submission() {
+    let failed = related.iter().any(|old| old.statement.event == Event::RelayFailure);
+    if failed && stated.event.is_positive() && !stated.event.is_submission() {
         return Legality::LateAfterFailure;
     }
     Legality::Applied
 }
 
 /// Whether two different leaves about one message cannot both be true.
-fn contradict(old: &Statement, new: &Statement) -> bool {
-    let recovered = |one: &Statement| one.has(v1::StatementFlag::Recovered);
+fn contradict(old: &Logged, new: &Logged) -> bool {
+    let (old_log, new_log) = (&old.log, &new.log);
+    let (old, new) = (&old.statement, &new.statement);
     if old.event == new.event {
-        // An event happens once; it is stated again only when the log that held the first one was
-        // lost.
-        return old.issuer == new.issuer && !recovered(old) && !recovered(new);
+        return old.issuer == new.issuer && !is_again((old, old_log), (new, new_log));
     }
     // The sender states a failure only while neither answer of the recipient is there; a later
     // answer is late.
@@ -59,6 +72,20 @@ fn contradict(old: &Statement, new: &Statement) -> bool {
         && (old.event.implies_consignment() || refused_by_recipient(old));
     too_early || excludes(old, new) || excludes(new, old)
 }
+
+/// An event happens once. It is stated again only in a later log, when the one that held the first
+/// statement was lost, and says so: once a log, for ever later ones an operator has to accept.
+fn is_again(one: In<'_>, other: In<'_>) -> bool {
+    let (Some(log), Some(other_log)) = (one.1, other.1) else { return false };
+    let later = match log.generation.cmp(&other_log.generation) {
+        Ordering::Less => other.0,
+        Ordering::Equal => return false,
+        Ordering::Greater => one.0,
+    };
+    later.has(v1::StatementFlag::Recovered)
+}
+
+type In<'a> = (&'a Statement, &'a Option<LogOrigin>);
 
 /// Whether `one` being true rules out `other`, whichever came first.
 fn excludes(one: &Statement, other: &Statement) -> bool {
@@ -91,12 +118,23 @@ fn refused_by_recipient(statement: &Statement) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::cloned_ref_to_slice_refs)]
-    use super::*;
+    use super::{legal_after as legal_after_logged, *};
     use crate::{
         envelope::Header,
         receipt::fixture::{SENT_AT, Unit},
         timestamp::Timestamp,
     };
+
+    fn logged(statement: &Statement, generation: u32) -> Logged {
+        let log = Some(statement.issuer.log_origin(generation));
+        Logged { statement: statement.clone(), log }
+    }
+
+    /// All in the first log of their issuer.
+    fn legal_after(held: &[Statement], new: &Statement) -> Legality {
+        let held: Vec<_> = held.iter().map(|one| logged(one, 1)).collect();
+        legal_after_logged(&held, &logged(new, 1))
+    }
 
     struct World {
         xa: Unit,
@@ -171,10 +209,27 @@ mod tests {
         let first = w.usual(Event::ContentConsignment);
         let mut again = w.xb.new_statement(Event::ContentConsignment, &w.header, &w.xb);
         again.salt = [200; 16];
-        let held = [first];
-        assert_eq!(legal_after(&held, &again.build().unwrap()), Legality::Contradiction);
+        let plain = again.build().unwrap();
         again.flags = &[v1::StatementFlag::Recovered];
-        assert_eq!(legal_after(&held, &again.build().unwrap()), Legality::Applied);
+        let flagged = again.build().unwrap();
+        // Log of the first, the second, its log, and whether both may be.
+        let cases = [
+            (1, &plain, 1, false),
+            (1, &plain, 2, false),
+            (1, &flagged, 1, false),
+            (1, &flagged, 2, true),
+            (2, &flagged, 1, false),
+        ];
+        for (log, second, second_log, may_be) in cases {
+            let (one, other) = (logged(&first, log), logged(second, second_log));
+            let want = if may_be { Legality::Applied } else { Legality::Contradiction };
+            let held = std::slice::from_ref(&one);
+            assert_eq!(legal_after_logged(held, &other), want, "{log} {second_log}");
+            let held = std::slice::from_ref(&other);
+            assert_eq!(legal_after_logged(held, &one), want, "{second_log} {log}");
+            let unproven = Logged { log: None, ..other };
+            assert_eq!(legal_after_logged(&[one], &unproven), Legality::Contradiction);
+        }
         // Two hubs may both carry; a hub's refusal leaves the other way open.
         let one = w.hub.states(Event::RelayAcceptance, &w.header, &w.xb);
         let other = w.xc.states(Event::RelayAcceptance, &w.header, &w.xb);

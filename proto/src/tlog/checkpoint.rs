@@ -45,7 +45,7 @@ impl Checkpoint {
         let key = VerifierKey::new(self.origin.to_string(), key)?;
         let note = Note::new(self.text(), NoteSignature::new(&key, signature))?;
         note.verify(&[key])?;
-        Ok(SignedCheckpoint { checkpoint: self, note })
+        Ok(SignedCheckpoint { checkpoint: self, own: note.clone(), note })
     }
 }
 
@@ -81,6 +81,7 @@ impl FromStr for Checkpoint {
 pub struct SignedCheckpoint {
     checkpoint: Checkpoint,
     note: Note,
+    own: Note,
 }
 
 impl SignedCheckpoint {
@@ -94,13 +95,20 @@ impl SignedCheckpoint {
         let checkpoint: Checkpoint = note.text().parse()?;
         let unknown = || CheckpointError::UnknownLog(checkpoint.origin.clone());
         let key = find(&checkpoint.origin).ok_or_else(unknown)?;
-        note.verify(&[VerifierKey::new(checkpoint.origin.to_string(), key)?])?;
-        Ok(Self { checkpoint, note })
+        let key = VerifierKey::new(checkpoint.origin.to_string(), key)?;
+        note.verify(std::slice::from_ref(&key))?;
+        let own = note.only(&key);
+        Ok(Self { checkpoint, note, own })
     }
 
     /// What the log said.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// The note with the log's own line alone: what is kept of a peer's.
+    pub fn own_note(&self) -> &Note {
+        &self.own
     }
 
     /// The note with all its lines, also those of others.

@@ -44,6 +44,15 @@ impl Note {
         Ok(())
     }
 
+    /// The text with this key's lines only: what others added costs its reader room and proves
+    /// nothing that he asked for.
+    pub fn only(&self, key: &VerifierKey) -> Self {
+        let by_key =
+            |line: &&NoteSignature| key.name == line.name && key.key_hash() == line.key_hash;
+        let signatures = self.signatures.iter().filter(by_key).take(1).cloned().collect();
+        Self { text: self.text.clone(), signatures }
+    }
+
     /// One of the known keys signed, and no line of a known key fails.
     pub fn verify(&self, known: &[VerifierKey]) -> Result<(), NoteError> {
         let mut verified = false;

@@ -99,6 +99,17 @@ impl Place {
         self.try_open().unwrap()
     }
 
+    /// The place after a power cut, which takes some of what was not synced; a real directory shows
+    /// only what a killed process leaves.
+    fn cut(&self, seed: u64) -> Self {
+        if self.dir.is_some() {
+            return self.killed();
+        }
+        let disk = self.disk().fork();
+        disk.power_cut(seed);
+        Self::on(disk)
+    }
+
     /// The place as a process finds it that starts after this one was killed.
     fn killed(&self) -> Self {
         let Some(dir) = &self.dir else {

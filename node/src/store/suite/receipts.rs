@@ -7,6 +7,7 @@ on_each![
     receipts_settle_by_digest_and_recipient,
     conflict_refusal_does_not_settle_the_first,
     a_flagged_receipt_is_kept_and_settles_nothing,
+    contradictions_hide_no_other_receipt,
     an_entry_ends_once_in_a_group,
     a_receipt_that_lost_to_the_failure_is_late,
     the_same_group_again_changes_nothing,
@@ -15,6 +16,37 @@ on_each![
     the_first_acknowledgement_makes_the_one_receipt,
     checkpoints_are_held_by_size,
 ];
+
+/// However many contradictory receipts a unit makes about a message, in one group or many, some are
+/// kept, and what others say of it is found among them.
+async fn contradictions_hide_no_other_receipt(place: Place) {
+    let store = place.open();
+    let third = unit("xc.ncu");
+    submit(&store, submission_to(1, &[them(), third.clone()])).await;
+    let contradiction = |n: u64| NewReceipt {
+        statement: Bytes::from(format!("another {n}")),
+        index: n,
+        flags: vec![Reason::Contradiction],
+        ..receipt(1, Stated::ContentConsignment)
+    };
+    for round in 0..3 {
+        let all = (0..50).map(|n| contradiction(round * 50 + n)).collect();
+        store.record_receipts(group(round + 1, 0, all)).await.unwrap();
+    }
+    let other = NewReceipt {
+        recipient: Some(third.clone()),
+        statement: Bytes::from_static(b"taken"),
+        ..receipt(1, Stated::ContentConsignment)
+    };
+    let origin = third.log_origin(1);
+    let by_third = ReceiptsToRecord { peer: third, origin, ..group(9, 1, vec![other]) };
+    assert_eq!(store.record_receipts(by_third).await.unwrap().len(), 1);
+    let held = store.receipts(&ours(1)).unwrap();
+    // Our own about the submission, eight contradictions, the other unit's.
+    assert_eq!(held.len(), 10);
+    assert!(held.iter().any(|one| one.statement == "taken" && one.flags.is_empty()));
+    assert_sound(&store);
+}
 
 async fn receipts_settle_by_digest_and_recipient(place: Place) {
     let store = place.open();

@@ -15,7 +15,7 @@ use relay_proto::{
 
 use super::{
     alarm::{NewAlarm, raise},
-    receipts::owe_again,
+    owed::owe_again,
     submission::{About, known, record},
 };
 use crate::store::{

@@ -10,6 +10,7 @@ mod erase;
 mod list;
 mod log;
 mod outbox;
+mod owed;
 mod peers;
 mod read;
 mod receipts;

@@ -1,4 +1,4 @@
-//! Receipts: recording those of a peer, and handing out those that a peer is owed.
+//! Receipts of peers: recorded with what they settle.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use relay_core::quota::Meter;
 use relay_proto::{
-    envelope::{Header, Priority},
+    envelope::Priority,
     ids::{Digest, LogOrigin, UnitId},
     reason::Reason,
     receipt::{Event, Statement},
@@ -18,14 +18,13 @@ use relay_proto::{
 use super::alarm::{NewAlarm, raise};
 use crate::store::{
     Store, StoreError,
-    event::{EntryChanged, Fact, HaveRecorded, OwedAgain, ReceiptsRecorded, RecordedReceipt},
+    event::{EntryChanged, Fact, HaveRecorded, ReceiptsRecorded, RecordedReceipt},
     index::Tree,
     project::HAVE_MAX,
     records::{
-        CheckpointRecord, EntryRecord, EntryState, LostLeaves, OwedRecord, ReceiptRecord,
-        digest_of, key, priority_number, priority_of,
+        CheckpointRecord, EntryRecord, EntryState, LostLeaves, ReceiptRecord, digest_of, key,
     },
-    txn::{MovedOwed, Txn},
+    txn::Txn,
     view::{View, decode},
 };
 
@@ -124,41 +123,6 @@ impl Store {
         Ok(())
     }
 
-    /// Receipts owed to a peer with numbers above `after`, with their numbers.
-    pub fn owed_receipts(
-        &self,
-        peer: &UnitId,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, ReceiptRecord)>, StoreError> {
-        self.read(|view| owed(&view, peer, after, limit))
-    }
-
-    /// Receipts about messages of one lane among those owed above `after`, and up to which number
-    /// was looked: a backlog is looked through once, a bounded piece at a time.
-    pub fn owed_ahead(
-        &self,
-        peer: &UnitId,
-        after: u64,
-        lane: Priority,
-        limit: usize,
-    ) -> Result<(Vec<(u64, ReceiptRecord)>, u64), StoreError> {
-        self.read(|view| {
-            let mut list = Vec::new();
-            let mut looked = after;
-            for (number, owed) in owed_numbers(&view, peer, after, OWED_LOOK_MAX)? {
-                if list.len() >= limit {
-                    break;
-                }
-                looked = number;
-                if priority_of(owed.priority) == lane {
-                    list.push((number, owed_receipt(&view, &owed)?));
-                }
-            }
-            Ok((list, looked))
-        })
-    }
-
     /// All receipts of a message, in the order in which they were stored.
     pub fn receipts(&self, digest: &Digest) -> Result<Vec<ReceiptRecord>, StoreError> {
         self.read(|view| {
@@ -214,7 +178,7 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
             }
             continue;
         }
-        if !is_kept(txn, &receipt, &new.peer, &new.meter, new.now) {
+        if !is_kept(txn, &receipt, &recorded, (&new.peer, &new.meter, new.now))? {
             continue;
         }
         if receipt.flags.is_empty() && has_failed(txn, &receipt)? {
@@ -364,19 +328,34 @@ fn is_held(view: &View<'_>, receipt: &NewReceipt) -> Result<bool, StoreError> {
 }
 
 /// Contradictions are kept as proof, as many as prove anything: an issuer can make them without
-/// end.
+/// end, and what others say about the message must not be lost among them.
 fn is_kept(
     txn: &mut Txn<'_>,
     receipt: &NewReceipt,
-    peer: &UnitId,
-    meter: &Meter,
-    now: Timestamp,
-) -> bool {
-    if !receipt.flags.contains(&Reason::Contradiction) || meter.contradiction() {
-        return true;
+    recorded: &[RecordedReceipt],
+    new: (&UnitId, &Meter, Timestamp),
+) -> Result<bool, StoreError> {
+    if !receipt.flags.contains(&Reason::Contradiction) {
+        return Ok(true);
+    }
+    let (peer, meter, now) = new;
+    let digest = receipt.digest.as_bytes();
+    let held = txn.view().about(Tree::Receipts, digest, RECEIPTS_OF_MESSAGE_MAX)?;
+    let held: Result<Vec<ReceiptRecord>, _> =
+        held.iter().map(|(_, value)| decode(Tree::Receipts, value)).collect();
+    let same = recorded.iter().filter(|one| one.digest == digest.as_slice());
+    let earlier = same.filter_map(|one| one.receipt.as_ref());
+    let by_peer = |one: &&ReceiptRecord| {
+        let log = one.origin.parse::<LogOrigin>();
+        log.is_ok_and(|log| log.unit == *peer)
+            && one.flags.iter().any(|flag| flag == Reason::Contradiction.label())
+    };
+    let kept = held?.iter().chain(earlier).filter(by_peer).count();
+    if kept < CONTRADICTIONS_OF_MESSAGE_MAX && meter.contradiction() {
+        return Ok(true);
     }
     raise(txn, meter, about(Reason::Contradiction, receipt, peer, now));
-    false
+    Ok(false)
 }
 
 fn about(reason: Reason, receipt: &NewReceipt, peer: &UnitId, now: Timestamp) -> NewAlarm {
@@ -384,101 +363,10 @@ fn about(reason: Reason, receipt: &NewReceipt, peer: &UnitId, now: Timestamp) ->
     NewAlarm { reason, peer: peer.to_string(), detail, evidence: Bytes::new(), now }
 }
 
-fn owed(
-    view: &View<'_>,
-    peer: &UnitId,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<(u64, ReceiptRecord)>, StoreError> {
-    let numbers = owed_numbers(view, peer, after, limit)?;
-    numbers.iter().map(|(number, owed)| Ok((*number, owed_receipt(view, owed)?))).collect()
-}
-
-fn owed_numbers(
-    view: &View<'_>,
-    peer: &UnitId,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<(u64, OwedRecord)>, StoreError> {
-    let lower = key::numbered(peer.as_str(), after.saturating_add(1));
-    let upper = key::after_prefix(&[peer.as_str().as_bytes(), b"\0"].concat()).unwrap_or_default();
-    let pairs = view.range(Tree::Owed, Included(&lower), Excluded(&upper), limit, false)?;
-    let number = |key: &[u8]| key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
-    pairs.iter().map(|(key, value)| Ok((number(key), decode(Tree::Owed, value)?))).collect()
-}
-
-fn owed_receipt(view: &View<'_>, owed: &OwedRecord) -> Result<ReceiptRecord, StoreError> {
-    let receipt = view.record(Tree::Receipts, &owed.receipt_key)?;
-    receipt.ok_or(StoreError::IndexDamaged("owed"))
-}
-
-/// Owes the sender all receipts so far once more: the same leaves, under new numbers. What still
-/// waits is not doubled. Not done when its sender had that done too often.
-pub(super) fn owe_again(
-    txn: &mut Txn<'_>,
-    header: &Header,
-    meter: &Meter,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let to = header.from.to_string();
-    txn.wake(&to);
-    let view = txn.view();
-    let confirmed = view.counter("receipts-confirmed", &to)?;
-    // About another's message there are none but our own here: one for each event at most.
-    let pairs = view.prefix(Tree::Receipts, header.digest.as_bytes(), ISSUED_OF_MESSAGE_MAX)?;
-    let mut missing = Vec::new();
-    let mut ended = Vec::new();
-    let open = txn.origin().to_string();
-    let mut any_waits = false;
-    for (key, value) in pairs {
-        let receipt: ReceiptRecord = decode(Tree::Receipts, &value)?;
-        if receipt.owed_number == 0 {
-            continue;
-        }
-        let again = view.get(Tree::OwedAgain, &key)?.and_then(|number| number.try_into().ok());
-        let newest = again.map_or(receipt.owed_number, u64::from_be_bytes);
-        if newest > confirmed {
-            any_waits = true;
-            continue;
-        }
-        match receipt.origin == open {
-            true => missing.push(Bytes::from(key)),
-            false => ended.push((Bytes::from(key), receipt)),
-        }
-    }
-    let priority = priority_number(header.priority);
-    let any_ended = !ended.is_empty();
-    if !missing.is_empty() && !meter.note() {
-        return Ok(false);
-    }
-    for (key, receipt) in ended {
-        let owed = MovedOwed { peer: to.clone(), before: 0, priority };
-        let moved = txn.move_leaf(key, receipt, Some(owed))?;
-        txn.push(now, Fact::LeafMoved(moved), Bytes::new());
-    }
-    if missing.is_empty() && (any_waits || any_ended) {
-        // All of them wait for the peer's word already: they may have been sent, so they go out
-        // again.
-        txn.rewind(&to);
-    } else if !missing.is_empty() {
-        let fact = OwedAgain {
-            first_number: txn.view().counter("receipts-made", &to)? + 1,
-            peer: to,
-            receipt_keys: missing,
-            priority,
-        };
-        txn.push(now, Fact::OwedAgain(fact), Bytes::new());
-    }
-    Ok(true)
-}
-
 /// Receipts that are looked at in one commit.
 const REOPEN_PAGE: usize = 1024;
-/// 256 recipients with some receipts each.
-const RECEIPTS_OF_MESSAGE_MAX: usize = 2048;
+/// 256 recipients, each with its events once a log and the contradictions that are kept.
+const RECEIPTS_OF_MESSAGE_MAX: usize = 8192;
 
-/// Waiting receipts that are looked through at once.
-const OWED_LOOK_MAX: usize = 1024;
-
-/// Receipts that this unit can issue about one message of another.
-const ISSUED_OF_MESSAGE_MAX: usize = 64;
+/// Contradictory receipts of one unit about one message.
+const CONTRADICTIONS_OF_MESSAGE_MAX: usize = 8;

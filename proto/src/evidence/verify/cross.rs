@@ -12,12 +12,12 @@ use crate::{
     },
     ids::{Digest, LogOrigin},
     reason::Reason,
-    receipt::{Event, Legality, Statement, legal_after},
+    receipt::{Event, Legality, Logged, legal_after},
 };
 
 /// Notes what cannot be true together.
 pub(super) fn cross_check(checked: &[Checked], verdict: &mut Verdict) {
-    let mut held: Vec<Statement> = Vec::new();
+    let mut held: Vec<Logged> = Vec::new();
     let mut roots: BTreeMap<(LogOrigin, u64), Digest> = BTreeMap::new();
     let mut leaves: BTreeMap<(LogOrigin, u64), Digest> = BTreeMap::new();
     // Nothing here shows which came first at the sender, so its failures are read first: an answer
@@ -40,7 +40,9 @@ pub(super) fn cross_check(checked: &[Checked], verdict: &mut Verdict) {
                 verdict.invalid(&place, Reason::PeerRolledBack, text);
             }
         }
-        match legal_after(&held, &one.statement) {
+        let log = one.checkpoint.as_ref().map(|checkpoint| checkpoint.origin.clone());
+        let logged = Logged { statement: one.statement.clone(), log };
+        match legal_after(&held, &logged) {
             Legality::Applied | Legality::Repeats => {}
             Legality::LateAfterFailure => {
                 let text = "the answer came after the sender had stated the failure";
@@ -51,6 +53,6 @@ pub(super) fn cross_check(checked: &[Checked], verdict: &mut Verdict) {
                 verdict.invalid(&place, Reason::Contradiction, text);
             }
         }
-        held.push(one.statement.clone());
+        held.push(logged);
     }
 }
