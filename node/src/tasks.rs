@@ -41,7 +41,7 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let inner = self.inner.clone();
-        let span = tracing::info_span!("task", name);
+        let span = tracing::info_span!("task", task = name);
         let task = async move {
             let end = tokio::select! {
                 biased;
@@ -61,7 +61,7 @@ impl Tasks {
         let inner = self.inner.clone();
         let running = self.inner.tracker.token();
         let run = move || {
-            let _span = tracing::info_span!("thread", name).entered();
+            let _span = tracing::info_span!("thread", thread = name).entered();
             let end = catch_unwind(AssertUnwindSafe(run)).map_err(|panic| text_of(&*panic));
             inner.ended(name, TaskKind::Process, end);
             drop(running);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use relay_proto::{
-    DESCRIPTOR_SET,
+    DESCRIPTOR_SET, limits,
     v1::{
         message_service_server::MessageServiceServer, node_service_server::NodeServiceServer,
         peer_service_server::PeerServiceServer,
@@ -174,7 +174,8 @@ const HEALTH_NAMES: [&str; 3] = ["", "relay.v1.MessageService", "store"];
 
 /// Largest request: a payload has 256 KiB at most.
 const DECODE_MAX: usize = 1 << 20;
-const ENCODE_MAX: usize = 4 << 20;
+/// The largest evidence with what is around it.
+const ENCODE_MAX: usize = limits::BUNDLE_BYTES_MAX + 64 * 1024;
 /// Calls of one connection that are worked on at once; more wait.
 const CALLS_PER_CONNECTION: usize = 64;
 const STREAMS_PER_CONNECTION: u32 = 1024;

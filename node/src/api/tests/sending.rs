@@ -100,6 +100,18 @@ async fn faults_name_their_fields() {
     for path in ["draft.payload.alert.title", "draft.payload.alert.observed_from"] {
         assert!(fields.iter().any(|field| field == path), "{path} is not in {fields:?}");
     }
+    // Whatever they are about: network, recipients, lifetime, content.
+    let mut all = request(1, &["xb.ncu", "xz.nobody", "xb.ncu", "xz.none"]);
+    let draft = all.draft.as_mut().unwrap();
+    draft.profile = "moon".to_owned();
+    draft.expire_time = Some(prost_types::Timestamp { seconds: 1, nanos: 0 });
+    let payload = draft.payload.as_mut().unwrap();
+    let Some(v1::payload::Body::Alert(alert)) = &mut payload.body else { panic!("an alert") };
+    alert.title.clear();
+    let (_, _, fields) = told(&client.send_message(all).await.unwrap_err());
+    let many = ["draft.profile", "draft.to", "draft.to", "draft.to", "draft.expire_time"];
+    assert_eq!(fields[..5], many, "{fields:?}");
+    assert!(fields[5..].iter().any(|field| field == "draft.payload.alert.title"), "{fields:?}");
     let mut empty = request(1, &["xb.ncu"]);
     empty.draft = None;
     let error = client.send_message(empty).await.unwrap_err();
