@@ -28,7 +28,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, answer_lost},
     render::Page,
-    view::MessageView,
+    view::{MessageView, words},
 };
 
 /// Runs one verb.
@@ -122,13 +122,37 @@ async fn message(node: &Node, id: &str) -> Result<v1::Message, Failure> {
     answer.map(Response::into_inner).map_err(|status| node.failure(&status))
 }
 
-/// Says once of each recipient whose node refuses ours what helps, for waiting does not.
-fn tell_refusing<'a>(page: &mut Page, messages: impl Iterator<Item = &'a MessageView>) {
-    let refusing = messages.flat_map(|message| {
+/// What is true of open deliveries: `Safe on disk, retrying`.
+fn waits(held: usize, open: usize) -> String {
+    match held {
+        0 => "Safe on disk, retrying".to_owned(),
+        _ if held >= open => "Safe on disk, HELD: not sent".to_owned(),
+        n => format!("Safe on disk; {n} HELD, the rest is retried"),
+    }
+}
+
+/// Says once of each recipient for which waiting does not help what does: its node refuses ours,
+/// or it is no peer that is trusted here.
+fn tell_stuck<'a>(page: &mut Page, messages: impl Iterator<Item = &'a MessageView>) {
+    let (mut refusing, mut held) = (BTreeSet::new(), BTreeSet::new());
+    for message in messages {
+        let stuck = message.deliveries.iter().filter(|delivery| delivery.is_held());
+        held.extend(stuck.map(|delivery| (&delivery.recipient, delivery.reason.as_deref())));
         let refused = message.deliveries.iter().filter(|delivery| delivery.is_refused_us());
-        refused.map(|delivery| (&delivery.recipient, &message.from))
-    });
-    for (unit, us) in refusing.collect::<BTreeSet<_>>() {
+        refusing.extend(refused.map(|delivery| (&delivery.recipient, &message.from)));
+    }
+    for (unit, reason) in held {
+        page.line(match reason {
+            Some(words::PEER_SUSPENDED) => {
+                format!("{unit} is suspended, nothing is sent to it: relay-cli peer show {unit}")
+            }
+            Some(words::PEER_UNVERIFIED) => {
+                format!("{unit} is not verified, nothing is sent: relay-cli peer verify {unit}")
+            }
+            _ => format!("{unit} is no peer, nothing is sent to it: relay-cli peer add CARD"),
+        });
+    }
+    for (unit, us) in refusing {
         page.line(format!(
             "{unit} has not verified us: telephone them (relay-cli peer show {unit})"
         ));

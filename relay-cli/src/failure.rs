@@ -35,6 +35,9 @@ pub struct Failure {
     pub repeat: Option<Box<Command>>,
     /// Faults of the content, all of them.
     pub faults: Box<[Fault]>,
+    /// Faults that did not fit the node's answer.
+    #[serde(skip)]
+    pub faults_left: u32,
     /// When it makes sense to try again.
     pub retry_after_ms: Option<u32>,
 }
@@ -63,6 +66,7 @@ impl Failure {
             remedies: Vec::new(),
             repeat: None,
             faults: Box::default(),
+            faults_left: 0,
             retry_after_ms: None,
         }
     }
@@ -127,6 +131,7 @@ impl Failure {
         let all = details.error_info().and_then(|info| info.metadata.get("faults"));
         if let Some(all) = all.and_then(|all| all.parse::<usize>().ok()) {
             let more = all.saturating_sub(failure.faults.len());
+            failure.faults_left = u32::try_from(more).unwrap_or(u32::MAX);
             failure.remedies.push(format!("mend these first: {more} more did not fit the answer"));
         }
         let wait = details.retry_info().and_then(|info| info.retry_delay);

@@ -118,7 +118,8 @@ async fn calls_are_refused_with_their_fields() {
     let mut nobody = new_request("xb.ncu");
     nobody.draft.as_mut().unwrap().to.clear();
     let status = messages.send_message(nobody).await.unwrap_err();
-    assert_eq!(told(&status).1, Reason::UnknownRecipient);
+    let fields = vec!["draft.to".to_owned()];
+    assert_eq!(told(&status), (Code::InvalidArgument, Reason::InvalidContent, fields));
     assert_eq!(count(node, "OUT").await, 0);
     messages.send_message(new_request("xb.ncu")).await.unwrap();
     federation.assert_calm();

@@ -3,11 +3,16 @@
 //! Invariant: without the full view no content and no title leaves: they may name people.
 
 use bytes::Bytes;
-use relay_proto::{ids::UnitId, payload::open_clear, receipt::Statement, timestamp::Timestamp, v1};
+use relay_proto::{
+    ids::UnitId, payload::open_clear, reason::Reason, receipt::Statement, timestamp::Timestamp, v1,
+};
 
 use super::{Service, status::Problem};
-use crate::store::records::{
-    AckRecord, BackoffRecord, EntryRecord, EntryState, MessageRecord, ReceiptRecord,
+use crate::{
+    directory::Trust,
+    store::records::{
+        AckRecord, BackoffRecord, EntryRecord, EntryState, MessageRecord, ReceiptRecord,
+    },
 };
 
 impl Service {
@@ -29,9 +34,22 @@ impl Service {
                 message.payload = Some(payload);
             }
             message.signed_header = Some(content.header);
-            message.receipts = receipts(&store.receipts(&digest)?);
+            message.receipts = self.receipts(&store.receipts(&digest)?);
         }
         Ok(message)
+    }
+
+    /// Receipts as the API shows them; one that cannot be read is left out and told in the log.
+    /// While our log is held no checkpoint covers what is in it: those of ours prove nothing yet.
+    pub(super) fn receipts(&self, records: &[ReceiptRecord]) -> Vec<v1::ReceiptView> {
+        let tlog = self.relay().tlog();
+        let held = tlog.hold().map(|_| tlog.origin().to_string());
+        let mut views: Vec<_> = records.iter().filter_map(receipt).collect();
+        for view in views.iter_mut().filter(|view| held.as_ref() == Some(&view.log_origin)) {
+            view.verified = false;
+            view.flags.push(Reason::LogHeld.label().to_owned());
+        }
+        views
     }
 
     fn basic(&self, record: &MessageRecord) -> Result<v1::Message, Problem> {
@@ -74,6 +92,7 @@ impl Service {
     /// Where an outbox entry stands. That it is in flight is known of the session, not kept.
     pub(super) fn delivery_state(&self, entry: &EntryRecord) -> v1::DeliveryState {
         match entry.state() {
+            _ if self.held_back(entry).is_some() => v1::DeliveryState::Held,
             EntryState::Queued if self.in_flight(&entry.next_hop) => v1::DeliveryState::InFlight,
             EntryState::Queued => v1::DeliveryState::Queued,
             EntryState::Deferred => v1::DeliveryState::Deferred,
@@ -81,6 +100,18 @@ impl Service {
             EntryState::Delivered => v1::DeliveryState::Delivered,
             EntryState::Refused => v1::DeliveryState::Refused,
             EntryState::Expired => v1::DeliveryState::Expired,
+        }
+    }
+
+    /// Why nothing is sent to an open entry's unit, however often it is tried: it is no peer that
+    /// is trusted.
+    pub(super) fn held_back(&self, entry: &EntryRecord) -> Option<Reason> {
+        let unit = entry.next_hop.parse::<UnitId>().ok().filter(|_| entry.is_open())?;
+        match self.relay().directory().snapshot().peer(&unit).map(|peer| peer.trust) {
+            Some(Trust::Verified) => None,
+            Some(Trust::Unverified) => Some(Reason::PeerUnverified),
+            Some(Trust::Suspended) => Some(Reason::PeerSuspended),
+            None => Some(Reason::UnknownRecipient),
         }
     }
 
@@ -101,22 +132,32 @@ impl Service {
     }
 
     fn delivery(&self, entry: &EntryRecord) -> v1::Delivery {
-        let obstacle = self.obstacle(entry).unwrap_or_default();
+        let held = self.held_back(entry);
+        let obstacle = self.obstacle(entry).filter(|_| held.is_none()).unwrap_or_default();
         v1::Delivery {
             recipient: entry.recipient.clone(),
             state: self.delivery_state(entry).into(),
-            attempts: entry.attempts,
+            // What was never sent has at least been tried to be: its peer was dialled.
+            attempts: entry.attempts.max(obstacle.attempts),
             next_attempt_time: match entry.state() {
-                EntryState::Deferred => instant(entry.not_before_ms),
-                _ => instant(obstacle.next_try_ms),
+                _ if held.is_some() => None,
+                EntryState::Deferred => self.upcoming(entry.not_before_ms),
+                _ => self.upcoming(obstacle.next_try_ms),
             },
-            reason: match entry.reason.is_empty() {
-                true => obstacle.reason,
-                false => entry.reason.clone(),
+            reason: match held {
+                Some(reason) => reason.label().to_owned(),
+                None if entry.reason.is_empty() => obstacle.reason,
+                None => entry.reason.clone(),
             },
             queued_time: instant(entry.queued_at_ms),
             settled_time: instant(entry.settled_at_ms),
         }
+    }
+
+    /// When something is tried next; what was due before is tried now. 0 is none.
+    pub(super) fn upcoming(&self, millis: u64) -> Option<prost_types::Timestamp> {
+        let now = self.relay().clock().now().as_millis();
+        instant(millis).and_then(|_| instant(millis.max(now)))
     }
 }
 
@@ -131,13 +172,7 @@ pub(super) fn instant(millis: u64) -> Option<prost_types::Timestamp> {
     })
 }
 
-/// Receipts as the API shows them; one that cannot be read is left out and told in the log.
-pub(super) fn receipts(records: &[ReceiptRecord]) -> Vec<v1::ReceiptView> {
-    records.iter().filter_map(receipt).collect()
-}
-
-/// One receipt.
-pub(super) fn receipt(record: &ReceiptRecord) -> Option<v1::ReceiptView> {
+fn receipt(record: &ReceiptRecord) -> Option<v1::ReceiptView> {
     let statement = Statement::from_bytes(&record.statement)
         .inspect_err(|error| tracing::error!(%error, "a stored receipt cannot be read"))
         .ok()?;

@@ -15,9 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tonic::Status;
 
 use super::{Service, convert::instant, cursor::Cursor, status::Problem};
-use crate::store::{
-    event::{Fact, Leaf, ReceiptsRecorded},
-    records::{EntryRecord, MessageRecord, RefusedRecord, digest_of},
+use crate::{
+    directory::Trust,
+    store::{
+        event::{Fact, Leaf, ReceiptsRecorded},
+        records::{EntryRecord, MessageRecord, RefusedRecord, digest_of},
+    },
 };
 
 impl Service {
@@ -144,12 +147,18 @@ impl Service {
                 Some(leaf) => self.issued(leaf, Kind::DeliveryExpired)?,
                 None => None,
             }),
-            Fact::PeerChanged(record) => one(Some(of_peer(Kind::PeerChanged, &record.unit, ""))),
+            Fact::PeerChanged(record) => {
+                let why = untrusted(record.trust).map(Reason::label).unwrap_or_default();
+                one(Some(of_peer(Kind::PeerChanged, &record.unit, why)))
+            }
             Fact::RollbackAccepted(fact) => {
                 let unit = fact.peer.as_ref().map(|peer| peer.unit.as_str());
                 one(unit.map(|unit| of_peer(Kind::PeerChanged, unit, "")))
             }
-            Fact::PeerRemoved(fact) => one(Some(of_peer(Kind::PeerChanged, &fact.unit, ""))),
+            Fact::PeerRemoved(fact) => {
+                let why = Reason::UnknownRecipient.label();
+                one(Some(of_peer(Kind::PeerChanged, &fact.unit, why)))
+            }
             Fact::Alarmed(record) => {
                 one(Some(of_peer(Kind::Contradiction, &record.peer, &record.reason)))
             }
@@ -250,6 +259,15 @@ fn of_peer(kind: Kind, unit: &str, reason: &str) -> v1::UnitEvent {
         peer: unit.to_owned(),
         reason: reason.to_owned(),
         ..Default::default()
+    }
+}
+
+/// Why nothing is exchanged with a peer of this trust.
+fn untrusted(trust: u32) -> Option<Reason> {
+    match trust {
+        _ if trust == Trust::Verified.number() => None,
+        _ if trust == Trust::Suspended.number() => Some(Reason::PeerSuspended),
+        _ => Some(Reason::PeerUnverified),
     }
 }
 

@@ -142,8 +142,8 @@ fn set(query: &mut Query, name: &str, value: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What the store's entries can say about a state; that something is in flight is tested
-/// afterwards.
+/// What the store's entries can say about a state; that something is in flight, or held for want
+/// of a trusted peer, is tested afterwards.
 fn entry_test(state: v1::DeliveryState) -> Option<fn(&EntryRecord) -> bool> {
     Some(match state {
         v1::DeliveryState::Unspecified => return None,
@@ -151,7 +151,7 @@ fn entry_test(state: v1::DeliveryState) -> Option<fn(&EntryRecord) -> bool> {
             |entry| entry.state() == EntryState::Queued
         }
         v1::DeliveryState::Deferred => |entry| entry.state() == EntryState::Deferred,
-        v1::DeliveryState::Held => |entry| entry.state() == EntryState::Held,
+        v1::DeliveryState::Held => EntryRecord::is_open,
         v1::DeliveryState::Delivered => |entry| entry.state() == EntryState::Delivered,
         v1::DeliveryState::Refused => |entry| entry.state() == EntryState::Refused,
         v1::DeliveryState::Expired => |entry| entry.state() == EntryState::Expired,

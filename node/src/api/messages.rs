@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Service, args, convert, principal::principal, status::Problem};
+use super::{Service, args, peers::not_trusted, principal::principal, status::Problem};
 use crate::{
     relay::acknowledge::{Acknowledge, Capacity},
     store::AckAnswer,
@@ -105,14 +105,20 @@ impl MessageService for Service {
         args::request_id(&request.request_id)?;
         let record = args::message(self.relay().store(), &request.name)?;
         let entries = self.relay().store().entries(&record.digest()).map_err(Problem::from)?;
-        let open: Vec<_> = entries.iter().filter(|entry| entry.is_open()).collect();
-        if open.is_empty() {
-            let text = "nothing of this message waits: every delivery has ended";
-            return Err(Problem::text(Reason::FailedPrecondition, text).into());
-        }
-        for entry in open {
+        let (mut tried, mut held) = (false, None);
+        for entry in entries.iter().filter(|entry| entry.is_open()) {
             let unit = entry.next_hop.parse::<UnitId>().map_err(Problem::internal)?;
+            if let Some(reason) = self.held_back(entry) {
+                held = Some(not_trusted(&unit, reason));
+                continue;
+            }
             self.relay().retry_now(&unit);
+            tried = true;
+        }
+        if !tried {
+            let text = "nothing of this message waits: every delivery has ended";
+            let ended = || Problem::text(Reason::FailedPrecondition, text);
+            return Err(held.unwrap_or_else(ended).into());
         }
         let message = self.message(&record, v1::MessageView::Basic)?;
         Ok(Response::new(v1::RetryMessageResponse { message: Some(message) }))
@@ -125,7 +131,7 @@ impl MessageService for Service {
         let store = self.relay().store();
         let record = args::message(store, &request.into_inner().name)?;
         let receipts = store.receipts(&record.digest()).map_err(Problem::from)?;
-        let receipts = convert::receipts(&receipts);
+        let receipts = self.receipts(&receipts);
         Ok(Response::new(v1::ListReceiptsResponse { receipts }))
     }
 
@@ -195,7 +201,7 @@ impl Service {
             Capacity::Handover => v1::Event::ContentHandover,
             Capacity::Desk => v1::Event::ConsignmentAcceptance,
         };
-        let receipts = convert::receipts(&store.receipts(&digest)?);
+        let receipts = self.receipts(&store.receipts(&digest)?);
         let receipt = receipts.into_iter().find(|receipt| receipt.event() == event);
         let message = Some(self.message(&record, v1::MessageView::Basic)?);
         Ok(v1::AcknowledgeMessageResponse { message, receipt, already_acknowledged: already })

@@ -7,7 +7,12 @@ use relay_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Service, convert::instant, peers::time, status::Problem};
+use super::{
+    Service,
+    convert::instant,
+    peers::{QUEUE_COUNT_MAX, time},
+    status::Problem,
+};
 use crate::telemetry::Counter;
 
 #[tonic::async_trait]
@@ -37,10 +42,7 @@ impl Service {
         for peer in relay.directory().snapshot().peers() {
             peers.push(self.peer(peer)?);
         }
-        let oldest = peers
-            .iter()
-            .filter_map(|peer| peer.oldest_outbox_time)
-            .min_by_key(|time| (time.seconds, time.nanos));
+        let (outbox_open, oldest_outbox_time) = self.outbox(&peers)?;
         let mut waiting = Vec::new();
         for digest in store.unacknowledged(NEEDS_SHOWN)? {
             if let Some(record) = store.message(&digest)? {
@@ -60,8 +62,8 @@ impl Service {
             display_name: name.unwrap_or_default(),
             store: Some(self.store_status()?),
             log: Some(self.log_status()),
-            outbox_open: peers.iter().map(|peer| peer.outbox_messages).sum(),
-            oldest_outbox_time: oldest,
+            outbox_open,
+            oldest_outbox_time,
             peers,
             inbox_unacknowledged: store
                 .unacknowledged_counts()?
@@ -77,6 +79,21 @@ impl Service {
                 .min()
                 .and_then(instant),
         })
+    }
+
+    /// What waits, and since when: for peers, and for units that are peers no longer.
+    fn outbox(&self, peers: &[v1::Peer]) -> Result<(u64, Option<prost_types::Timestamp>), Problem> {
+        let (store, snapshot) = (self.relay().store(), self.relay().directory().snapshot());
+        let mut open = peers.iter().map(|peer| peer.outbox_messages).sum();
+        let mut times: Vec<_> = peers.iter().filter_map(|peer| peer.oldest_outbox_time).collect();
+        for unit in store.waiting_units(UNITS_MAX)? {
+            if snapshot.peer(&unit).is_none() {
+                let queue = store.peer_queue(&unit, QUEUE_COUNT_MAX)?;
+                open += queue.open;
+                times.extend(queue.oldest.and_then(time));
+            }
+        }
+        Ok((open, times.into_iter().min_by_key(|time| (time.seconds, time.nanos))))
     }
 
     fn store_status(&self) -> Result<v1::StoreStatus, Problem> {
@@ -105,6 +122,9 @@ impl Service {
         }
     }
 }
+
+/// Units for which what waits is counted: more than there are states.
+const UNITS_MAX: usize = 10_000;
 
 /// Messages that nobody took, as a status shows them.
 const NEEDS_SHOWN: usize = 10;

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Service, args, convert::instant, principal::principal, status::Problem, token};
 use crate::{
-    directory::{DirectoryError, Heard, Peer},
+    directory::{DirectoryError, Heard, Peer, Trust},
     relay::recover::AcceptRollback,
     store::{Filter, records::MessageRecord},
 };
@@ -68,8 +68,12 @@ impl PeerService for Service {
         request: Request<v1::PingPeerRequest>,
     ) -> Result<Response<v1::PingPeerResponse>, Status> {
         let unit = args::unit(&request.into_inner().unit)?;
-        let known = self.relay().directory().snapshot().peer(&unit).is_some();
-        known.then_some(()).ok_or_else(|| no_peer(&unit))?;
+        let trust = self.relay().directory().snapshot().peer(&unit).map(|peer| peer.trust);
+        match trust.ok_or_else(|| no_peer(&unit))? {
+            Trust::Verified => {}
+            Trust::Unverified => return Err(not_trusted(&unit, Reason::PeerUnverified).into()),
+            Trust::Suspended => return Err(not_trusted(&unit, Reason::PeerSuspended).into()),
+        }
         // A peer that refuses us is there: what helps is another thing than for one that is not.
         let last = self.relay().store().backoff(&unit).map_err(Problem::from)?.unwrap_or_default();
         let refused = last.reason == Reason::NotVerifiedThere.label();
@@ -206,7 +210,10 @@ impl Service {
             card: Some(peer.card.value().clone()),
             addresses,
             last_contact_time: status.last_contact.and_then(time),
-            next_attempt_time: (!status.up).then(|| instant(backoff.next_try_ms)).flatten(),
+            next_attempt_time: match status.up || peer.trust != Trust::Verified {
+                true => None,
+                false => self.upcoming(backoff.next_try_ms),
+            },
             last_reason: if status.up { String::new() } else { backoff.reason },
             rtt_us: status.rtt_us,
             key_exchange: status.key_exchange,
@@ -291,6 +298,11 @@ fn rollback(card: &relay_proto::card::Card) -> String {
 fn no_peer(unit: &UnitId) -> Problem {
     Problem::text(Reason::NotFound, format!("{unit} is no peer of this node"))
         .with("unit", unit.as_str())
+}
+
+/// Nothing is exchanged with this unit.
+pub(super) fn not_trusted(unit: &UnitId, reason: Reason) -> Problem {
+    Problem::text(reason, format!("{unit}: {}", reason.meaning())).with("unit", unit.as_str())
 }
 
 /// An instant of the API.

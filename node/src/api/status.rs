@@ -137,8 +137,15 @@ impl From<SubmitError> for Problem {
                 Self::text(Reason::RequestIdConflict, SubmitError::RequestConflict.to_string())
             }
             SubmitError::Recipient { unit, reason } => {
-                let text = format!("{unit}: {}", reason.meaning());
+                let text = match reason {
+                    Reason::InvalidContent => format!("{unit} is named twice"),
+                    _ => format!("{unit}: {}", reason.meaning()),
+                };
                 Self::field(reason, "draft.to", text).with("unit", unit)
+            }
+            // One that is stated is refused by its name.
+            SubmitError::Refused(Reason::UnknownRecipient) => {
+                Self::field(Reason::InvalidContent, "draft.to", "no recipient is stated")
             }
             SubmitError::Refused(reason) => match field_of(reason) {
                 Some(path) => Self::field(reason, path, reason.meaning()),
@@ -211,7 +218,6 @@ fn field_of(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::UnknownProfile => Some("draft.profile"),
         Reason::BadLifetime => Some("draft.expire_time"),
-        Reason::UnknownRecipient => Some("draft.to"),
         Reason::KindNotAllowed => Some("draft.payload"),
         _ => None,
     }

@@ -72,10 +72,20 @@ impl Report for AckReport {
             page.line(format!("{who} is noted here only; no second receipt was issued"));
             return;
         }
-        page.line(format!("TAKEN {short} by {who}"));
-        if let Some(receipt) = &self.receipt {
-            let at = page.when(receipt.time);
-            page.line(format!("to {from}: {} of {at}", receipt.event));
+        let receipt = self.receipt.as_ref();
+        let held = receipt.filter(|receipt| receipt.is_held());
+        page.line(match held {
+            Some(_) => format!("NOTED {short}, taken by {who}: NOT SIGNED, our log is held"),
+            None => format!("TAKEN {short} by {who}"),
+        });
+        if let Some(ReceiptView { event, time, .. }) = receipt {
+            page.line(match held {
+                Some(_) => format!(
+                    "to {from}: {event} is signed and sent when the log signs again \
+                     (relay-cli status)"
+                ),
+                None => format!("to {from}: {event} of {}", page.when(*time)),
+            });
         }
         page.line("Not stated by this: that anything was decided, or data preserved");
     }

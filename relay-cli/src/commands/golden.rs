@@ -82,6 +82,11 @@ fn status_pages() {
         alarms: vec![format!("CONTRADICTION from xc.cyber-poc {HOSTILE}")],
         ..status()
     };
+    let held = v1::NodeStatus { outbox_open: 5, oldest_outbox_time: ago(125), ..status() };
+    let peers = peers().into_iter().take(2).collect();
+    let report = StatusReport::of(&v1::NodeStatus { peers, ..held }, now());
+    let text = golden("status-removed", &report);
+    assert!(text.contains("HELD, the rest is retried"), "{text}");
     let mut held = status();
     held.log.as_mut().unwrap().held =
         format!("size 120 was signed and the store has 110 {HOSTILE}");
@@ -127,6 +132,14 @@ fn lists_of_messages() {
     let messages = vec![MessageView::from(&refused), MessageView::from(&refused)];
     let text = golden("outbox-refused", &OutboxReport { messages, more: false, all: false });
     assert_eq!(text.matches("xb.ncu has not verified us").count(), 1, "{text}");
+    let mut held = outgoing();
+    held.deliveries = vec![
+        delivery("xb.ncu", v1::DeliveryState::Held, "PEER_SUSPENDED"),
+        delivery("xc.cyber-poc", v1::DeliveryState::Held, "UNKNOWN_RECIPIENT"),
+    ];
+    let messages = vec![MessageView::from(&held)];
+    let text = golden("outbox-held", &OutboxReport { messages, more: false, all: false });
+    assert!(text.contains("HELD: not sent") && !text.contains("relay-cli retry"), "{text}");
     golden("outbox-empty", &OutboxReport { messages: vec![], more: false, all: false });
     let request_id = "3f0c0000-0000-4000-8000-000000000001".to_owned();
     golden("retry", &RetryReport { request_id, message: MessageView::from(&outgoing()) });
@@ -158,6 +171,11 @@ fn one_message() {
     let report = ReceiptsReport { message: report.message, receipts: receipts() };
     golden("receipts", &report);
     assert_eq!(report.exit(), Exit::Invalid);
+    let held = vec![samples::held_receipt()];
+    let report = ReceiptsReport { receipts: held, ..report };
+    let text = golden("receipts-held", &report);
+    assert!(!text.contains("verified") && text.contains("NOT SIGNED"), "{text}");
+    assert_eq!(report.exit(), Exit::Attention);
 }
 
 /// Exactly what is promised so far, and the code of each outcome.
@@ -203,6 +221,8 @@ fn acknowledging() {
         receipt: receipts().into_iter().nth(2),
     };
     golden("ack", &report);
+    let held = AckReport { receipt: Some(samples::held_receipt()), ..report.clone() };
+    assert!(!golden("ack-held", &held).contains("TAKEN"));
     let earlier = v1::Message {
         acknowledgements: vec![v1::Acknowledgement {
             capacity: v1::AckCapacity::Desk.into(),
@@ -270,7 +290,10 @@ fn pages_of_peers() {
     );
     let peer = suspended;
     golden("peer-suspend", &peer::SuspendReport { request_id: request_id.clone(), peer });
-    golden("peer-remove", &peer::RemoveReport { request_id, unit: "xb.ncu".into() });
+    let unit = "xb.ncu".to_owned();
+    let removed = peer::RemoveReport { request_id, unit, waiting: 0 };
+    golden("peer-remove", &removed);
+    golden("peer-remove-waiting", &peer::RemoveReport { waiting: 2, ..removed });
 }
 
 /// One line each, however hostile; the cursor is in the JSON form.
@@ -294,6 +317,16 @@ fn records_are_one_line() {
     let text = page.finish();
     assert_eq!(text.lines().count(), 1);
     compare("watch.txt", &text);
+    let alarm = v1::UnitEvent {
+        kind: v1::UnitEventKind::Contradiction.into(),
+        time: ago(60 * 24),
+        peer: "xb.ncu".into(),
+        reason: "PEER_ROLLED_BACK".into(),
+        ..Default::default()
+    };
+    let mut page = Page::new(Look { plain: true, ..look() });
+    EventView::from(&alarm).people(&mut page);
+    compare("watch-earlier.txt", &page.finish());
     let json = line_document(&report);
     assert!(!json.contains('\n') && json.contains("\"cursor\":\"c42\""));
     compare("watch.json", &format!("{json}\n"));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{count, pages, tell_refusing};
+use super::{count, pages, tell_stuck, waits};
 use crate::{
     args::ListArgs,
     context::Context,
@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     render::{Page, Table},
     report::Report,
-    view::MessageView,
+    view::{DeliveryView, MessageView},
 };
 
 /// Messages of ours.
@@ -42,14 +42,17 @@ impl Report for OutboxReport {
     const VERB: &'static str = "outbox";
 
     fn people(&self, page: &mut Page) {
-        let waiting = |m: &&MessageView| m.deliveries.iter().any(|delivery| delivery.is_open());
-        let open = self.messages.iter().filter(waiting).count();
+        let number = |is: fn(&DeliveryView) -> bool| {
+            self.messages.iter().filter(|m| m.deliveries.iter().any(is)).count()
+        };
+        let (open, held) = (number(DeliveryView::is_open), number(DeliveryView::is_held));
+        let tried = number(|delivery| delivery.is_open() && !delivery.is_held());
         page.line(match open {
             0 => "Nothing waits: every message is settled".to_owned(),
-            n => format!(
-                "{} without the peer's receipt. Safe on disk, retrying",
-                count(n, "message")
-            ),
+            n => {
+                let waits = waits(held, held + tried);
+                format!("{} without the peer's receipt. {waits}", count(n, "message"))
+            }
         });
         page.gap();
         let mut table = Table::new(&["REF", "TO", "STATE", "TRIES", "NEXT TRY", "WHY"], 5);
@@ -74,7 +77,9 @@ impl Report for OutboxReport {
         }
         if open > 0 {
             page.gap();
-            tell_refusing(page, self.messages.iter());
+            tell_stuck(page, self.messages.iter());
+        }
+        if tried > 0 {
             page.line(
                 "To try now: relay-cli retry REF.  Why a peer is silent: relay-cli peer list",
             );

@@ -89,13 +89,17 @@ async fn our_unit(node: &Node) -> Option<String> {
 async fn peer(node: &Node, unit: &UnitId) -> Result<v1::Peer, Failure> {
     let request = v1::GetPeerRequest { unit: unit.to_string() };
     let answer = node.peers().get_peer(node.request(request)).await;
-    answer.map(Response::into_inner).map_err(|status| {
-        let failure = node.failure(&status);
-        match failure.exit {
-            Exit::NotFound => failure.only_remedy("relay-cli peer list"),
-            _ => failure,
-        }
-    })
+    answer.map(Response::into_inner).map_err(|status| known_or_told(node.failure(&status)))
+}
+
+/// What helps when there is no such peer.
+fn known_or_told(failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::NotFound => failure
+            .only_remedy("relay-cli peer list")
+            .with_remedy("relay-cli peer add CARD    (the unit's .relaycard file)"),
+        _ => failure,
+    }
 }
 
 async fn ping(context: &Context, unit: &UnitId) -> Result<Exit, Failure> {
@@ -111,8 +115,11 @@ async fn ping(context: &Context, unit: &UnitId) -> Result<Exit, Failure> {
 
 /// What helps when a peer's node does not answer, or refuses ours.
 async fn no_answer(node: &Node, unit: &UnitId, failure: Failure) -> Failure {
-    if failure.exit == Exit::NotFound {
-        return failure.only_remedy("relay-cli peer list");
+    let safe = "messages for it are stored; none is sent until it is verified again";
+    match failure.reason.as_deref() {
+        _ if failure.exit == Exit::NotFound => return known_or_told(failure),
+        Some(words::PEER_SUSPENDED | words::PEER_UNVERIFIED) => return failure.safe(safe),
+        _ => {}
     }
     let failure = failure.safe("messages for it are stored and sent when it returns");
     let number = format!("relay-cli peer show {unit}    (telephone)");
@@ -139,7 +146,7 @@ async fn suspend(
         let (mut client, request) = (node.peers(), node.request(request.clone()));
         async move { client.suspend_peer(request).await }
     });
-    let peer = PeerView::from(&answer.await?);
+    let peer = PeerView::from(&answer.await.map_err(known_or_told)?);
     context.printer().report(&SuspendReport { request_id: id.to_string(), peer })
 }
 
@@ -160,7 +167,7 @@ async fn rollback_accept(
         let (mut client, request) = (node.peers(), node.request(request.clone()));
         async move { client.accept_rollback(request).await }
     });
-    let peer = PeerView::from(&answer.await?);
+    let peer = PeerView::from(&answer.await.map_err(known_or_told)?);
     context.printer().report(&RollbackReport { request_id: id.to_string(), peer })
 }
 
@@ -179,14 +186,17 @@ async fn remove(
                 .safe("nothing was changed"));
         }
     }
+    // Only to be told: nothing depends on it.
+    let waiting = peer(&node, unit).await.map_or(0, |peer| peer.outbox_messages);
     let id = context.request_id(repeat);
     let request = v1::RemovePeerRequest { request_id: id.to_string(), unit: unit.to_string() };
     let answer = once_for_sure(context, &node, id, || {
         let (mut client, request) = (node.peers(), node.request(request.clone()));
         async move { client.remove_peer(request).await }
     });
-    answer.await?;
-    context.printer().report(&RemoveReport { request_id: id.to_string(), unit: unit.to_string() })
+    answer.await.map_err(known_or_told)?;
+    let (request_id, unit) = (id.to_string(), unit.to_string());
+    context.printer().report(&RemoveReport { request_id, unit, waiting })
 }
 
 /// A card file, checked, with its bytes.

@@ -55,7 +55,9 @@ pub fn ladder(page: &mut Page, receipts: &[ReceiptView]) {
         if let Some(reason) = &receipt.reason {
             states = format!("{reason}: {states}");
         }
-        if !receipt.verified {
+        if receipt.is_held() {
+            states = format!("NOT SIGNED while our log is held: {states}");
+        } else if !receipt.verified {
             states = format!("NOT VERIFIED {}", receipt.flags.join(", "));
         }
         table.row([
@@ -69,17 +71,31 @@ pub fn ladder(page: &mut Page, receipts: &[ReceiptView]) {
     page.table(&table);
 }
 
+impl ReceiptsReport {
+    /// Those that failed a check.
+    fn bad(&self) -> usize {
+        self.receipts.iter().filter(|receipt| !receipt.verified && !receipt.is_held()).count()
+    }
+
+    fn held(&self) -> usize {
+        self.receipts.iter().filter(|receipt| receipt.is_held()).count()
+    }
+}
+
 impl Report for ReceiptsReport {
     const VERB: &'static str = "receipts";
 
     fn people(&self, page: &mut Page) {
-        let bad = self.receipts.iter().filter(|receipt| !receipt.verified).count();
         let short = &self.message.short_id;
         let number = count(self.receipts.len(), "receipt");
-        page.line(match bad {
-            0 => format!("{number} for {short}, all verified here"),
-            n => format!("{n} of {number} for {short} NOT VERIFIED"),
+        page.line(match (self.bad(), self.held()) {
+            (0, 0) => format!("{number} for {short}, all verified here"),
+            (0, n) => format!("{n} of {number} for {short} NOT SIGNED: our log is held"),
+            (n, _) => format!("{n} of {number} for {short} NOT VERIFIED"),
         });
+        if self.held() > 0 {
+            page.line("Noted; signed and sent when the log signs again: relay-cli status");
+        }
         page.gap();
         ladder(page, &self.receipts);
         for receipt in &self.receipts {
@@ -90,13 +106,17 @@ impl Report for ReceiptsReport {
             }
         }
         page.gap();
-        page.line(format!("For others: relay-cli evidence export {short} --to DIR"));
+        // A log that is held gives no evidence.
+        if self.held() == 0 {
+            page.line(format!("For others: relay-cli evidence export {short} --to DIR"));
+        }
     }
 
     fn exit(&self) -> Exit {
-        match self.receipts.iter().all(|receipt| receipt.verified) {
-            true => Exit::Done,
-            false => Exit::Invalid,
+        match (self.bad(), self.held()) {
+            (0, 0) => Exit::Done,
+            (0, _) => Exit::Attention,
+            _ => Exit::Invalid,
         }
     }
 }

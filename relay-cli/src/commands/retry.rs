@@ -5,8 +5,13 @@ use serde::Serialize;
 
 use super::once_for_sure;
 use crate::{
-    args::RefArgs, context::Context, exit::Exit, failure::Failure, render::Page, report::Report,
-    view::MessageView,
+    args::RefArgs,
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    render::Page,
+    report::Report,
+    view::{MessageView, words},
 };
 
 /// What is tried again.
@@ -25,7 +30,13 @@ pub async fn run(context: &Context, args: &RefArgs) -> Result<Exit, Failure> {
         let (mut client, request) = (node.messages(), node.request(request.clone()));
         async move { client.retry_message(request).await }
     });
-    let message = answer.await?.message.unwrap_or_default();
+    let answer = answer.await.map_err(|failure| match failure.reason.as_deref() {
+        Some(words::PEER_SUSPENDED | words::PEER_UNVERIFIED | words::UNKNOWN_RECIPIENT) => {
+            failure.safe("the message is stored, and held while this lasts")
+        }
+        _ => failure,
+    });
+    let message = answer?.message.unwrap_or_default();
     let message = MessageView::from(&message);
     context.printer().report(&RetryReport { request_id: id.to_string(), message })
 }

@@ -4,7 +4,7 @@
 //! The request id is printed before anything is sent, so that repeating is safe whatever happens
 //! next.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use relay_proto::{ids::RequestId, timestamp::Timestamp, v1};
 use serde::Serialize;
@@ -65,6 +65,7 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
         false => once_for_sure(context, &node, id, call).await,
     };
     let answer = answer.map_err(Failure::in_file).map_err(|failure| match failure.exit {
+        Exit::Faults if !failure.faults.is_empty() => of_file(failure, &args.file),
         Exit::Faults | Exit::PeerNotTrusted | Exit::NotFound => failure.safe("nothing was sent"),
         _ => failure,
     })?;
@@ -96,7 +97,7 @@ fn read(
 ) -> Result<v1::Draft, Failure> {
     let text = files::read_text(&args.file, FILE_BYTES_MAX)?;
     let name = args.file.display();
-    let draft = resolved(&text, id, context.now(), &name.to_string())?;
+    let draft = resolved(&text, id, context.now(), &args.file)?;
     let found = draft.payload.as_ref().and_then(|payload| payload.body.as_ref());
     let found = match found {
         Some(v1::payload::Body::Alert(_)) => Some(v1::Kind::Alert),
@@ -114,21 +115,27 @@ fn read(
     }
 }
 
+/// Faults of a message file, told alike whether they were found here or by the node.
+fn of_file(mut failure: Failure, file: &Path) -> Failure {
+    let (name, left) = (file.display(), usize::try_from(failure.faults_left).unwrap_or_default());
+    let number = count(failure.faults.len().saturating_add(left), "fault");
+    failure.what = format!("{name} has {number}.");
+    failure
+        .safe("nothing was sent")
+        .with_remedy(format!("mend {name}, then the same command with --dry-run"))
+}
+
 /// The draft with its offsets resolved. They count from the instant that the request id carries,
 /// not from now: so the same file under the same id has the same content whenever it is repeated.
-fn resolved(text: &str, id: RequestId, now: Timestamp, name: &str) -> Result<v1::Draft, Failure> {
+fn resolved(text: &str, id: RequestId, now: Timestamp, file: &Path) -> Result<v1::Draft, Failure> {
     let parse = |from| {
-        message_file::parse(text, from).map_err(|faults| {
-            let number = count(faults.len(), "fault");
-            Failure::new(Exit::Faults, format!("{name} has {number}."))
-                .with_faults(faults)
-                .safe("nothing was sent")
-                .with_remedy(format!("mend {name}, then the same command with --dry-run"))
-        })
+        message_file::parse(text, from)
+            .map_err(|faults| of_file(Failure::new(Exit::Faults, "").with_faults(faults), file))
     };
     let draft = parse(id.made_at().unwrap_or(now))?;
     // An id of another kind says no instant; then nothing may count from one.
     if id.made_at().is_none() && parse(now.after(WAIT_TIME))? != draft {
+        let name = file.display();
         let what = format!(
             "{name} has times that count from now (\"@...\"), and this request id does not say \
              when that was: a repetition would be another message."
@@ -247,6 +254,9 @@ impl Report for SendReport {
                     format!("{} {}", delivery.state, delivery.reason.as_deref().unwrap_or("-"))
                 }
                 None => match &delivery.reason {
+                    Some(why) if delivery.is_held() => {
+                        format!("{}: {why}; not sent while this lasts", delivery.state)
+                    }
                     Some(why) => format!("{}: {why}; retrying", delivery.state),
                     None => delivery.state.clone(),
                 },

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tonic::Response;
 
-use super::{count, receipts, tell_refusing};
+use super::{count, receipts, tell_stuck};
 use crate::{
     args::ShowArgs,
     context::Context,
@@ -14,7 +14,7 @@ use crate::{
     message_file,
     render::{Page, Table},
     report::Report,
-    view::{MessageView, ReceiptView, stated},
+    view::{DeliveryView, MessageView, ReceiptView, stated},
 };
 
 /// A message with its receipts and content.
@@ -70,6 +70,9 @@ impl ShowReport {
         text.push_str(&format!(", taken by {}", count(taken, "officer")));
         if lost > 0 {
             text.push_str(&format!(", {lost} WILL NOT GET IT"));
+        } else if message.deliveries.iter().any(DeliveryView::is_held) {
+            let held = message.deliveries.iter().filter(|delivery| delivery.is_held()).count();
+            text.push_str(&format!(", {held} HELD"));
         } else if delivered < number {
             text.push_str(", the rest is retried");
         }
@@ -89,10 +92,10 @@ impl ShowReport {
             ]);
         }
         page.table(&table);
-        if self.message.deliveries.iter().any(|delivery| delivery.is_open()) {
+        if self.message.deliveries.iter().any(|one| one.is_open() && !one.is_held()) {
             page.line(format!("To try now: relay-cli retry {}", self.message.short_id));
-            tell_refusing(page, std::iter::once(&self.message));
         }
+        tell_stuck(page, std::iter::once(&self.message));
         page.gap();
     }
 }

@@ -3,7 +3,7 @@
 use relay_proto::{timestamp::Timestamp, v1};
 use serde::Serialize;
 
-use super::count;
+use super::{count, waits};
 use crate::{
     context::Context,
     exit::Exit,
@@ -145,6 +145,13 @@ impl StatusReport {
         concerns
     }
 
+    /// What waits for units that are not verified, or peers no longer.
+    fn held(&self) -> usize {
+        let verified = self.peers.iter().filter(|peer| peer.is_verified());
+        let tried: u64 = verified.map(|peer| peer.outbox_messages).sum();
+        usize::try_from(self.outbox_open.saturating_sub(tried)).unwrap_or(usize::MAX)
+    }
+
     fn store_is_well(&self) -> bool {
         ["ok", "open", "serving"].iter().any(|well| self.store.eq_ignore_ascii_case(well))
     }
@@ -220,9 +227,9 @@ impl Report for StatusReport {
             n => page.fact(
                 "OUT",
                 format!(
-                    "{n} without the peer's receipt, oldest {}. Safe on disk, retrying: \
-                     relay-cli outbox",
-                    page.distance(self.oldest_outbox)
+                    "{n} without the peer's receipt, oldest {}. {}: relay-cli outbox",
+                    page.distance(self.oldest_outbox),
+                    waits(self.held(), usize::try_from(n).unwrap_or(usize::MAX))
                 ),
             ),
         }

@@ -88,6 +88,11 @@ impl DeliveryView {
         self.is_open() && self.reason.as_deref() == Some(words::NOT_VERIFIED_THERE)
     }
 
+    /// Nothing is sent to its unit, which is no peer that is trusted: waiting does not help.
+    pub fn is_held(&self) -> bool {
+        self.wire == v1::DeliveryState::Held as i32
+    }
+
     /// Neither of both yet.
     pub fn is_open(&self) -> bool {
         !self.is_delivered() && !self.is_lost()

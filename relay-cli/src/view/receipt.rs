@@ -31,6 +31,12 @@ impl ReceiptView {
         v1::Event::try_from(self.wire).unwrap_or(v1::Event::Unspecified)
     }
 
+    /// It is one of ours, and our log signs nothing for now: noted, but nothing that others can
+    /// check.
+    pub fn is_held(&self) -> bool {
+        matches!(self.flags.as_slice(), [flag] if flag == words::LOG_HELD)
+    }
+
     /// What it states, in a few words.
     pub fn meaning(&self) -> &'static str {
         words::event_meaning(self.wire)

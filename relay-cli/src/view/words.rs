@@ -84,6 +84,18 @@ pub fn event_meaning(value: i32) -> &'static str {
 /// The reason of a peer whose node refuses ours.
 pub const NOT_VERIFIED_THERE: &str = "NOT_VERIFIED_THERE";
 
+/// The reason of what waits for a peer that the operator suspended.
+pub const PEER_SUSPENDED: &str = "PEER_SUSPENDED";
+
+/// The reason of what waits for a peer whose card was not compared.
+pub const PEER_UNVERIFIED: &str = "PEER_UNVERIFIED";
+
+/// The reason of what waits for a unit that is no peer.
+pub const UNKNOWN_RECIPIENT: &str = "UNKNOWN_RECIPIENT";
+
+/// The reason of what our own log cannot sign for now.
+pub const LOG_HELD: &str = "LOG_HELD";
+
 fn bare<E>(name: Result<&'static str, E>, prefix: &str, value: i32) -> String {
     match name {
         Ok(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),

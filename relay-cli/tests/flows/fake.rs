@@ -303,7 +303,8 @@ impl PeerService for Fake {
     ) -> Result<Response<v1::Peer>, Status> {
         let mut script = self.script.lock().unwrap();
         let request = request.into_inner();
-        let mut peer = script.peer.clone().unwrap();
+        let none = || refusal(Code::NotFound, "NOT_FOUND", "no such peer", &[]);
+        let mut peer = script.peer.clone().ok_or_else(none)?;
         peer.trust = v1::PeerTrust::Suspended.into();
         (peer.suspended_by, peer.suspend_reason) = (request.by.clone(), request.reason.clone());
         script.peer = Some(peer.clone());

@@ -127,6 +127,33 @@ async fn a_silent_peer_is_no_silent_node() {
     assert!(ended.err.contains("relay-cli peer show xb.ncu"));
 }
 
+/// To a unit that was suspended nothing is sent, whether it is there or not: 17, and no promise
+/// that it is.
+#[tokio::test]
+async fn a_suspended_peer_is_not_said_to_return() {
+    let fake = fake().await;
+    let text = "xb.ncu: The peer was suspended by the operator.";
+    let refused = refusal(Code::FailedPrecondition, "PEER_SUSPENDED", text, &[]);
+    fake.script.lock().unwrap().ping = Some(refused);
+    let ended = fake.run("peer ping xb.ncu").await;
+    assert_eq!(ended.code, Some(17), "{ended:?}");
+    assert!(ended.err.contains("none is sent until it is verified again"), "{ended:?}");
+    assert!(!ended.err.contains("returns"), "{ended:?}");
+}
+
+/// A unit that nobody added: the list of those that were, and how to add one.
+#[tokio::test]
+async fn an_unknown_peer_is_to_be_added() {
+    let fake = Fake::start(Script::default()).await;
+    let suspend = "peer suspend xz.ncu --by Novak --reason lost";
+    for line in ["peer show xz.ncu", "peer verify xz.ncu --read", suspend] {
+        let ended = fake.run(line).await;
+        assert_eq!(ended.code, Some(12), "{ended:?}");
+        assert!(ended.err.contains("relay-cli peer add CARD"), "{ended:?}");
+        assert!(!ended.err.contains("inbox"), "{ended:?}");
+    }
+}
+
 /// A peer that has not verified us is not silent: 17, and every screen says whom to call and what
 /// they have to type.
 #[tokio::test]

@@ -160,6 +160,8 @@ async fn faults_are_listed_with_their_paths() {
     assert_eq!(ended.code, Some(15), "{ended:?}");
     assert!(ended.err.contains("env.to[0]: not a member of the profile"));
     assert!(ended.err.contains("env.expires_at: past"));
+    assert!(ended.err.contains("alert.json has 2 faults."), "{ended:?}");
+    assert!(ended.err.contains("mend alert.json, then the same command with --dry-run"));
     assert!(ended.err.contains("nothing was sent"));
     let mut bad = alert();
     bad["env"]["prioritty"] = json!("ROUTINE");

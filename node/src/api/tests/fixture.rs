@@ -48,14 +48,25 @@ impl Node {
 
     /// On a disk that is full by its own measure.
     pub async fn start_full(unit: &str) -> Self {
-        Self::start_on(unit, None, ReserveSettings { percent: 0, bytes_min: u64::MAX / 4 }).await
+        let reserve = ReserveSettings { percent: 0, bytes_min: u64::MAX / 4 };
+        Self::start_on(unit, None, reserve, false).await
+    }
+
+    /// Out of a backup: its log signs nothing before its peers were heard.
+    pub async fn start_restored(unit: &str) -> Self {
+        Self::start_on(unit, None, ReserveSettings::NONE, true).await
     }
 
     pub async fn start_with(unit: &str, tcp: Option<ApiTcpSettings>) -> Self {
-        Self::start_on(unit, tcp, ReserveSettings::NONE).await
+        Self::start_on(unit, tcp, ReserveSettings::NONE, false).await
     }
 
-    async fn start_on(unit: &str, tcp: Option<ApiTcpSettings>, reserve: ReserveSettings) -> Self {
+    async fn start_on(
+        unit: &str,
+        tcp: Option<ApiTcpSettings>,
+        reserve: ReserveSettings,
+        restored: bool,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("n");
         let options = InitOptions {
@@ -87,6 +98,9 @@ impl Node {
         let unit = own.unit().clone();
         let origin = unit.log_origin(1);
         let open = OpenStore { backend: backend(settings.node.dir.clone(), reserve), unit, origin };
+        if restored {
+            std::fs::write(settings.node.dir.join("restored"), "").unwrap();
+        }
         let store = open.open().unwrap();
         let signer = Arc::new(KeyStore::open(&settings.keys.dir, 1).unwrap().signer().clone());
         let tasks = Tasks::new();
@@ -115,8 +129,7 @@ impl Node {
         let socket = api.socket().to_owned();
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
         let channel = endpoint.connect().await.unwrap();
-        let tcp = api.tcp();
-        Self { relay, tasks, channel, socket, tcp, card, _dir: dir }
+        Self { relay, tasks, channel, socket, tcp: api.tcp(), card, _dir: dir }
     }
 
     pub fn messages(&self) -> MessageServiceClient<Channel> {

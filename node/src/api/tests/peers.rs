@@ -4,9 +4,10 @@ use relay_proto::{reason::Reason, v1};
 use tonic::Code;
 
 use super::{
-    fixture::{Node, id, request},
+    fixture::{Node, id, now, request},
     told,
 };
+use crate::store::records::BackoffRecord;
 
 /// A card is added, compared, suspended and removed; each step is shown and needs a request id.
 #[tokio::test]
@@ -80,6 +81,71 @@ async fn peers_are_introduced() {
     b.stop().await;
 }
 
+/// What waits for a unit that was suspended or removed is held, says why, is counted, and is not
+/// tried.
+#[tokio::test]
+async fn what_waits_for_no_trusted_unit_is_held() {
+    let (a, b) = (Node::start("xa.cyber-poc").await, Node::start("xb.ncu").await);
+    a.trust(&b).await;
+    let sent = a.messages().send_message(request(1, &["xb.ncu"])).await.unwrap().into_inner();
+    let name = sent.message.unwrap().name;
+    let unit = "xb.ncu".parse().unwrap();
+    for reason in [Reason::PeerSuspended, Reason::UnknownRecipient, Reason::PeerUnverified] {
+        let directory = a.relay.directory();
+        match reason {
+            Reason::PeerSuspended => drop(directory.suspend(&unit, "D", "x", now()).await.unwrap()),
+            Reason::UnknownRecipient => directory.remove(&unit, now()).await.unwrap(),
+            _ => drop(directory.add(&b.card, now()).await.unwrap()),
+        }
+        let list = v1::ListMessagesRequest { filter: "state = HELD".into(), ..Default::default() };
+        let list = a.messages().list_messages(list).await.unwrap().into_inner();
+        let delivery = &list.messages[0].deliveries[0];
+        assert_eq!(delivery.state(), v1::DeliveryState::Held);
+        assert_eq!((&*delivery.reason, delivery.next_attempt_time), (reason.label(), None));
+        let retry = v1::RetryMessageRequest { request_id: id(2), name: name.clone() };
+        let error = a.messages().retry_message(retry).await.unwrap_err();
+        assert_eq!(told(&error).1, reason);
+        let ping = v1::PingPeerRequest { unit: "xb.ncu".to_owned() };
+        let refused = told(&a.peers().ping_peer(ping).await.unwrap_err()).1;
+        let removed = reason == Reason::UnknownRecipient;
+        assert_eq!(refused, if removed { Reason::NotFound } else { reason });
+        let status = a.node().get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+        assert_eq!((status.outbox_open, status.oldest_outbox_time.is_some()), (1, true));
+        let list = v1::ListEventsRequest::default();
+        let events = a.messages().list_events(list).await.unwrap().into_inner().events;
+        let last = events.last().unwrap();
+        assert_eq!((&*last.peer, &*last.reason), ("xb.ncu", reason.label()));
+    }
+    a.stop().await;
+    b.stop().await;
+}
+
+/// A peer that was dialled in vain: how often, and a next try that was due is due now.
+#[tokio::test]
+async fn vain_dials_are_tries() {
+    let (a, b) = (Node::start("xa.cyber-poc").await, Node::start("xb.ncu").await);
+    a.trust(&b).await;
+    let sent = a.messages().send_message(request(1, &["xb.ncu"])).await.unwrap().into_inner();
+    let get = v1::GetMessageRequest { name: sent.message.unwrap().name, view: 0 };
+    for next_try in [now().before(LATE), now().after(LATE)] {
+        let record = BackoffRecord {
+            attempts: 3,
+            next_try_ms: next_try.as_millis(),
+            reason: Reason::PeerUnreachable.label().to_owned(),
+            at_ms: now().as_millis(),
+        };
+        let unit = "xb.ncu".parse().unwrap();
+        a.relay.store().save_backoff(unit, Some(record), now()).await.unwrap();
+        let message = a.messages().get_message(get.clone()).await.unwrap().into_inner();
+        let delivery = &message.deliveries[0];
+        assert_eq!((delivery.attempts, &*delivery.reason), (3, "PEER_UNREACHABLE"));
+        let next = delivery.next_attempt_time.unwrap().seconds.unsigned_abs() * 1000;
+        assert_eq!(next, next_try.max(now()).as_millis());
+    }
+    a.stop().await;
+    b.stop().await;
+}
+
 /// The status counts what waits on both sides; the card is the one that peers import.
 #[tokio::test]
 async fn the_status_says_what_waits() {
@@ -100,3 +166,5 @@ async fn the_status_says_what_waits() {
     a.stop().await;
     b.stop().await;
 }
+
+const LATE: std::time::Duration = std::time::Duration::from_secs(4);

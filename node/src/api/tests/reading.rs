@@ -202,4 +202,32 @@ async fn acknowledgements_are_made_once() {
     b.stop().await;
 }
 
+/// While the log is held a receipt of ours is noted and signed by nobody: it does not pass for one
+/// that others can check.
+#[tokio::test]
+async fn receipts_of_a_held_log_are_not_verified() {
+    let a = Node::start("xa.cyber-poc").await;
+    let b = Node::start_restored("xb.ncu").await;
+    a.trust(&b).await;
+    b.trust(&a).await;
+    let sent = send(&a, 1).await;
+    b.receive(&a, &sent.message_id).await;
+    let ack = v1::AcknowledgeMessageRequest {
+        request_id: id(1),
+        name: sent.short_id.clone(),
+        capacity: v1::AckCapacity::Desk.into(),
+        by: "Desk 1".to_owned(),
+    };
+    let taken = b.messages().acknowledge_message(ack).await.unwrap().into_inner();
+    let receipt = taken.receipt.unwrap();
+    assert_eq!((receipt.verified, receipt.flags), (false, vec!["LOG_HELD".to_owned()]));
+    let list = |name: &str| v1::ListReceiptsRequest { name: name.to_owned() };
+    let held = b.messages().list_receipts(list(&sent.name)).await.unwrap().into_inner().receipts;
+    assert!(held.len() == 2 && held.iter().all(|receipt| !receipt.verified));
+    let free = a.messages().list_receipts(list(&sent.name)).await.unwrap().into_inner().receipts;
+    assert!(free.len() == 1 && free.iter().all(|receipt| receipt.verified));
+    a.stop().await;
+    b.stop().await;
+}
+
 const LONG: Duration = Duration::from_secs(20);

@@ -43,6 +43,14 @@ async fn only_verified_units_are_sent_to() {
         ("xb.ncu", v1::DeliveryState::Queued)
     );
 
+    for (units, text) in
+        [(&["xb.ncu", "xb.ncu"][..], "xb.ncu is named twice"), (&[], "no recipient is stated")]
+    {
+        let error = client.send_message(request(2, units)).await.unwrap_err();
+        assert_eq!(told(&error), (Code::InvalidArgument, Reason::InvalidContent, to()));
+        let details = error.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations[0].description, text);
+    }
     a.relay.directory().suspend(&"xb.ncu".parse().unwrap(), "Desk 1", "test", now()).await.unwrap();
     let error = client.send_message(request(2, &["xb.ncu"])).await.unwrap_err();
     assert_eq!(told(&error), (Code::FailedPrecondition, Reason::PeerSuspended, to()));

@@ -96,6 +96,8 @@ async fn due_in_lanes_and_order(place: Place) {
     assert_eq!(numbers(priority(1), 0, 9), [1, 4, 7]);
     assert_eq!(numbers(priority(1), 1, 1), [4]);
     assert_eq!(numbers(priority(2), 0, 9), [2, 5, 8]);
+    assert_eq!(store.waiting_units(1).unwrap(), [them()]);
+    assert_eq!(store.waiting_units(9).unwrap(), [them(), unit("xc.ncu")]);
     let queue = store.peer_queue(&them(), 100).unwrap();
     assert_eq!((queue.open, queue.oldest), (9, Some(at(1))));
     assert_eq!(queue.most_urgent, Some(Priority::Emergency));

@@ -1,6 +1,6 @@
 //! The outbox: what is due for a peer, what waits and why, what expired.
 
-use std::ops::Bound::{Excluded, Included};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use bytes::Bytes;
 use relay_core::outbox::Entry;
@@ -99,6 +99,23 @@ impl Store {
                 };
             }
             Ok(queue)
+        })
+    }
+
+    /// The units for which something waits, whether they are peers or not.
+    pub fn waiting_units(&self, max: usize) -> Result<Vec<UnitId>, StoreError> {
+        self.read(|view| {
+            let (mut units, mut from) = (Vec::new(), Vec::new());
+            while units.len() < max {
+                let pairs = view.range(Tree::Due, Included(&from), Unbounded, 1, false)?;
+                let Some((key, _)) = pairs.first() else { break };
+                let name = key.split(|byte| *byte == 0).next().unwrap_or_default();
+                let unit = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+                units.push(unit.ok_or(StoreError::IndexDamaged("due"))?);
+                // Behind all keys of this unit.
+                from = [name, b"\x01"].concat();
+            }
+            Ok(units)
         })
     }
 

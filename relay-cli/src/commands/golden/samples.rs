@@ -108,6 +108,15 @@ pub fn receipt(event: v1::Event, by: &str, minutes: u64) -> v1::ReceiptView {
     }
 }
 
+/// One of ours while our log is held.
+pub fn held_receipt() -> ReceiptView {
+    ReceiptView::from(&v1::ReceiptView {
+        verified: false,
+        flags: vec!["LOG_HELD".into()],
+        ..receipt(v1::Event::ConsignmentAcceptance, "xa.cyber-poc", 1)
+    })
+}
+
 pub fn receipts() -> Vec<ReceiptView> {
     let accepted = v1::ReceiptView {
         actor: format!("K. Novak {HOSTILE}"),

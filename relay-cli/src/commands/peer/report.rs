@@ -82,6 +82,8 @@ pub struct RollbackReport {
 pub struct RemoveReport {
     pub request_id: String,
     pub unit: String,
+    /// Messages of ours without its receipt.
+    pub waiting: u64,
 }
 
 impl PingReport {
@@ -241,7 +243,10 @@ impl Report for PeerReport {
         if peer.keys_expire.is_some() {
             page.fact("KEYS", format!("first ends {}", page.when(peer.keys_expire)));
         }
-        page.fact("CLOCK", format!("differs by {} ms", peer.clock_skew_ms));
+        // Known of a peer that was heard in this run.
+        if peer.last_contact.is_some() {
+            page.fact("CLOCK", format!("differs by {} ms", peer.clock_skew_ms));
+        }
         page.fact("SOFTWARE", peer.software.as_deref().unwrap_or("-"));
     }
 
@@ -326,6 +331,13 @@ impl Report for RemoveReport {
     fn people(&self, page: &mut Page) {
         page.line(format!("REMOVED {}: its card and the trust in it", self.unit));
         page.line("Messages and receipts stay, and can be shown and exported.");
+        if self.waiting > 0 {
+            let number = count_u64(self.waiting);
+            page.line(format!(
+                "{number} for it without its receipt: HELD, not sent (relay-cli outbox)"
+            ));
+            page.line("They go out when it is added and verified again, or expire.");
+        }
     }
 }
 

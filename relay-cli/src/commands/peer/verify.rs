@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use relay_proto::v1;
 
-use super::{ReadReport, VerifyReport, ask, our_unit, peer};
+use super::{ReadReport, VerifyReport, ask, known_or_told, our_unit, peer};
 use crate::{
     args::VerifyArgs, client::Node, commands::once_for_sure, context::Context, exit::Exit,
     failure::Failure, view::PeerView,
@@ -102,7 +102,10 @@ async fn compare(
         let (mut client, request) = (node.peers(), node.request(request.clone()));
         async move { client.verify_peer(request).await }
     });
-    let peer = answer.await.map_err(|failure| failure.safe("the peer's trust is as it was"))?;
+    let peer = answer.await.map_err(|failure| match failure.exit {
+        Exit::NotFound => known_or_told(failure),
+        _ => failure.safe("the peer's trust is as it was"),
+    })?;
     let rest = match typed.is_empty() {
         true => Vec::new(),
         false => (1..=12).filter(|group| !typed.contains(group)).collect(),
