@@ -143,10 +143,6 @@ impl From<SubmitError> for Problem {
                 };
                 Self::field(reason, "draft.to", text).with("unit", unit)
             }
-            // One that is stated is refused by its name.
-            SubmitError::Refused(Reason::UnknownRecipient) => {
-                Self::field(Reason::InvalidContent, "draft.to", "no recipient is stated")
-            }
             SubmitError::Refused(reason) => match field_of(reason) {
                 Some(path) => Self::field(reason, path, reason.meaning()),
                 None => Self::new(reason),

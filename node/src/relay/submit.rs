@@ -261,6 +261,12 @@ impl Context {
         let (payload, parsed) = match allowed {
             Ok(completed) if faults.is_empty() => completed,
             Ok(_) => return Err(together(faults)),
+            Err(SubmitError::Content(content)) if !faults.is_empty() => {
+                // What is wrong with the recipients was told by those that were looked up.
+                let rest = content.into_iter().filter(|fault| !fault.path.starts_with(TO));
+                faults.extend(Faults::all(rest.collect()).map(SubmitError::Content));
+                return Err(together(faults));
+            }
             Err(error) => {
                 faults.push(error);
                 return Err(together(faults));
@@ -287,9 +293,13 @@ impl Context {
 
     /// Those who can be sent to; what is wrong with the others is added to the faults.
     fn recipients(&self, to: &[String], faults: &mut Vec<SubmitError>) -> Vec<UnitId> {
-        if to.is_empty() || to.len() > limits::RECIPIENTS_MAX {
-            let reason = if to.is_empty() { Reason::UnknownRecipient } else { Reason::TooLarge };
-            faults.push(SubmitError::Refused(reason));
+        if to.is_empty() {
+            let none = Fault::new(TO, "no recipient is stated");
+            faults.push(SubmitError::Content(Faults::one(none)));
+            return Vec::new();
+        }
+        if to.len() > limits::RECIPIENTS_MAX {
+            faults.push(SubmitError::Refused(Reason::TooLarge));
             return Vec::new();
         }
         let snapshot = self.parts.directory.snapshot();
@@ -369,13 +379,12 @@ fn together(mut errors: Vec<SubmitError>) -> SubmitError {
                 Reason::InvalidContent => format!("{unit} is named twice"),
                 reason => format!("{unit}: {}", reason.meaning()),
             };
-            vec![Fault { reason, ..Fault::new("env.to", text) }]
+            vec![Fault { reason, ..Fault::new(TO, text) }]
         }
         error => {
             let path = match error.reason() {
                 Reason::UnknownProfile => "env.profile",
                 Reason::BadLifetime | Reason::Expired => "env.expires_at",
-                Reason::UnknownRecipient => "env.to",
                 _ => "*",
             };
             vec![Fault { reason: error.reason(), ..Fault::new(path, error.to_string()) }]
@@ -384,6 +393,9 @@ fn together(mut errors: Vec<SubmitError>) -> SubmitError {
     let faults = Faults::all(each.collect());
     faults.map_or(SubmitError::Refused(Reason::Internal), SubmitError::Content)
 }
+
+/// Where recipients are named.
+const TO: &str = "env.to";
 
 struct Ready {
     message_id: MessageId,
