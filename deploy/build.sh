@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The release build of all programs, as a server runs them; further arguments go to cargo.
-# The node allocates with jemalloc where there is make, which builds it; else with the C library, which takes a fifth
-# to a third more CPU a message (tests/README.md).
+# The node allocates with jemalloc where there is make, which builds it; else with the C library, which takes more CPU a
+# message (figures: tests/README.md).
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 features=()
