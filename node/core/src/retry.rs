@@ -1,4 +1,5 @@
-//! When to try again: exponential back-off, the second half of each step by chance, from the count of attempts alone.
+//! When to try again: exponential back-off, the second half of each step by chance, from the
+//! count of attempts alone.
 //!
 //! The schedule is a pure function, so what is kept across restarts is a number and an instant.
 //! Contact from the peer clears it; urgent mail probes more often.
