@@ -73,7 +73,7 @@ impl Machine {
         if identity.exists() {
             let problem = format!("`{}` is still on this machine", identity.display());
             let mend = "copy it to two media that are kept apart, then remove it here";
-            self.warn("keys.dir", problem, mend.into());
+            self.warn("IDENTITY_ONLINE", "keys.dir", problem, mend.into());
         }
     }
 
@@ -92,7 +92,7 @@ impl Machine {
             } else if let CardFault::Invalid { source, .. } = &fault {
                 problem = format!("{problem}: {source}");
             }
-            self.error("keys.card", problem, fault.mend().into());
+            self.error(fault.label(), "keys.card", problem, fault.mend().into());
         }
     }
 
@@ -104,7 +104,8 @@ impl Machine {
                     let mode = metadata.mode() & 0o7777;
                     let problem =
                         format!("`{}` has mode {mode:04o}: others can look in", dir.display());
-                    self.error("node.dir", problem, format!("run `chmod 700 {}`", dir.display()));
+                    let mend = format!("run `chmod 700 {}`", dir.display());
+                    self.error("OPEN_TO_OTHERS", "node.dir", problem, mend);
                 }
                 self.writable("node.dir", dir);
                 if let Err(error) = StoreId::open(dir, settings.node.id.unit()) {
@@ -114,13 +115,14 @@ impl Machine {
             }
             Ok(_) => {
                 let problem = format!("`{}` is not a directory", dir.display());
-                self.error("node.dir", problem, "name the directory that `init` made".into());
+                let mend = "name the directory that `init` made".into();
+                self.error("STORE_MISSING", "node.dir", problem, mend);
             }
             Err(error) => {
                 let problem = format!("`{}`: {error}", dir.display());
                 let mend =
                     "a store is made by `relay-node init` only: correct the path, or make one";
-                self.error("node.dir", problem, mend.into());
+                self.error("STORE_MISSING", "node.dir", problem, mend.into());
             }
         }
     }
@@ -135,7 +137,7 @@ impl Machine {
                     "run `install -d -m 700 -o NODE-USER {}` or choose another path",
                     dir.display()
                 );
-                self.error("node.anchor_dir", problem, mend);
+                self.error("NO_DIRECTORY", "node.anchor_dir", problem, mend);
             }
         }
     }
@@ -148,12 +150,12 @@ impl Machine {
             _ => {
                 let problem = format!("`{}` is not a directory", dir.display());
                 let mend = format!("run `mkdir -m 750 {}` or choose another path", dir.display());
-                self.error("api.socket", problem, mend);
+                self.error("NO_DIRECTORY", "api.socket", problem, mend);
             }
         }
         if fs::symlink_metadata(socket).is_ok_and(|found| !is_socket(&found)) {
             let problem = format!("`{}` is there and is no socket", socket.display());
-            self.error("api.socket", problem, "choose another path".into());
+            self.error("CANNOT_BIND", "api.socket", problem, "choose another path".into());
         } else if !self.runs && !self.inspection.is_faulty("api.socket") {
             self.bound("api.socket", bind::socket(socket, &dir));
         }
@@ -174,11 +176,12 @@ impl Machine {
                 Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {}
                 Ok(_) => {
                     let problem = format!("`{}` is empty or no file", file.display());
-                    self.error(key, problem, "name a PEM file".into());
+                    self.error("FILE_MISSING", key, problem, "name a PEM file".into());
                 }
                 Err(error) => {
                     let problem = format!("`{}`: {error}", file.display());
-                    self.error(key, problem, "correct the path or put the PEM file there".into());
+                    let mend = "correct the path or put the PEM file there".into();
+                    self.error("FILE_MISSING", key, problem, mend);
                 }
             }
         }
@@ -190,13 +193,13 @@ impl Machine {
             let problem = "every receipt will say that its time rests on the operator's word alone";
             let mend = "run a time service and write `source = \"kernel\"`";
             if !settings.node.id.unit().is_demo() {
-                self.warn("clock.source", problem.into(), mend.into());
+                self.warn("CLOCK_ASSUMED", "clock.source", problem.into(), mend.into());
             }
         } else if !Clock::new(clock).is_synced() {
             let problem = "neither the kernel nor a file of `clock.state_files` says that a time \
                            service sets the clock: times will be UNSYNCED, and nothing expires";
             let mend = "run systemd-timesyncd, chrony or ntpd-rs; see `timedatectl`";
-            self.warn("clock.source", problem.into(), mend.into());
+            self.warn("CLOCK_UNTRUSTED", "clock.source", problem.into(), mend.into());
         }
     }
 
@@ -205,21 +208,22 @@ impl Machine {
         if link.listen.port() == 0 && !link.advertise.is_empty() {
             let problem =
                 "port 0 is another one at each start, so `link.advertise` cannot be right";
-            self.warn("link.listen", problem.into(), "choose a port, as in `\"[::]:7443\"`".into());
+            let mend = "choose a port, as in `\"[::]:7443\"`".into();
+            self.warn("PORT_UNSTABLE", "link.listen", problem.into(), mend);
         }
         match self.runs {
             false => self.bound("link.listen", bind::udp(link.listen)),
             true => {
                 let problem = "a node runs by this store: its addresses and socket were not tried";
                 let mend = "stop it before a check that is to try them as well";
-                self.warn("node.dir", problem.into(), mend.into());
+                self.warn("NODE_RUNS", "node.dir", problem.into(), mend.into());
             }
         }
     }
 
     fn bound(&mut self, key: &str, fault: Option<bind::Taken>) {
         if let Some(bind::Taken { problem, mend }) = fault {
-            self.error(key, problem, mend);
+            self.error("CANNOT_BIND", key, problem, mend);
         }
     }
 
@@ -227,7 +231,7 @@ impl Machine {
         if access(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
             let problem = format!("`{}` cannot be written by this user", dir.display());
             let mend = "run this as the node's user, or `chown` the directory to it";
-            self.error(key, problem, mend.into());
+            self.error("NOT_WRITABLE", key, problem, mend.into());
         }
     }
 
@@ -237,20 +241,20 @@ impl Machine {
             KeyStoreError::Io { source, .. } => Some(source),
             _ => None,
         };
-        self.told(key, &text, source);
+        self.told("KEYS", key, &text, source);
     }
 
     fn store_fault(&mut self, error: FilesError) {
-        let text = error.to_string();
+        let (label, text) = (error.label(), error.to_string());
         let source = match error {
             FilesError::Io { source, .. } => Some(source),
             _ => None,
         };
-        self.told("node.dir", &text, source);
+        self.told(label, "node.dir", &text, source);
     }
 
     /// An error that says both, `what is wrong: what mends it`, or what the system said.
-    fn told(&mut self, key: &str, text: &str, source: Option<std::io::Error>) {
+    fn told(&mut self, label: &'static str, key: &str, text: &str, source: Option<std::io::Error>) {
         let (problem, mend) = match source {
             Some(source) => (format!("{text}: {source}"), "run this as the node's user".to_owned()),
             None => {
@@ -258,15 +262,15 @@ impl Machine {
                 (problem.to_owned(), mend.to_owned())
             }
         };
-        self.error(key, problem, mend);
+        self.error(label, key, problem, mend);
     }
 
-    fn error(&mut self, key: &str, problem: String, mend: String) {
-        self.inspection.add(Severity::Error, key, problem, mend);
+    fn error(&mut self, label: &'static str, key: &str, problem: String, mend: String) {
+        self.inspection.add((Severity::Error, label), key, problem, mend);
     }
 
-    fn warn(&mut self, key: &str, problem: String, mend: String) {
-        self.inspection.add(Severity::Warning, key, problem, mend);
+    fn warn(&mut self, label: &'static str, key: &str, problem: String, mend: String) {
+        self.inspection.add((Severity::Warning, label), key, problem, mend);
     }
 }
 

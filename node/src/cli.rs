@@ -197,6 +197,7 @@ fn run(file: &std::path::Path) -> u8 {
         Ok(()) => 0,
         Err(error) => {
             complain(&error);
+            let _ = writeln!(io::stderr(), "  reason: {}", error.label());
             let try_this = match error.mend() {
                 Some(mend) => mend.to_owned(),
                 None => format!("relay-node config check {}", file.display()),

@@ -116,51 +116,63 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// The configuration: unknown keys, typing errors, wrong values, a file that is not there.
 fn wrong_configuration(stage: &Stage) {
     let file = "relay.toml:";
-    let idle = ["link.idle_timout", file, "did you mean", "idle_timeout"];
+    let idle = ["UNKNOWN_KEY", "link.idle_timout", file, "did you mean", "idle_timeout"];
     stage.with_config("[link]", "[link]\nidle_timout = \"30s\"", &idle);
-    stage.with_config("[link]", "[lnk]", &["lnk", file, "did you mean", "link"]);
+    stage.with_config("[link]", "[lnk]", &["UNKNOWN_KEY", "lnk", file, "did you mean"]);
     stage.with_config(
         "[clock]",
         "[clock]\nfavourite_colour = 7",
-        &["clock.favourite_colour", file],
+        &["UNKNOWN_KEY", "clock.favourite_colour", file],
     );
-    stage.with_config("source = \"assumed\"", "source = \"asumed\"", &["clock.source", file]);
+    stage.with_config(
+        "source = \"assumed\"",
+        "source = \"asumed\"",
+        &["WRONG_VALUE", "clock.source", file],
+    );
     let two = ["clock.source", "link.listen"];
     stage.with_config("listen = \"", "listen = \"x", &two[1..]);
-    stage.with_config("budapest-247.toml", "budapest-274.toml", &["budapest-274.toml"]);
+    stage.with_config(
+        "budapest-247.toml",
+        "budapest-274.toml",
+        &["FILE_MISSING", "budapest-274.toml"],
+    );
 }
 
 /// Keys and card: missing, open to others, damaged, of others.
 fn wrong_keys(stage: &Stage) {
     let keys = stage.node.dir.join("keys");
-    stage.with_file("keys/log-1.key", None, &["log-1.key", "missing"]);
-    stage.with_file("keys/signing-1.key", Some(b"junk"), &["signing-1.key"]);
+    stage.with_file("keys/log-1.key", None, &["reason: KEYS", "log-1.key", "missing"]);
+    stage.with_file("keys/signing-1.key", Some(b"junk"), &["reason: KEYS", "signing-1.key"]);
     let key = keys.join("transport-1.key");
     mode(&key, 0o644);
-    stage.refused(&["transport-1.key", "0644", "chmod 600"]);
+    stage.refused(&["reason: KEYS", "transport-1.key", "0644", "chmod 600"]);
     mode(&key, 0o600);
     mode(&keys, 0o755);
-    stage.refused(&["keys", "0755", "chmod 700"]);
+    stage.refused(&["reason: KEYS", "0755", "chmod 700"]);
     mode(&keys, 0o700);
     let card = "xa.cyber-poc.relaycard";
-    stage.with_file(card, None, &["card", card]);
-    stage.with_file(card, Some(b"relay-card/v1\njunk"), &["card", card]);
+    stage.with_file(card, None, &["reason: CARD_MISSING", card]);
+    stage.with_file(card, Some(b"relay-card/v1\njunk"), &["reason: BAD_CARD", card]);
     let other = fs::read(stage.dir.path().join("xb.ncu/xb.ncu.relaycard")).unwrap();
-    stage.with_file(card, Some(&other), &["card", "node.unit"]);
+    stage.with_file(card, Some(&other), &["reason: CARD_OF_ANOTHER", "node.unit"]);
 }
 
 /// The store: another unit's, not there, of a newer format, no store at all, open elsewhere.
 fn wrong_store(stage: &Stage) {
     let other = stage.dir.path().join("xb.ncu/data");
     let path = format!("dir = \"{}\"", other.display());
-    stage.with_config("dir = \"data\"", &path, &["store", "xb.ncu", "xa.cyber-poc"]);
-    stage.with_config("dir = \"data\"", "dir = \"date\"", &["date", "relay-node init"]);
+    stage.with_config("dir = \"data\"", &path, &["STORE_OF_ANOTHER", "xb.ncu", "xa.cyber-poc"]);
+    stage.with_config(
+        "dir = \"data\"",
+        "dir = \"date\"",
+        &["STORE_MISSING", "date", "relay-node init"],
+    );
     assert!(!stage.node.dir.join("date").exists(), "a store was made at a wrong path");
     let id = fs::read_to_string(stage.node.dir.join("data/store.id")).unwrap();
     let newer = id.replacen("relay-store 1", "relay-store 2", 1);
-    stage.with_file("data/store.id", Some(newer.as_bytes()), &["format 2", "newer"]);
-    stage.with_file("data/store.id", Some(b"\x1b[2J\xff"), &["store.id"]);
-    stage.with_file("data/store.id", None, &[&stage.data(), "relay-node init"]);
+    stage.with_file("data/store.id", Some(newer.as_bytes()), &["STORE_NEWER", "format 2", "newer"]);
+    stage.with_file("data/store.id", Some(b"\x1b[2J\xff"), &["NOT_A_STORE", "store.id"]);
+    stage.with_file("data/store.id", None, &["STORE_MISSING", &stage.data(), "relay-node init"]);
 }
 
 /// Addresses: the UDP port of another program, a file in the place of the socket.
@@ -169,7 +181,7 @@ fn wrong_places(stage: &Stage) {
     let listen = config.lines().find_map(|line| line.strip_prefix("listen = ")).unwrap();
     let address: std::net::SocketAddr = listen.trim_matches('"').parse().unwrap();
     let held = std::net::UdpSocket::bind(address).unwrap();
-    stage.refused(&["link", "in use"]);
+    stage.refused(&["reason: CANNOT_BIND", "link", "in use"]);
     drop(held);
     let socket = stage.node.socket();
     fs::write(&socket, "a file").unwrap();
@@ -190,7 +202,7 @@ async fn a_wrong_start_names_what_is_wrong() {
 
     stage.node.start().await;
     let second = stage.node.run_refused();
-    refusal(&second, &[&stage.data(), "is open in process "]);
+    refusal(&second, &["STORE_IN_USE", &stage.data(), "is open in process "]);
     let outbox = stage.node.cli(&["outbox", "--json"]);
     assert_eq!(outbox.code, Some(0), "the first process was disturbed: {outbox:?}");
     assert_eq!(outbox.json()["messages"].as_array().unwrap().len(), 1, "{outbox:?}");

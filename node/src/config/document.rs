@@ -45,7 +45,8 @@ impl<'t> Document<'t> {
         };
         for error in errors.iter().take(FAULTS_MAX) {
             let mend = "see https://toml.io: `key = value`, texts in double quotes";
-            document.fault(error.span(), "", error.message().to_owned(), mend.into());
+            let problem = error.message().to_owned();
+            document.fault("SYNTAX", error.span(), "", (problem, mend.into()));
         }
         document
     }
@@ -76,12 +77,19 @@ impl<'t> Document<'t> {
         Section { document: self, path, table, span, known: Vec::new() }
     }
 
-    fn fault(&self, span: Option<Range<usize>>, key: &str, problem: String, mend: String) {
+    fn fault(
+        &self,
+        label: &'static str,
+        span: Option<Range<usize>>,
+        key: &str,
+        (problem, mend): (String, String),
+    ) {
         let mut faults = self.faults.borrow_mut();
         if faults.len() < FAULTS_MAX {
             let place = span.map(|span| Place::of(self.text, span.start));
             let (file, key) = (self.file.clone(), key.into());
-            faults.push(Fault { file, place, severity: Severity::Error, key, problem, mend });
+            let severity = Severity::Error;
+            faults.push(Fault { file, place, severity, label, key, problem, mend });
         }
     }
 }
@@ -146,7 +154,7 @@ impl<'d, 't> Section<'d, 't> {
             Ok(value) => return Some(value),
             Err(problem) => format!("`{}`: {problem}", shortened(text)),
         };
-        self.fault(Some(value.span()), key, problem, mend);
+        self.wrong(Some(value.span()), key, problem, mend);
         None
     }
 
@@ -162,7 +170,8 @@ impl<'d, 't> Section<'d, 't> {
             let section =
                 if self.path.is_empty() { "" } else { &format!(" below `[{}]`", self.path) };
             let mend = format!("add `{key} = {example}`{section}");
-            self.fault(self.span.clone(), key, "is missing and has no default".into(), mend);
+            let problem = "is missing and has no default".into();
+            self.fault("MISSING_KEY", self.span.clone(), key, (problem, mend));
             return None;
         }
         self.optional(key, example, read)
@@ -235,7 +244,7 @@ impl<'d, 't> Section<'d, 't> {
             Ok(number) if limits.contains(&number) => number,
             _ => {
                 let problem = format!("{} is out of its limits", shortened(integer.as_str()));
-                self.fault(Some(value.span()), key, problem, mend);
+                self.wrong(Some(value.span()), key, problem, mend);
                 default
             }
         }
@@ -258,7 +267,7 @@ impl<'d, 't> Section<'d, 't> {
         };
         if array.len() > max {
             let problem = format!("has {} elements, {max} are the most", array.len());
-            self.fault(Some(value.span()), key, problem, "leave some out".into());
+            self.wrong(Some(value.span()), key, problem, "leave some out".into());
             return None;
         }
         let mut read_all = Vec::new();
@@ -271,7 +280,7 @@ impl<'d, 't> Section<'d, 't> {
                 Ok(element) => read_all.push(element),
                 Err(problem) => {
                     let problem = format!("`{}`: {problem}", shortened(text));
-                    self.fault(Some(element.span()), key, problem, mend.clone());
+                    self.wrong(Some(element.span()), key, problem, mend.clone());
                 }
             }
         }
@@ -282,7 +291,7 @@ impl<'d, 't> Section<'d, 't> {
     pub(super) fn refuse(&self, key: &str, problem: String, mend: String) {
         let value = self.table.and_then(|table| table.get(key));
         let span = value.map(Spanned::span).or_else(|| self.span.clone());
-        self.fault(span, key, problem, mend);
+        self.wrong(span, key, problem, mend);
     }
 
     /// Reports the keys that nobody asked for.
@@ -298,7 +307,8 @@ impl<'d, 't> Section<'d, 't> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
-            self.fault(Some(key.span()), name, "is not a known key".into(), mend);
+            let problem = "is not a known key".into();
+            self.fault("UNKNOWN_KEY", Some(key.span()), name, (problem, mend));
         }
     }
 
@@ -337,11 +347,21 @@ impl<'d, 't> Section<'d, 't> {
 
     fn mismatch(&self, value: &Spanned<DeValue<'t>>, key: &str, wanted: &str, mend: String) {
         let problem = format!("is of type {}, not {wanted}", value.get_ref().type_str());
-        self.fault(Some(value.span()), key, problem, mend);
+        self.wrong(Some(value.span()), key, problem, mend);
     }
 
-    fn fault(&self, span: Option<Range<usize>>, key: &str, problem: String, mend: String) {
-        self.document.fault(span, &self.path_of(key), problem, mend);
+    fn wrong(&self, span: Option<Range<usize>>, key: &str, problem: String, mend: String) {
+        self.fault("WRONG_VALUE", span, key, (problem, mend));
+    }
+
+    fn fault(
+        &self,
+        label: &'static str,
+        span: Option<Range<usize>>,
+        key: &str,
+        told: (String, String),
+    ) {
+        self.document.fault(label, span, &self.path_of(key), told);
     }
 
     fn path_of(&self, key: &str) -> String {

@@ -60,6 +60,8 @@ pub struct Fault {
     pub place: Option<Place>,
     /// Whether a node can run with it.
     pub severity: Severity,
+    /// The kind of fault, for programs; it keeps its meaning.
+    pub label: &'static str,
     /// The path of the key: `link.listen`; empty for the file as a whole.
     pub key: String,
     /// What is wrong.
@@ -74,7 +76,7 @@ impl fmt::Display for Fault {
         if let Some(place) = self.place {
             write!(f, ":{}:{}", place.line, place.column)?;
         }
-        write!(f, "  {}  ", self.severity)?;
+        write!(f, "  {}  {}  ", self.severity, self.label)?;
         if !self.key.is_empty() {
             write!(f, "{}  ", escaped(&self.key))?;
         }

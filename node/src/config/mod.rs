@@ -51,10 +51,16 @@ pub struct Inspection {
 
 impl Inspection {
     /// Adds a fault of a value that is well-formed but does not fit the machine.
-    pub fn add(&mut self, severity: Severity, key: &str, problem: String, mend: String) {
+    pub fn add(
+        &mut self,
+        (severity, label): (Severity, &'static str),
+        key: &str,
+        problem: String,
+        mend: String,
+    ) {
         let place = self.places.as_ref().and_then(|places| places.of(key));
         let (file, key) = (self.file.clone(), key.into());
-        self.faults.push(Fault { file, place, severity, key, problem, mend });
+        self.faults.push(Fault { file, place, severity, label, key, problem, mend });
     }
 
     /// Whether this key or one below it is at fault already, so that its value is not the file's.
@@ -105,7 +111,7 @@ fn read_profiles(files: &[PathBuf], inspection: &mut Inspection) -> Vec<Arc<Prof
             Err(fault) => {
                 let mend = "write the path of a profile, from this file's directory".to_owned();
                 let problem = format!("`{}` {}", file.display(), fault.problem);
-                inspection.add(Severity::Error, "profiles", problem, mend);
+                inspection.add((Severity::Error, "FILE_MISSING"), "profiles", problem, mend);
                 continue;
             }
         };
@@ -114,7 +120,7 @@ fn read_profiles(files: &[PathBuf], inspection: &mut Inspection) -> Vec<Arc<Prof
         if profiles.iter().any(|other| other.id == profile.id) {
             let problem = format!("`{}` is named by two files", profile.id);
             let mend = "leave one of them out".to_owned();
-            inspection.add(Severity::Error, "profiles", problem, mend);
+            inspection.add((Severity::Error, "WRONG_VALUE"), "profiles", problem, mend);
         }
         profiles.push(Arc::new(profile));
     }
@@ -146,6 +152,7 @@ fn text_of(path: &Path) -> Result<String, Box<Fault>> {
         file: PathBuf::from(path),
         place: None,
         severity: Severity::Error,
+        label: "UNREADABLE",
         key: String::new(),
         problem,
         mend: "give the path of a configuration; `relay-node init` makes one".into(),

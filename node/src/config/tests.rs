@@ -213,8 +213,8 @@ fn faults_print() {
     let printed = files.faults().remove(0).to_string();
     let path = files.path().display().to_string();
     let expected = format!(
-        "{path}:4:10  error  log.level  `\\u{{202e}}x`: is not known\n        write it as in \
-         `level = \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"`"
+        "{path}:4:10  error  WRONG_VALUE  log.level  `\\u{{202e}}x`: is not known\n        \
+         write it as in `level = \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"`"
     );
     assert_eq!(printed, expected);
 }

@@ -1,9 +1,11 @@
 //! Why a node did not start or did not go on, what helps, and the exit status that says so.
 
-use std::error::Error;
+use std::{error::Error, io};
+
+use relay_proto::reason::Reason;
 
 use crate::{
-    keys::CardFault,
+    keys::{CardFault, KeyStoreError},
     store::{StoreError, journal::JournalError},
 };
 
@@ -46,6 +48,15 @@ impl RunError {
         Self::Start { what, source: source.into() }
     }
 
+    /// The kind of fault, for programs: as `config check` and the API name it.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Start { source, .. } => label_of(source.as_ref()),
+            Self::Journal { .. } => Reason::StoreStopped.label(),
+            Self::Task { .. } => Reason::Internal.label(),
+        }
+    }
+
     /// What helps, where the error does not say it itself.
     pub fn mend(&self) -> Option<&'static str> {
         match self {
@@ -66,6 +77,30 @@ impl RunError {
             Self::Start { .. } | Self::Task { .. } => 1,
         }
     }
+}
+
+fn label_of(error: &(dyn Error + Send + Sync + 'static)) -> &'static str {
+    if let Some(fault) = error.downcast_ref::<CardFault>() {
+        return fault.label();
+    }
+    if error.is::<KeyStoreError>() {
+        return "KEYS";
+    }
+    match error.downcast_ref::<StoreError>() {
+        Some(StoreError::Files(error)) => return error.label(),
+        Some(StoreError::Journal(JournalError::NewerFormat { .. })) => return "STORE_NEWER",
+        Some(error) => return error.reason().label(),
+        None => {}
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(one) = cause {
+        let kind = one.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)) {
+            return "CANNOT_BIND";
+        }
+        cause = one.source();
+    }
+    "START_FAILED"
 }
 
 fn mend_of(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {

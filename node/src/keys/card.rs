@@ -93,6 +93,15 @@ pub enum CardFault {
 }
 
 impl CardFault {
+    /// The kind of fault, for programs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "CARD_MISSING",
+            Self::Invalid { .. } => "BAD_CARD",
+            Self::OtherUnit { .. } | Self::Lacks(_) => "CARD_OF_ANOTHER",
+        }
+    }
+
     /// What helps.
     pub fn mend(&self) -> &'static str {
         match self {

@@ -61,6 +61,8 @@ impl StoreId {
         if let Err(source) = opened {
             return Err(match source.kind() {
                 io::ErrorKind::NotFound => FilesError::NotThere(dir.to_owned()),
+                // It is no text.
+                io::ErrorKind::InvalidData => FilesError::NotAStore(path),
                 _ => FilesError::Io { path, source },
             });
         }
@@ -402,6 +404,22 @@ pub enum FilesError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl FilesError {
+    /// The kind of fault, for programs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotThere(_) => "STORE_MISSING",
+            Self::Exists(_) => "STORE_EXISTS",
+            Self::NotAStore(_) => "NOT_A_STORE",
+            Self::OtherUnit { .. } => "STORE_OF_ANOTHER",
+            Self::NewerFormat { .. } => "STORE_NEWER",
+            Self::InUse { .. } => "STORE_IN_USE",
+            Self::Network { .. } => "STORE_ON_NETWORK",
+            Self::Io { .. } => "STORE_UNREADABLE",
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -25,30 +25,34 @@ fn check_looks_at_the_machine() {
     };
     let key = node.dir.join("keys/log-1.key");
     chmod(&key, 0o640);
-    faults(&["error  keys.dir", "mode 0640", &format!("chmod 600 {}", key.display())]);
+    faults(&["error  KEYS  keys.dir", "mode 0640", &format!("chmod 600 {}", key.display())]);
     chmod(&key, 0o600);
     chmod(&node.dir.join("keys"), 0o755);
-    faults(&["error  keys.dir", "mode 0755", "chmod 700"]);
+    faults(&["error  KEYS  keys.dir", "mode 0755", "chmod 700"]);
     chmod(&node.dir.join("keys"), 0o700);
     let aside = node.dir.join("aside");
     fs::rename(&key, &aside).unwrap();
-    faults(&["error  keys.dir", "log-1.key` is missing", "put it back from its backup"]);
+    faults(&["error  KEYS  keys.dir", "log-1.key` is missing", "put it back from its backup"]);
     fs::rename(&aside, &key).unwrap();
     chmod(&node.dir.join("data"), 0o755);
-    faults(&["error  node.dir", "mode 0755", "chmod 700"]);
+    faults(&["error  OPEN_TO_OTHERS  node.dir", "mode 0755", "chmod 700"]);
     chmod(&node.dir.join("data"), 0o700);
     assert_eq!(node.check().0, 0);
 
     node.edit("dir = \"data\"", "dir = \"date\"");
-    faults(&["relay.toml:11:7  error  node.dir", "No such file", "`relay-node init` only"]);
+    faults(&[
+        "relay.toml:11:7  error  STORE_MISSING  node.dir",
+        "No such file",
+        "`relay-node init` only",
+    ]);
     node.edit("dir = \"date\"", "dir = \"data\"");
     node.edit("socket = \"api.sock\"", "socket = \"run/api.sock\"");
-    faults(&["error  api.socket", "is not a directory", "mkdir -m 750"]);
+    faults(&["error  NO_DIRECTORY  api.socket", "is not a directory", "mkdir -m 750"]);
     node.edit("run/api.sock", "relay.toml");
-    faults(&["error  api.socket", "is there and is no socket"]);
+    faults(&["error  CANNOT_BIND  api.socket", "is there and is no socket"]);
     node.edit("socket = \"relay.toml\"", "socket = \"api.sock\"");
     node.edit("dir = \"keys\"", "dir = 7");
-    let stdout = faults(&["error  keys.dir  is of type integer"]);
+    let stdout = faults(&["error  WRONG_VALUE  keys.dir  is of type integer"]);
     assert!(stdout.contains("1 error, 0 warnings"), "the default is not looked for: {stdout}");
     node.edit("dir = 7", "dir = \"keys\"");
     node.edit(
@@ -56,7 +60,11 @@ fn check_looks_at_the_machine() {
         "[api.tcp]\nlisten = \"127.0.0.1:1\"\ncertificate = \"c.pem\"\nkey = \"k\"\nclient_ca = \
          \"data\"\n\n[clock]",
     );
-    let stdout = faults(&["error  api.tcp.certificate", "error  api.tcp.key", "api.tcp.client_ca"]);
+    let stdout = faults(&[
+        "error  FILE_MISSING  api.tcp.certificate",
+        "error  KEYS  api.tcp.key",
+        "api.tcp.client_ca",
+    ]);
     assert!(stdout.contains("3 errors, 0 warnings"), "{stdout}");
 }
 
@@ -101,42 +109,55 @@ fn check_compares_card_keys_and_store() {
     let card = "xa.cyber-poc.relaycard";
     // The same unit, made twice: only the keys tell.
     swap(&node.dir.join(card), &other.dir.join(card));
-    faults(&node, &[&["error  keys.card", "does not name the signing key", "made together"]]);
+    faults(
+        &node,
+        &[&["error  CARD_OF_ANOTHER  keys.card", "does not name the signing key", "made together"]],
+    );
     swap(&node.dir.join(card), &other.dir.join(card));
 
     let key = node.dir.join("keys/log-1.key");
     let good = fs::read(&key).unwrap();
     fs::write(&key, "no key").unwrap();
-    faults(&node, &[&["error  keys.dir", "log-1.key` is not an Ed25519 key"]]);
+    faults(&node, &[&["error  KEYS  keys.dir", "log-1.key` is not an Ed25519 key"]]);
     fs::write(&key, good).unwrap();
 
     fs::write(node.dir.join(card), "junk").unwrap();
-    faults(&node, &[&["error  keys.card", "is no valid card", "from its backup"]]);
+    faults(&node, &[&["error  BAD_CARD  keys.card", "is no valid card", "from its backup"]]);
     fs::remove_file(node.dir.join(card)).unwrap();
-    faults(&node, &[&["error  keys.card", "cannot be read: No such file"]]);
+    faults(&node, &[&["error  CARD_MISSING  keys.card", "cannot be read: No such file"]]);
     fs::copy(other.dir.join(card), node.dir.join(card)).unwrap();
 
     let id = node.dir.join("data/store.id");
     let text = fs::read_to_string(&id).unwrap();
-    let card_of_other: &[&str] = &["error  keys.card"];
-    for (bad, told) in [
-        (text.replace("xa.cyber-poc", "xb.ncu"), "is of unit xb.ncu"),
-        (text.replace("relay-store 1", "relay-store 2"), "format 2, newer than this program"),
-        ("junk".to_owned(), "is not the file of a relay store"),
+    let card_of_other: &[&str] = &["error  CARD_OF_ANOTHER  keys.card"];
+    let newer = text.replace("relay-store 1", "relay-store 2");
+    for (bad, label, told) in [
+        (text.replace("xa.cyber-poc", "xb.ncu"), "STORE_OF_ANOTHER", "is of unit xb.ncu"),
+        (newer, "STORE_NEWER", "format 2, newer than this program"),
+        ("junk".to_owned(), "NOT_A_STORE", "is not the file of a relay store"),
     ] {
         fs::write(&id, bad).unwrap();
-        faults(&node, &[card_of_other, &["error  node.dir", told]]);
+        faults(&node, &[card_of_other, &[&format!("error  {label}  node.dir"), told]]);
     }
     fs::remove_file(&id).unwrap();
-    faults(&node, &[card_of_other, &["error  node.dir", "holds no store", "`relay-node init`"]]);
+    faults(
+        &node,
+        &[
+            card_of_other,
+            &["error  STORE_MISSING  node.dir", "holds no store", "`relay-node init`"],
+        ],
+    );
     // Another unit's configuration: card and store both say so.
     let node = clean(&[]);
     node.edit("unit = \"xa.cyber-poc\"", "unit = \"xb.ncu\"");
     faults(
         &node,
         &[
-            &["error  keys.card  the card is of xa.cyber-poc", "correct `node.unit`"],
-            &["error  node.dir  the store in", "is of unit xa.cyber-poc"],
+            &[
+                "error  CARD_OF_ANOTHER  keys.card  the card is of xa.cyber-poc",
+                "correct `node.unit`",
+            ],
+            &["error  STORE_OF_ANOTHER  node.dir  the store in", "is of unit xa.cyber-poc"],
         ],
     );
 }
@@ -149,17 +170,17 @@ fn check_tries_the_addresses() {
     let port = taken.local_addr().unwrap().port();
     node.edit("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""));
     let stop = format!("ss -ulpn sport = :{port}");
-    faults(&node, &[&["error  link.listen  UDP", "cannot be bound: Address", &stop]]);
+    faults(&node, &[&["error  CANNOT_BIND  link.listen  UDP", "cannot be bound: Address", &stop]]);
     drop(taken);
     assert_eq!(node.check().0, 0);
     assert_eq!(node.check().0, 0, "the first check let it go");
 
     node.edit(&format!("listen = \"127.0.0.1:{port}\""), "listen = \"192.0.2.1:7443\"");
-    faults(&node, &[&["error  link.listen", "an address of this machine"]]);
+    faults(&node, &[&["error  CANNOT_BIND  link.listen", "an address of this machine"]]);
     node.edit("listen = \"192.0.2.1:7443\"", "listen = \"127.0.0.1:0\"");
 
     let socket = UnixListener::bind(node.dir.join("api.sock")).unwrap();
-    faults(&node, &[&["error  api.socket", "another process answers on", "stop it"]]);
+    faults(&node, &[&["error  CANNOT_BIND  api.socket", "another process answers on", "stop it"]]);
     drop(socket);
     // A socket that a killed node left is taken over by the next one.
     assert_eq!(node.check().0, 0);
@@ -169,7 +190,7 @@ fn check_tries_the_addresses() {
                client_ca = \"xa.cyber-poc.relaycard\"";
     let listen = format!("listen = \"{}\"", tcp.local_addr().unwrap());
     node.edit("[clock]", &format!("[api.tcp]\n{listen}\n{pem}\n\n[clock]"));
-    faults(&node, &[&["error  api.tcp.listen  TCP 127.0.0.1", "ss -tlpn"]]);
+    faults(&node, &[&["error  CANNOT_BIND  api.tcp.listen  TCP 127.0.0.1", "ss -tlpn"]]);
 }
 
 /// A path that the system would not take is told from the file, before anything is tried.
@@ -179,7 +200,10 @@ fn long_socket_paths_are_told() {
     let dir = node.dir.as_os_str().len();
     let long = format!("{}/s", "d".repeat(100_usize.saturating_sub(dir)));
     node.edit("socket = \"api.sock\"", &format!("socket = \"{long}\""));
-    faults(&node, &[&["error  api.socket", "the system allows 107", "choose a shorter one"]]);
+    faults(
+        &node,
+        &[&["error  WRONG_VALUE  api.socket", "the system allows 107", "choose a shorter one"]],
+    );
 }
 
 /// The files that ship are checked as files on any machine, also where nothing that they name

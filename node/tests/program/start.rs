@@ -42,7 +42,7 @@ fn told_once(stderr: &str, wanted: &[&str]) {
     for text in wanted {
         assert_eq!(stderr.matches(text).count(), 1, "`{text}` in {stderr}");
     }
-    assert!(stderr.lines().count() <= 2, "{stderr}");
+    assert!(stderr.lines().count() <= 3, "{stderr}");
     assert!(stderr.starts_with("relay-node: cannot start: "), "{stderr}");
 }
 
@@ -80,17 +80,19 @@ fn a_store_that_is_not_ours_is_not_opened() {
     let id = node.dir.join("data/store.id");
     let text = fs::read_to_string(&id).unwrap();
     let data = format!("{}", node.dir.join("data").display());
-    for (bad, told) in [
-        (text.replace("xa.cyber-poc", "xb.ncu"), "is of unit xb.ncu, the configuration says"),
-        (text.replace("relay-store 1", "relay-store 2"), "format 2, newer than this program: run"),
+    let newer = text.replace("relay-store 1", "relay-store 2");
+    let other = "is of unit xb.ncu, the configuration says";
+    for (bad, reason, told) in [
+        (text.replace("xa.cyber-poc", "xb.ncu"), "reason: STORE_OF_ANOTHER", other),
+        (newer, "reason: STORE_NEWER", "format 2, newer than this program: run"),
     ] {
         fs::write(&id, bad).unwrap();
-        told_once(&refused(&node, 1), &["start: store: ", &data, told, &check]);
+        told_once(&refused(&node, 1), &["start: store: ", &data, told, reason, &check]);
     }
     fs::remove_file(&id).unwrap();
     told_once(
         &refused(&node, 1),
-        &["start: store: ", "holds no store: correct `node.dir`", &check],
+        &["start: store: ", "holds no store: correct `node.dir`", "reason: STORE_MISSING", &check],
     );
     fs::write(&id, &text).unwrap();
     node.edit("dir = \"data\"", "dir = \"date\"");
@@ -98,7 +100,8 @@ fn a_store_that_is_not_ours_is_not_opened() {
     node.edit("dir = \"date\"", "dir = \"data\"");
 
     let running = Running::start(&node);
-    told_once(&refused(&node, 1), &["start: store: ", "is open in process ", "stop it first"]);
+    let stderr = refused(&node, 1);
+    told_once(&stderr, &["start: store: ", "is open in process ", "reason: STORE_IN_USE"]);
     // A check of the running node is no alarm: its addresses are its own.
     let (code, stdout, _) = node.check();
     assert!(code == 0 && stdout.contains("a node runs by this store"), "{stdout}");
@@ -114,7 +117,8 @@ fn keys_that_are_not_ours_are_not_used() {
     let path = key.display().to_string();
     chmod(&key, 0o644);
     let stderr = refused(&node, 1);
-    told_once(&stderr, &["start: keys: ", "has mode 0644", &format!("run `chmod 600 {path}`")]);
+    let mend = format!("run `chmod 600 {path}`");
+    told_once(&stderr, &["start: keys: ", "has mode 0644", &mend, "reason: KEYS"]);
     chmod(&key, 0o600);
     let aside = node.dir.join("aside");
     fs::rename(&key, &aside).unwrap();
@@ -125,7 +129,12 @@ fn keys_that_are_not_ours_are_not_used() {
     let stderr = refused(&node, 1);
     told_once(
         &stderr,
-        &["start: card: ", "relaycard` cannot be read", "try:  name the card that `init`"],
+        &[
+            "start: card: ",
+            "relaycard` cannot be read",
+            "reason: CARD_MISSING",
+            "try:  name the card that `init`",
+        ],
     );
     fs::rename(&aside, &card).unwrap();
     fs::copy(node.dir.join("keys/witness-1.key"), &key).unwrap();
