@@ -8,11 +8,8 @@ use relay_proto::{
 };
 
 use super::{Service, status::Problem};
-use crate::{
-    directory::Trust,
-    store::records::{
-        AckRecord, BackoffRecord, EntryRecord, EntryState, MessageRecord, ReceiptRecord,
-    },
+use crate::store::records::{
+    AckRecord, BackoffRecord, EntryRecord, EntryState, MessageRecord, ReceiptRecord,
 };
 
 impl Service {
@@ -107,12 +104,9 @@ impl Service {
     /// is trusted.
     pub(super) fn held_back(&self, entry: &EntryRecord) -> Option<Reason> {
         let unit = entry.next_hop.parse::<UnitId>().ok().filter(|_| entry.is_open())?;
-        match self.relay().directory().snapshot().peer(&unit).map(|peer| peer.trust) {
-            Some(Trust::Verified) => None,
-            Some(Trust::Unverified) => Some(Reason::PeerUnverified),
-            Some(Trust::Suspended) => Some(Reason::PeerSuspended),
-            None => Some(Reason::UnknownRecipient),
-        }
+        let snapshot = self.relay().directory().snapshot();
+        let refusal = snapshot.peer(&unit).map(|peer| peer.trust.refusal());
+        refusal.unwrap_or(Some(Reason::UnknownRecipient))
     }
 
     fn in_flight(&self, next_hop: &str) -> bool {

@@ -148,7 +148,8 @@ impl Service {
                 None => None,
             }),
             Fact::PeerChanged(record) => {
-                let why = untrusted(record.trust).map(Reason::label).unwrap_or_default();
+                let refusal = Trust::from_number(record.trust).refusal();
+                let why = refusal.map(Reason::label).unwrap_or_default();
                 one(Some(of_peer(Kind::PeerChanged, &record.unit, why)))
             }
             Fact::RollbackAccepted(fact) => {
@@ -259,15 +260,6 @@ fn of_peer(kind: Kind, unit: &str, reason: &str) -> v1::UnitEvent {
         peer: unit.to_owned(),
         reason: reason.to_owned(),
         ..Default::default()
-    }
-}
-
-/// Why nothing is exchanged with a peer of this trust.
-fn untrusted(trust: u32) -> Option<Reason> {
-    match trust {
-        _ if trust == Trust::Verified.number() => None,
-        _ if trust == Trust::Suspended.number() => Some(Reason::PeerSuspended),
-        _ => Some(Reason::PeerUnverified),
     }
 }
 

@@ -69,10 +69,8 @@ impl PeerService for Service {
     ) -> Result<Response<v1::PingPeerResponse>, Status> {
         let unit = args::unit(&request.into_inner().unit)?;
         let trust = self.relay().directory().snapshot().peer(&unit).map(|peer| peer.trust);
-        match trust.ok_or_else(|| no_peer(&unit))? {
-            Trust::Verified => {}
-            Trust::Unverified => return Err(not_trusted(&unit, Reason::PeerUnverified).into()),
-            Trust::Suspended => return Err(not_trusted(&unit, Reason::PeerSuspended).into()),
+        if let Some(refusal) = trust.ok_or_else(|| no_peer(&unit))?.refusal() {
+            return Err(not_trusted(&unit, refusal).into());
         }
         // A peer that refuses us is there: what helps is another thing than for one that is not.
         let last = self.relay().store().backoff(&unit).map_err(Problem::from)?.unwrap_or_default();

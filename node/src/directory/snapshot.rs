@@ -8,6 +8,7 @@ use relay_proto::{
     card::{Card, WorkingKey},
     ids::{NodeId, UnitId},
     keys::KeyId,
+    reason::Reason,
     timestamp::Timestamp,
     v1,
 };
@@ -35,11 +36,21 @@ impl Trust {
         }
     }
 
-    fn from_number(number: u32) -> Self {
+    /// Out of a record; what is not known there is not trusted.
+    pub fn from_number(number: u32) -> Self {
         match number {
             2 => Self::Verified,
             3 => Self::Suspended,
             _ => Self::Unverified,
+        }
+    }
+
+    /// Why nothing is exchanged with a unit of this trust.
+    pub fn refusal(self) -> Option<Reason> {
+        match self {
+            Self::Verified => None,
+            Self::Unverified => Some(Reason::PeerUnverified),
+            Self::Suspended => Some(Reason::PeerSuspended),
         }
     }
 }

@@ -23,7 +23,6 @@ use relay_proto::{
 
 use super::{Context, Relay, own};
 use crate::{
-    directory::Trust,
     keys::{KeyUse, SignError},
     store::{About, NewSubmission, StoreError, SubmissionAnswer},
     telemetry::Counter,
@@ -306,17 +305,14 @@ impl Context {
         let mut units = Vec::with_capacity(to.len());
         for text in to {
             let unit = text.parse::<UnitId>().ok();
-            let trust = unit.as_ref().and_then(|unit| snapshot.peer(unit)).map(|peer| peer.trust);
-            let reason = match (trust, unit) {
-                (Some(Trust::Verified), Some(unit)) if units.contains(&unit) => {
-                    Reason::InvalidContent
-                }
-                (Some(Trust::Verified), Some(unit)) => {
+            let peer = unit.as_ref().and_then(|unit| snapshot.peer(unit));
+            let reason = match (unit, peer.map(|peer| peer.trust.refusal())) {
+                (Some(unit), Some(None)) if units.contains(&unit) => Reason::InvalidContent,
+                (Some(unit), Some(None)) => {
                     units.push(unit);
                     continue;
                 }
-                (Some(Trust::Unverified), _) => Reason::PeerUnverified,
-                (Some(Trust::Suspended), _) => Reason::PeerSuspended,
+                (_, Some(Some(refusal))) => refusal,
                 _ => Reason::UnknownRecipient,
             };
             faults.push(SubmitError::Recipient { unit: text.clone(), reason });
