@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod directory;
+pub mod faults;
 pub mod init;
 pub mod keys;
 pub mod link;

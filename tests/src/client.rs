@@ -3,9 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use hyper_util::rt::TokioIo;
-use relay_proto::v1::{
-    message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
-    peer_service_client::PeerServiceClient,
+use relay_proto::{
+    file::MessageFile,
+    timestamp::Timestamp,
+    v1::{
+        self, message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
+        peer_service_client::PeerServiceClient,
+    },
 };
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -39,4 +43,20 @@ impl Client {
             node: NodeServiceClient::new(channel),
         }
     }
+}
+
+/// The alert of the demo, for one unit.
+pub fn alert(to: &str) -> v1::Draft {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo/alert.json");
+    let text = std::fs::read_to_string(path).expect("a message file");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap_or(Duration::ZERO).as_millis();
+    let now = Timestamp::from_millis(u64::try_from(now).unwrap_or(0));
+    let mut draft = MessageFile::parse(&text, now).expect("a good message file");
+    draft.to = vec![to.to_owned()];
+    if let Some(payload) = &mut draft.payload {
+        // The file's own sender; the node fills in its unit.
+        payload.from.clear();
+    }
+    draft
 }

@@ -2,6 +2,7 @@
 //! binaries.
 
 pub mod bench;
+pub mod campaign;
 pub mod client;
 pub mod cluster;
 pub mod forge;

@@ -4,6 +4,7 @@
 //! id when its value goes.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -50,6 +51,25 @@ impl Binaries {
     }
 }
 
+/// The node that has the faults of `node/src/faults.rs`: built once, in the profile of this program.
+pub fn faulty_node() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let target = target_dir();
+        let cargo = std::env::var("CARGO").unwrap_or("cargo".to_owned());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--package", "relay-tests", "--bin", "faulty-node"]);
+        build.args(["--features", "faults"]);
+        if target.file_name().is_some_and(|name| name == "release") {
+            build.arg("--release");
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let status = build.current_dir(root).status().expect("cargo runs");
+        assert!(status.success(), "the node with faults does not build");
+        target.join("faulty-node")
+    })
+}
+
 /// A node's directory and its process, while it runs.
 pub struct Process {
     /// Its unit.
@@ -58,6 +78,11 @@ pub struct Process {
     pub dir: PathBuf,
     /// What overrides the level of its logs.
     pub log_filter: Option<&'static str>,
+    /// The faults that are ordered of it (`node/src/faults.rs`); with any, it runs the program that
+    /// has them.
+    pub faults: String,
+    /// What runs the program: `ip netns exec NAME`, `taskset -c 0`; each becomes it.
+    pub wrapper: Vec<String>,
     child: Option<Child>,
 }
 
@@ -110,7 +135,14 @@ impl Process {
         let config = dir.join("relay.toml");
         let text = std::fs::read_to_string(&config).expect("a configuration");
         std::fs::write(&config, text + STORE + extra).expect("a configuration that can be written");
-        Self { unit: unit.to_owned(), dir: dir.to_owned(), log_filter: None, child: None }
+        Self {
+            unit: unit.to_owned(),
+            dir: dir.to_owned(),
+            log_filter: None,
+            faults: String::new(),
+            wrapper: Vec::new(),
+            child: None,
+        }
     }
 
     /// Runs `relay-cli` with this node.
@@ -145,9 +177,18 @@ impl Process {
     pub fn spawn(&mut self) {
         let log =
             std::fs::File::options().append(true).create(true).open(self.dir.join("node.log"));
-        let mut command = Command::new(&Binaries::built().node);
+        let program = match self.faults.is_empty() {
+            true => Binaries::built().node.as_path(),
+            false => faulty_node(),
+        };
+        let mut words = self.wrapper.iter().map(OsStr::new).chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
         if let Some(filter) = self.log_filter {
             command.env("RELAY_LOG", filter);
+        }
+        if !self.faults.is_empty() {
+            command.env("RELAY_FAULTS", &self.faults);
         }
         let child = command
             .args(["run", "--config"])
@@ -172,6 +213,11 @@ impl Process {
         };
         let in_time = tokio::time::timeout(Duration::from_secs(30), answer).await;
         assert!(in_time.is_ok(), "{} does not answer: {}", self.unit, self.log());
+    }
+
+    /// Whether it runs; one that ended by itself is not waited for yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// Its process id.

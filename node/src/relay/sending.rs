@@ -21,6 +21,7 @@ use super::{
     peers::{Live, unreadable},
 };
 use crate::{
+    faults::{self, Point},
     link::{CloseCode, Lane, SessionId},
     store::StoreError,
     tasks::TaskKind,
@@ -95,8 +96,11 @@ async fn run(
             }
         };
         // A session that ended meanwhile makes the entry due again: SessionDown is on its way.
+        faults::at(Point::Send);
         let sent = live.sender.send(lane_of(priority), frame);
-        if tokio::time::timeout(SEND_WAIT, sent).await.is_err()
+        let sent = tokio::time::timeout(SEND_WAIT, sent).await;
+        faults::at(Point::Sent);
+        if sent.is_err()
             && let Some(link) = ctx.peers.link()
         {
             // A peer that reads nothing must not hold its lane for ever.

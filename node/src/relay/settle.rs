@@ -28,6 +28,7 @@ use super::{
     peers::{Live, alarm, alarm_once, proof},
 };
 use crate::{
+    faults::{self, Point},
     link::{CloseCode, Lane},
     store::{NewReceipt, ReceiptsToRecord, StoreError},
     telemetry::Counter,
@@ -257,6 +258,7 @@ impl Settler {
     ) -> Result<Option<u64>, StoreError> {
         let checkpoint = signed.checkpoint();
         let Checked { receipts, have } = self.check_all(group.receipts, signed, card).await?;
+        faults::at(Point::Settle);
         let recorded = self
             .ctx
             .parts
@@ -273,6 +275,7 @@ impl Settler {
                 now: self.ctx.now(),
             })
             .await;
+        faults::at(Point::Settled);
         let settled = match recorded {
             Ok(settled) => settled,
             // It is not had, and its sender keeps it: nothing new, too often.

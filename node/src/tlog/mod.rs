@@ -30,6 +30,7 @@ pub use self::{
     hold::{Doubt, Hold, Witness},
 };
 use crate::{
+    faults::{self, Point},
     keys::{KeyUse, SignError, Signer},
     store::{Hashes, LogHead, NewClaim, Store, StoreError},
     tasks::Tasks,
@@ -159,7 +160,9 @@ impl Tlog {
             return Ok(known.clone());
         }
         let checkpoint = Checkpoint { origin: self.origin().clone(), size, root };
+        faults::at(Point::Sign);
         let signature = self.signer.sign(KeyUse::Checkpoint, checkpoint.text().as_bytes()).await?;
+        faults::at(Point::Signed);
         let signed = checkpoint.finish(self.signer.public(KeyUse::Checkpoint), signature)?;
         let note: Arc<str> = signed.note().to_string().into();
         // A key may take its time: what was heard meanwhile counts, and this checkpoint stays here.

@@ -17,6 +17,7 @@ use super::mark::MarkFile;
 use super::reader::{JournalReader, Shared};
 use super::segment::{Preparation, Prepared, Segment, Stock, activate, length_for, zero};
 use super::{EventFrame, JournalError, JournalSettings, Position};
+use crate::faults::{self, Point};
 
 /// An open journal.
 pub struct Journal {
@@ -130,10 +131,14 @@ impl Journal {
         self.buffer.clear();
         let id = self.active.header.id;
         let encoded = encode_batch(&mut self.buffer, &id, offset, &self.chain, frames);
-        let written = self.file.write_at(offset, &self.buffer);
+        let bytes_now = faults::part(Point::Write, &self.buffer);
+        let written = self.file.write_at(offset, bytes_now);
+        faults::torn(bytes_now, &self.buffer);
         self.survive("write batch", written)?;
-        let synced = self.file.sync_data();
+        faults::at(Point::Written);
+        let synced = self.sync_batch();
         self.survive("sync batch", synced)?;
+        faults::at(Point::Synced);
 
         let first_seq = self.chain.seq + 1;
         self.chain = encoded.after;
@@ -146,6 +151,10 @@ impl Journal {
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         let positions = positions(segment, &encoded.offsets);
         Ok(Appended { first_seq, positions, batch_hash: self.chain.hash })
+    }
+
+    fn sync_batch(&self) -> io::Result<()> {
+        if faults::io(Point::Sync)? { self.file.sync_data() } else { Ok(()) }
     }
 
     /// Records in the mark file how far the journal is durable. About once a second is enough;

@@ -1,0 +1,169 @@
+//! Faults that a campaign orders of a node of its own: it dies at a named point, a write or a sync
+//! fails, a step is left out.
+//!
+//! They are there only with the feature `faults`, which no released program has; without it every
+//! call is nothing. Ordered by `RELAY_FAULTS`: `POINT=ACTION`, or `POINT=ACTION@N` for the Nth time
+//! alone, joined by commas. An order that cannot be read ends the process.
+
+use std::io;
+
+/// Where something can be made to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// A batch of the journal is about to be written.
+    Write,
+    /// It was written and is not durable.
+    Written,
+    /// It is about to be made durable.
+    Sync,
+    /// It is durable and nobody was told.
+    Synced,
+    /// Commits are answered; left out: they are answered before they are written.
+    Answer,
+    /// An arrival is looked up among those that are known.
+    Duplicate,
+    /// A checkpoint is about to be signed.
+    Sign,
+    /// It was signed and nobody was told.
+    Signed,
+    /// A transfer is about to be sent.
+    Send,
+    /// It was handed to the link.
+    Sent,
+    /// Receipts of a peer are about to be committed.
+    Settle,
+    /// They are durable and nobody was told.
+    Settled,
+}
+
+/// The process dies here, if so ordered.
+pub fn at(point: Point) {
+    let _ = due(point);
+}
+
+/// Whether an I/O step is to be done; an error where it is ordered to fail.
+pub fn io(point: Point) -> io::Result<bool> {
+    match due(point) {
+        Some(Action::Fail) => Err(io::Error::from_raw_os_error(EIO)),
+        Some(Action::Skip) => Ok(false),
+        _ => Ok(true),
+    }
+}
+
+/// Whether a step is ordered to be left out here.
+pub fn skips(point: Point) -> bool {
+    due(point) == Some(Action::Skip)
+}
+
+/// The part of a write that reaches the disk before the process dies; all of it, unless ordered.
+pub fn part(point: Point, bytes: &[u8]) -> &[u8] {
+    match due(point) {
+        Some(Action::Tear) => bytes.get(..bytes.len() / 2).unwrap_or_default(),
+        _ => bytes,
+    }
+}
+
+/// After [`part`]: the process dies now if the write was torn.
+pub fn torn(written: &[u8], all: &[u8]) {
+    if written.len() < all.len() {
+        die();
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "nothing can be ordered"))]
+enum Action {
+    Kill,
+    Tear,
+    Fail,
+    Skip,
+}
+
+#[cfg(not(feature = "faults"))]
+const fn due(_: Point) -> Option<Action> {
+    None
+}
+
+#[cfg(feature = "faults")]
+fn due(point: Point) -> Option<Action> {
+    let action = orders::next(point);
+    if action == Some(Action::Kill) {
+        die();
+    }
+    action
+}
+
+/// As a power cut: no destructor runs, nothing is flushed.
+fn die() {
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+}
+
+#[cfg(feature = "faults")]
+mod orders {
+    use std::sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    use super::{Action, Point};
+
+    struct Order {
+        point: Point,
+        action: Action,
+        /// At this time alone; 0: each time.
+        nth: u64,
+        times: AtomicU64,
+    }
+
+    static ORDERS: LazyLock<Vec<Order>> = LazyLock::new(|| {
+        let text = std::env::var("RELAY_FAULTS").unwrap_or_default();
+        let orders = text.split(',').filter(|order| !order.is_empty()).map(parse);
+        orders.collect::<Option<_>>().unwrap_or_else(|| {
+            eprintln!("RELAY_FAULTS cannot be read");
+            std::process::exit(2)
+        })
+    });
+
+    /// What is to happen at this point this time.
+    pub(super) fn next(point: Point) -> Option<Action> {
+        let due = |order: &&Order| {
+            let time = order.times.fetch_add(1, Ordering::Relaxed) + 1;
+            order.nth == 0 || order.nth == time
+        };
+        ORDERS.iter().filter(|order| order.point == point).find(due).map(|order| order.action)
+    }
+
+    fn parse(order: &str) -> Option<Order> {
+        let (point, action) = order.split_once('=')?;
+        let (action, nth) = action.split_once('@').unwrap_or((action, "0"));
+        let action = match action {
+            "kill" => Action::Kill,
+            "tear" => Action::Tear,
+            "fail" => Action::Fail,
+            "skip" => Action::Skip,
+            _ => return None,
+        };
+        let nth = nth.parse().ok()?;
+        Some(Order { point: named(point)?, action, nth, times: AtomicU64::new(0) })
+    }
+
+    fn named(point: &str) -> Option<Point> {
+        Some(match point {
+            "write" => Point::Write,
+            "written" => Point::Written,
+            "sync" => Point::Sync,
+            "synced" => Point::Synced,
+            "answer" => Point::Answer,
+            "duplicate" => Point::Duplicate,
+            "sign" => Point::Sign,
+            "signed" => Point::Signed,
+            "send" => Point::Send,
+            "sent" => Point::Sent,
+            "settle" => Point::Settle,
+            "settled" => Point::Settled,
+            _ => return None,
+        })
+    }
+}
+
+const EIO: i32 = 5;

@@ -1,0 +1,71 @@
+//! Nodes of one campaign: processes that know each other, started and ended as a run wants.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::{Campaign, check::Seen, load::Ledger};
+use crate::process::{Process, introduce};
+
+/// Some nodes, and what their clients were told.
+pub struct Federation {
+    /// The nodes.
+    pub nodes: Vec<Process>,
+    /// What was acknowledged.
+    pub ledger: Ledger,
+    /// What the nodes have shown so far.
+    pub seen: Seen,
+    /// Goes last.
+    _dir: TempDir,
+}
+
+impl Federation {
+    /// Makes, starts and introduces nodes, each in a directory of its own below the system's.
+    pub async fn start(campaign: &Campaign, count: usize) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the nodes");
+        let base = dir.path().to_owned();
+        Self::start_in(campaign, dir, &vec![base; count], "").await
+    }
+
+    /// The same with the place of each node, and further sections of their configuration.
+    pub async fn start_in(
+        campaign: &Campaign,
+        dir: TempDir,
+        places: &[impl AsRef<Path>],
+        sections: &str,
+    ) -> Self {
+        let config = format!("{CONFIG}{sections}");
+        let units = ["xa.campaign", "xb.campaign", "xc.campaign"];
+        let made = units.iter().zip(places);
+        let mut nodes: Vec<Process> =
+            made.map(|(unit, place)| Process::init(place.as_ref(), unit, &config)).collect();
+        for node in &mut nodes {
+            node.faults = campaign.orders("");
+            node.start().await;
+        }
+        introduce(&nodes).await;
+        Self { nodes, ledger: Ledger::default(), seen: Seen::default(), _dir: dir }
+    }
+
+    /// One of the nodes.
+    pub fn node(&mut self, place: usize) -> &mut Process {
+        self.nodes.get_mut(place).expect("a node at this place")
+    }
+
+    /// Starts a node with orders; returns how long it took until it answered.
+    pub async fn restart(&mut self, place: usize, orders: String) -> Duration {
+        let node = self.node(place);
+        node.faults = orders;
+        let begun = Instant::now();
+        node.start().await;
+        begun.elapsed()
+    }
+}
+
+/// Retries are quick, since runs are short; nobody takes most of what arrives.
+const CONFIG: &str = "\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 1000000\n\
+                      queue_bytes_max = \"16GiB\"\n\n[retry]\nfirst = \"100ms\"\n\n[quota]\n\
+                      emergency_per_hour = 100000\nurgent_per_hour = 100000\n";

@@ -1,0 +1,227 @@
+//! The clients of a campaign: they send, repeat under the same request id what was not answered,
+//! take some of what arrives, and record every acknowledgement that they got.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use relay_proto::v1;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use super::federation::Federation;
+use crate::{
+    client::{Client, alert},
+    process::request_id,
+};
+
+/// A message that a client was told is stored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sent {
+    /// The place of its sender.
+    pub from: usize,
+    /// The place of its recipient.
+    pub to: usize,
+    /// Its id.
+    pub id: String,
+}
+
+/// A message that a case system was told is taken.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Taken {
+    /// The place of its recipient.
+    pub at: usize,
+    /// Its id.
+    pub id: String,
+}
+
+/// Every acknowledgement that clients got.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<Records>>);
+
+/// What a ledger holds.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    /// Messages that were acknowledged.
+    pub sent: Vec<Sent>,
+    /// Messages that were taken.
+    pub taken: Vec<Taken>,
+    /// Submissions that were refused for a while, by label.
+    pub refused: Vec<String>,
+    /// What no client should be told.
+    pub wrong: Vec<String>,
+}
+
+impl Ledger {
+    /// Takes out what came since the last time.
+    pub fn drain(&self) -> Records {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Records)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Clients at work.
+pub struct Load {
+    stop: CancellationToken,
+    clients: JoinSet<()>,
+}
+
+impl Load {
+    /// Clients of every node, each writing to the next one in turn.
+    pub fn start(federation: &Federation) -> Self {
+        let places: Vec<usize> = (0..federation.nodes.len()).collect();
+        Self::start_at(federation, &places)
+    }
+
+    /// Clients of some of the nodes only.
+    pub fn start_at(federation: &Federation, places: &[usize]) -> Self {
+        let stop = CancellationToken::new();
+        let mut clients = JoinSet::new();
+        let units: Vec<String> = federation.nodes.iter().map(|node| node.unit.clone()).collect();
+        for (place, node) in federation.nodes.iter().enumerate() {
+            if !places.contains(&place) {
+                continue;
+            }
+            for lane in 0..LANES {
+                let peers = units.iter().enumerate().filter(|(other, _)| *other != place);
+                let desk = Desk {
+                    client: node.client(),
+                    place,
+                    peers: peers.map(|(place, unit)| (place, alert(unit))).collect(),
+                    ledger: federation.ledger.clone(),
+                };
+                clients.spawn(desk.send(lane, stop.clone()));
+            }
+            let desk = Desk {
+                client: node.client(),
+                place,
+                peers: Vec::new(),
+                ledger: federation.ledger.clone(),
+            };
+            clients.spawn(desk.take(stop.clone()));
+        }
+        Self { stop, clients }
+    }
+
+    /// Begins nothing new and waits for the answers to what was begun.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.clients.join_next().await.is_some() {}
+    }
+}
+
+struct Desk {
+    client: Client,
+    place: usize,
+    peers: Vec<(usize, v1::Draft)>,
+    ledger: Ledger,
+}
+
+impl Desk {
+    async fn send(mut self, lane: usize, stop: CancellationToken) {
+        for number in lane.. {
+            if stop.is_cancelled() {
+                return;
+            }
+            let Some((to, draft)) = self.peers.get(number % self.peers.len().max(1)) else {
+                return;
+            };
+            let (to, mut draft) = (*to, draft.clone());
+            draft.priority = i32::try_from(number % 3).unwrap_or(0) + 1;
+            if let Some(payload) = &mut draft.payload {
+                payload.urgency_reason = "a campaign".to_owned();
+            }
+            let request = v1::SendMessageRequest {
+                request_id: request_id(),
+                draft: Some(draft),
+                validate_only: false,
+            };
+            if let Some(id) = self.answered(request, &stop).await {
+                let sent = Sent { from: self.place, to, id };
+                self.ledger.note(|records| records.sent.push(sent));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Repeats a request until it has an answer; none when it was refused, or the load stops first.
+    async fn answered(
+        &mut self,
+        request: v1::SendMessageRequest,
+        stop: &CancellationToken,
+    ) -> Option<String> {
+        loop {
+            match self.client.messages.send_message(request.clone()).await {
+                Ok(answer) => return Some(answer.into_inner().message?.message_id),
+                Err(status) if is_away(&status) && !stop.is_cancelled() => {}
+                Err(status) if is_away(&status) => return None,
+                Err(status) if status.code() == Code::ResourceExhausted => {
+                    self.ledger.note(|records| records.refused.push(label_of(&status)));
+                    return None;
+                }
+                Err(status) => {
+                    self.ledger.note(|records| records.wrong.push(format!("send: {status}")));
+                    return None;
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Takes what arrived, some at a time, as a case system.
+    async fn take(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            for id in self.untaken().await {
+                let request = v1::AcknowledgeMessageRequest {
+                    request_id: request_id(),
+                    name: id.clone(),
+                    capacity: v1::AckCapacity::Handover.into(),
+                    by: String::new(),
+                };
+                if self.client.messages.acknowledge_message(request).await.is_ok() {
+                    let taken = Taken { at: self.place, id };
+                    self.ledger.note(|records| records.taken.push(taken));
+                }
+            }
+            tokio::time::sleep(10 * PAUSE).await;
+        }
+    }
+
+    async fn untaken(&mut self) -> Vec<String> {
+        let request = v1::ListMessagesRequest {
+            page_size: TAKEN_AT_ONCE,
+            page_token: String::new(),
+            filter: "direction = IN AND acknowledged = no".to_owned(),
+        };
+        let page = self.client.messages.list_messages(request).await;
+        page.map(|page| page.into_inner().messages)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|m| m.message_id)
+            .collect()
+    }
+}
+
+/// The node was away: nobody knows what became of the call.
+fn is_away(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Aborted)
+}
+
+/// The label of a refusal.
+fn label_of(status: &Status) -> String {
+    use tonic_types::StatusExt as _;
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    reason.unwrap_or_else(|| status.code().to_string())
+}
+
+/// Clients of one node that send.
+const LANES: usize = 6;
+/// Between two messages of a client.
+const PAUSE: Duration = Duration::from_millis(10);
+/// So that most messages wait for a desk at some time.
+const TAKEN_AT_ONCE: i32 = 5;

@@ -1,0 +1,112 @@
+//! Campaigns: real nodes as processes, real stores on a real file system, load, and one class of
+//! faults after the other; after each run everything that was acknowledged is looked for.
+//!
+//! Enter through [`run`]. Invariant: a run counts only when it was checked, and a class that cannot
+//! be tried here says SKIPPED and never that it held.
+
+mod check;
+mod federation;
+mod kill;
+mod load;
+mod report;
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use rand::{SeedableRng as _, rngs::StdRng};
+use tokio::time::Instant;
+
+pub use self::report::{Report, Row, Verdict};
+use crate::process::{Binaries, faulty_node};
+
+/// A class of faults, named as in the table of `tests/README.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// SIGKILL at random times and at named points.
+    Kill,
+}
+
+/// Something wrong with the node itself that a campaign must find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sabotage {
+    /// The journal is not synced.
+    NoSync,
+    /// Commits are answered before they are written.
+    EarlyAnswer,
+    /// Arrivals are not looked up.
+    NoDuplicateCheck,
+}
+
+impl Sabotage {
+    /// As `node/src/faults.rs` takes it.
+    fn order(self) -> &'static str {
+        match self {
+            Self::NoSync => "sync=skip",
+            Self::EarlyAnswer => "answer=skip",
+            Self::NoDuplicateCheck => "duplicate=skip",
+        }
+    }
+}
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which classes; all when empty.
+    pub faults: Vec<Fault>,
+    /// How long, in all.
+    pub time: Duration,
+    /// Where chance begins.
+    pub seed: u64,
+    /// What is wrong with every node.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// Runs the classes one after the other, each for its share of the time and at least once.
+pub async fn run(options: &Options) -> Report {
+    let faults = match options.faults.is_empty() {
+        true => Fault::value_variants().to_vec(),
+        false => options.faults.clone(),
+    };
+    // Not on the time of the first class.
+    let (_, _) = (Binaries::built(), faulty_node());
+    let share = options.time / u32::try_from(faults.len()).unwrap_or(1);
+    let mut rows = Vec::new();
+    for fault in faults {
+        let name = fault.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        let mut campaign = Campaign {
+            rng: StdRng::seed_from_u64(options.seed ^ rows.len() as u64),
+            until: Instant::now() + share,
+            sabotage: options.sabotage,
+            row: Row::new(&name),
+        };
+        match fault {
+            Fault::Kill => kill::run(&mut campaign).await,
+        }
+        let row = campaign.row.judged();
+        eprintln!("{row}");
+        rows.push(row);
+    }
+    Report::new(options, rows)
+}
+
+/// One class at work.
+struct Campaign {
+    rng: StdRng,
+    until: Instant,
+    sabotage: Option<Sabotage>,
+    row: Row,
+}
+
+impl Campaign {
+    /// Whether there is time for another run; there always is for the first.
+    fn goes_on(&self) -> bool {
+        self.row.runs == 0 || (Instant::now() < self.until && !self.row.is_hopeless())
+    }
+
+    /// The orders for a node: what the run wants of it, and what is wrong with all of them.
+    fn orders(&self, own: &str) -> String {
+        let sabotage = self.sabotage.map_or("", Sabotage::order);
+        let both = [sabotage, own].into_iter().filter(|order| !order.is_empty());
+        both.collect::<Vec<_>>().join(",")
+    }
+}
