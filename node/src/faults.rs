@@ -18,8 +18,8 @@ pub enum Point {
     Sync,
     /// It is durable and nobody was told.
     Synced,
-    /// Commits are answered; left out: they are answered before they are written.
-    Answer,
+    /// The write and sync of a batch are waited for.
+    Wait,
     /// An arrival is looked up among those that are known.
     Duplicate,
     /// A checkpoint is about to be signed.
@@ -68,6 +68,14 @@ pub fn torn(written: &[u8], all: &[u8]) {
     if written.len() < all.len() {
         die();
     }
+}
+
+/// Does a step that nobody waits for.
+pub fn later(step: impl FnOnce() -> io::Result<()> + Send + 'static) {
+    std::thread::spawn(move || {
+        std::thread::sleep(LATER);
+        let _ = step();
+    });
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +161,7 @@ mod orders {
             "written" => Point::Written,
             "sync" => Point::Sync,
             "synced" => Point::Synced,
-            "answer" => Point::Answer,
+            "wait" => Point::Wait,
             "duplicate" => Point::Duplicate,
             "sign" => Point::Sign,
             "signed" => Point::Signed,
@@ -167,3 +175,5 @@ mod orders {
 }
 
 const EIO: i32 = 5;
+/// Longer than a client waits for its answer.
+const LATER: std::time::Duration = std::time::Duration::from_millis(20);

@@ -51,7 +51,7 @@ impl Binaries {
     }
 }
 
-/// The node that has the faults of `node/src/faults.rs`: built once, in the profile of this program.
+/// The node with the faults of `node/src/faults.rs`: built once, in the profile of this program.
 pub fn faulty_node() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {

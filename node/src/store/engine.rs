@@ -22,7 +22,6 @@ use relay_proto::{
 };
 use tokio::sync::watch;
 
-use crate::faults::{self, Point};
 use crate::store::{
     StoreError,
     event::{Event, Fact, IndexMark},
@@ -225,10 +224,7 @@ impl Engine {
         // Each round takes at least one job.
         while !jobs.is_empty() {
             let room = self.shared.space.look();
-            let (mut dones, batch) = self.decide(&mut jobs, room);
-            if faults::skips(Point::Answer) {
-                dones.drain(..).for_each(|done| done(Kept::Durable));
-            }
+            let (dones, batch) = self.decide(&mut jobs, room);
             let rewound = batch.rewound.clone();
             let kept = match batch.frames.is_empty() {
                 true => Kept::Durable,

@@ -43,10 +43,14 @@ impl Federation {
         let mut nodes: Vec<Process> =
             made.map(|(unit, place)| Process::init(place.as_ref(), unit, &config)).collect();
         for node in &mut nodes {
-            node.faults = campaign.orders("");
             node.start().await;
         }
         introduce(&nodes).await;
+        for node in nodes.iter_mut().filter(|_| !campaign.orders("").is_empty()) {
+            node.kill();
+            node.faults = campaign.orders("");
+            node.start().await;
+        }
         Self { nodes, ledger: Ledger::default(), seen: Seen::default(), _dir: dir }
     }
 

@@ -42,7 +42,7 @@ impl Sabotage {
     fn order(self) -> &'static str {
         match self {
             Self::NoSync => "sync=skip",
-            Self::EarlyAnswer => "answer=skip",
+            Self::EarlyAnswer => "wait=skip",
             Self::NoDuplicateCheck => "duplicate=skip",
         }
     }

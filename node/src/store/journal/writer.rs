@@ -131,9 +131,7 @@ impl Journal {
         self.buffer.clear();
         let id = self.active.header.id;
         let encoded = encode_batch(&mut self.buffer, &id, offset, &self.chain, frames);
-        let bytes_now = faults::part(Point::Write, &self.buffer);
-        let written = self.file.write_at(offset, bytes_now);
-        faults::torn(bytes_now, &self.buffer);
+        let written = self.write_batch(offset);
         self.survive("write batch", written)?;
         faults::at(Point::Written);
         let synced = self.sync_batch();
@@ -151,6 +149,18 @@ impl Journal {
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         let positions = positions(segment, &encoded.offsets);
         Ok(Appended { first_seq, positions, batch_hash: self.chain.hash })
+    }
+
+    fn write_batch(&self, offset: u64) -> io::Result<()> {
+        if faults::skips(Point::Wait) {
+            let (file, bytes) = (Arc::clone(&self.file), self.buffer.clone());
+            faults::later(move || file.write_at(offset, &bytes));
+            return Ok(());
+        }
+        let part = faults::part(Point::Write, &self.buffer);
+        let written = self.file.write_at(offset, part);
+        faults::torn(part, &self.buffer);
+        written
     }
 
     fn sync_batch(&self) -> io::Result<()> {
