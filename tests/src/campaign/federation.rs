@@ -18,8 +18,8 @@ pub struct Federation {
     pub ledger: Ledger,
     /// What the nodes have shown so far.
     pub seen: Seen,
-    /// Goes last.
-    _dir: TempDir,
+    /// Where they are, unless somebody else keeps it; goes last.
+    _dir: Option<TempDir>,
 }
 
 impl Federation {
@@ -27,13 +27,13 @@ impl Federation {
     pub async fn start(campaign: &Campaign, count: usize) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the nodes");
         let base = dir.path().to_owned();
-        Self::start_in(campaign, dir, &vec![base; count], "").await
+        Self::start_in(campaign, Some(dir), &vec![base; count], "").await
     }
 
     /// The same with the place of each node, and further sections of their configuration.
     pub async fn start_in(
         campaign: &Campaign,
-        dir: TempDir,
+        dir: Option<TempDir>,
         places: &[impl AsRef<Path>],
         sections: &str,
     ) -> Self {
@@ -69,7 +69,7 @@ impl Federation {
     }
 }
 
-/// Retries are quick, since runs are short; nobody takes most of what arrives.
-const CONFIG: &str = "\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 1000000\n\
+/// Goes on in `[store]`. Segments are short, since runs are, and retries quick; nobody takes most of what arrives.
+const CONFIG: &str = "segment_bytes = \"4MiB\"\n\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 1000000\n\
                       queue_bytes_max = \"16GiB\"\n\n[retry]\nfirst = \"100ms\"\n\n[quota]\n\
                       emergency_per_hour = 100000\nurgent_per_hour = 100000\n";

@@ -8,7 +8,9 @@ mod check;
 mod federation;
 mod kill;
 mod load;
+mod power;
 mod report;
+mod volume;
 
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::time::Instant;
 
 pub use self::report::{Report, Row, Verdict};
+use self::volume::Kind;
 use crate::process::{Binaries, faulty_node};
 
 /// A class of faults, named as in the table of `tests/README.md`.
@@ -24,6 +27,10 @@ use crate::process::{Binaries, faulty_node};
 pub enum Fault {
     /// SIGKILL at random times and at named points.
     Kill,
+    /// Power cuts on ext4: what was not truly synced is gone.
+    Power,
+    /// The same on xfs.
+    PowerXfs,
 }
 
 /// Something wrong with the node itself that a campaign must find.
@@ -81,6 +88,8 @@ pub async fn run(options: &Options) -> Report {
         };
         match fault {
             Fault::Kill => kill::run(&mut campaign).await,
+            Fault::Power => power::run(&mut campaign, Kind::Ext4).await,
+            Fault::PowerXfs => power::run(&mut campaign, Kind::Xfs).await,
         }
         let row = campaign.row.judged();
         eprintln!("{row}");

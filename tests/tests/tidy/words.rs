@@ -162,10 +162,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "node/src/api/mod.rs",
         "a call that reads much ends with its answer, and a panic in it ends that call alone",
     ),
-    (
-        "node/src/faults.rs",
-        "a write that nobody waits for, in a node that is broken on purpose",
-    ),
+    ("node/src/faults.rs", "a write that nobody waits for, in a node that is broken on purpose"),
     (
         "node/src/store/open.rs",
         "the writer must outlive the stop token and is joined by Store::close",
