@@ -55,11 +55,13 @@ pub fn skips(point: Point) -> bool {
     due(point) == Some(Action::Skip)
 }
 
-/// The part of a write that reaches the disk before the process dies; all of it, unless ordered.
-pub fn part(point: Point, bytes: &[u8]) -> &[u8] {
+/// The part of a write that reaches the disk before the process dies; all of it, unless ordered. An
+/// error where it is ordered to fail.
+pub fn part(point: Point, bytes: &[u8]) -> io::Result<&[u8]> {
     match due(point) {
-        Some(Action::Tear) => bytes.get(..bytes.len() / 2).unwrap_or_default(),
-        _ => bytes,
+        Some(Action::Fail) => Err(io::Error::from_raw_os_error(EIO)),
+        Some(Action::Tear) => Ok(bytes.get(..bytes.len() / 2).unwrap_or_default()),
+        _ => Ok(bytes),
     }
 }
 

@@ -111,7 +111,7 @@ impl Ended {
 
 impl Process {
     /// Makes a node with `relay-node init` below `base`; `extra` goes to the end of its
-    /// configuration.
+    /// configuration, which is in `[store]`.
     pub fn init(base: &Path, unit: &str, extra: &str) -> Self {
         let address = format!("127.0.0.1:{}", free_udp_port());
         Self::init_at(&base.join(unit), unit, &address, (unit, "+1-202-555-0100"), extra)
@@ -134,7 +134,10 @@ impl Process {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let config = dir.join("relay.toml");
         let text = std::fs::read_to_string(&config).expect("a configuration");
-        std::fs::write(&config, text + STORE + extra).expect("a configuration that can be written");
+        // Nothing is kept for a full disk: these nodes live for a test, and there are many of them.
+        let reserve = if extra.starts_with("reserve_") { "" } else { NO_RESERVE };
+        std::fs::write(&config, format!("{text}\n[store]\n{reserve}{extra}"))
+            .expect("a configuration that can be written");
         Self {
             unit: unit.to_owned(),
             dir: dir.to_owned(),
@@ -241,6 +244,16 @@ impl Process {
         child.wait().ok()?.code()
     }
 
+    /// Ends it if it still runs; gives its exit status, nothing when a signal ended it.
+    pub fn wait_or_kill(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let ended = child.try_wait().ok()?;
+        if ended.is_none() {
+            let _ = child.kill();
+        }
+        child.wait().ok()?.code()
+    }
+
     /// Waits until it ends by itself; gives its exit status.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.take()?.wait().ok()?.code()
@@ -318,8 +331,7 @@ pub async fn verify(node: &Process, other: &Process) {
     peers.verify_peer(request).await.expect("equal digits");
 }
 
-/// Nothing is kept for a full disk: these nodes live for a test, and there are many of them.
-const STORE: &str = "\n[store]\nreserve_percent = 0\nreserve_bytes_min = \"0B\"\n";
+const NO_RESERVE: &str = "reserve_percent = 0\nreserve_bytes_min = \"0B\"\n";
 
 /// A new request id.
 pub fn request_id() -> String {

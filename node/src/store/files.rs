@@ -407,6 +407,11 @@ pub enum FilesError {
 }
 
 impl FilesError {
+    /// Whether there was no room for it.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+
     /// The kind of fault, for programs.
     pub fn label(&self) -> &'static str {
         match self {

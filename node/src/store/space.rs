@@ -255,8 +255,11 @@ impl Space {
     /// Whether the index may write. When its disk fails it cannot go on, while the journal can; so
     /// it waits before that, its changes in memory: so many bytes, of which it writes more.
     pub fn may_index(&self, bytes: usize) -> bool {
-        let least = self.step.max(INDEX_BYTES_MIN).max(bytes as u64 * INDEX_WRITES);
-        self.target == 0 || self.disk().is_none_or(|disk| disk.free >= least)
+        // Without a reserve nothing is refused before the disk is full, but the index waits.
+        let step = if self.target == 0 { 0 } else { self.step };
+        let least = step.max(INDEX_BYTES_MIN).max(bytes as u64 * INDEX_WRITES);
+        let has_room = |disk: DiskSpace| disk.free >= least && disk.files_free >= INDEX_FILES;
+        self.disk().is_none_or(has_room)
     }
 
     /// The work of making the reserve, for another thread; `None` when it is there, is being made,
@@ -382,5 +385,7 @@ const FILES_MIN: u64 = 16;
 const INDEX_BYTES_MIN: u64 = 2 << 20;
 /// Bytes that it writes for one that changes: to its log, and when its pages are written anew.
 const INDEX_WRITES: u64 = 2;
+/// Files that it may make at once, its mark among them.
+const INDEX_FILES: u64 = 4;
 /// An index needs a few segments of its own to open.
 const INDEX_OPEN_BYTES: u64 = 4 << 20;

@@ -189,7 +189,7 @@ fn apply_loop(
             shared.index.get(Tree::Meta, b"anchor")?;
         }
         if proven.elapsed() >= PROVE_EVERY && shared.may_index() {
-            files::write_index_mark(dir, shared.prove()?)?;
+            write_mark(dir, shared.prove()?)?;
             proven = Instant::now();
         }
         if !worked && stopping {
@@ -209,8 +209,18 @@ fn finish(mut engine: Engine, dir: &Path) -> Result<(), StoreError> {
     }
     let proven = shared.prove()?;
     engine.commit(vec![index_mark(proven)])?;
-    files::write_index_mark(dir, proven)?;
+    write_mark(dir, proven)?;
     engine.close()?;
+    Ok(())
+}
+
+/// Moves the index's mark on. Where there is no room for the new file the old one stays: more is
+/// replayed at the next start.
+fn write_mark(dir: &Path, proven: u64) -> Result<(), StoreError> {
+    match files::write_index_mark(dir, proven) {
+        Err(error) if error.is_full() => warn!(%error, "the mark of the index stays"),
+        written => written?,
+    }
     Ok(())
 }
 

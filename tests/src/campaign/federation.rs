@@ -30,14 +30,14 @@ impl Federation {
         Self::start_in(campaign, Some(dir), &vec![base; count], "").await
     }
 
-    /// The same with the place of each node, and further sections of their configuration.
+    /// The same with the place of each node, and what it keeps for a full disk.
     pub async fn start_in(
         campaign: &Campaign,
         dir: Option<TempDir>,
         places: &[impl AsRef<Path>],
-        sections: &str,
+        reserve: &str,
     ) -> Self {
-        let config = format!("{CONFIG}{sections}");
+        let config = format!("{reserve}{CONFIG}");
         let units = ["xa.campaign", "xb.campaign", "xc.campaign"];
         let made = units.iter().zip(places);
         let mut nodes: Vec<Process> =
@@ -69,7 +69,21 @@ impl Federation {
     }
 }
 
-/// Goes on in `[store]`. Segments are short, since runs are, and retries quick; nobody takes most of what arrives.
-const CONFIG: &str = "segment_bytes = \"4MiB\"\n\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 1000000\n\
-                      queue_bytes_max = \"16GiB\"\n\n[retry]\nfirst = \"100ms\"\n\n[quota]\n\
-                      emergency_per_hour = 100000\nurgent_per_hour = 100000\n";
+/// Goes on in `[store]`. Segments are short, since runs are, and retries quick; nobody takes most of
+/// what arrives.
+const CONFIG: &str = r#"segment_bytes = "4MiB"
+
+[log]
+level = "warn"
+
+[inbox]
+queue_messages_max = 1000000
+queue_bytes_max = "16GiB"
+
+[retry]
+first = "100ms"
+
+[quota]
+emergency_per_hour = 100000
+urgent_per_hour = 100000
+"#;

@@ -60,6 +60,11 @@ impl Ledger {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The labels of refusals since the last time.
+    pub fn refused(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
+    }
+
     fn note(&self, change: impl FnOnce(&mut Records)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -213,7 +218,7 @@ fn is_away(status: &Status) -> bool {
 }
 
 /// The label of a refusal.
-fn label_of(status: &Status) -> String {
+pub fn label_of(status: &Status) -> String {
     use tonic_types::StatusExt as _;
     let reason = status.get_details_error_info().map(|info| info.reason);
     reason.unwrap_or_else(|| status.code().to_string())

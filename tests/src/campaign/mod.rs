@@ -5,11 +5,13 @@
 //! be tried here says SKIPPED and never that it held.
 
 mod check;
+mod disk;
 mod federation;
 mod kill;
 mod load;
 mod power;
 mod report;
+mod rot;
 mod volume;
 
 use std::time::Duration;
@@ -19,7 +21,7 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::time::Instant;
 
 pub use self::report::{Report, Row, Verdict};
-use self::volume::Kind;
+use self::{disk::Scarce, rot::Damage, volume::Kind};
 use crate::process::{Binaries, faulty_node};
 
 /// A class of faults, named as in the table of `tests/README.md`.
@@ -31,6 +33,18 @@ pub enum Fault {
     Power,
     /// The same on xfs.
     PowerXfs,
+    /// Files that are cut short or end in zeros.
+    Torn,
+    /// Bits that flip, pages that become zeros.
+    BitRot,
+    /// Files or pages that are not where or what they should be.
+    Stale,
+    /// No room for bytes.
+    DiskFull,
+    /// No room for files.
+    Inodes,
+    /// A sync fails.
+    Eio,
 }
 
 /// Something wrong with the node itself that a campaign must find.
@@ -90,6 +104,12 @@ pub async fn run(options: &Options) -> Report {
             Fault::Kill => kill::run(&mut campaign).await,
             Fault::Power => power::run(&mut campaign, Kind::Ext4).await,
             Fault::PowerXfs => power::run(&mut campaign, Kind::Xfs).await,
+            Fault::Torn => rot::run(&mut campaign, Damage::Torn).await,
+            Fault::BitRot => rot::run(&mut campaign, Damage::BitRot).await,
+            Fault::Stale => rot::run(&mut campaign, Damage::Stale).await,
+            Fault::DiskFull => disk::full(&mut campaign, Scarce::Bytes).await,
+            Fault::Inodes => disk::full(&mut campaign, Scarce::Files).await,
+            Fault::Eio => disk::failing(&mut campaign).await,
         }
         let row = campaign.row.judged();
         eprintln!("{row}");

@@ -157,7 +157,7 @@ impl Journal {
             faults::later(move || file.write_at(offset, &bytes));
             return Ok(());
         }
-        let part = faults::part(Point::Write, &self.buffer);
+        let part = faults::part(Point::Write, &self.buffer)?;
         let written = self.file.write_at(offset, part);
         faults::torn(part, &self.buffer);
         written

@@ -9,6 +9,7 @@ mod erasure;
 mod index;
 
 mod limits;
+mod mounted;
 mod quotas;
 mod random;
 

@@ -1,12 +1,14 @@
 //! A disk that fills up: refusals in their order, nothing that was taken is lost, the store goes on
 //! and recovers by itself.
 
-use std::{fs, process::Command};
+use std::fs;
 
-use super::*;
+use super::{
+    mounted::{Mounted, fill_up, free},
+    *,
+};
 use crate::store::{
     files::FilesError,
-    journal::RealIo,
     space::{RESERVE_NAME, Room, Space},
 };
 
@@ -237,55 +239,6 @@ async fn submits_or_ends(store: &Store, n: u64) -> bool {
     answer.is_ok_and(|answers| matches!(answers[0], SubmissionAnswer::Stored(_)))
 }
 
-/// A file system of its own, unmounted when the value goes.
-struct Mounted(TempDir);
-
-impl Mounted {
-    /// `None` where this process may not mount one, and nobody said that it can.
-    fn tmpfs(size: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "relay-test"])
-            .arg(dir.path())
-            .output();
-        let is_mounted = mounted.as_ref().is_ok_and(|done| done.status.success());
-        let required = std::env::var("RELAY_TEST_MOUNTS").is_ok_and(|said| said == "required");
-        assert!(
-            is_mounted || !required,
-            "RELAY_TEST_MOUNTS=required, and mount failed: {mounted:?}"
-        );
-        if !is_mounted {
-            eprintln!("SKIPPED: no tmpfs can be mounted here, a real full disk was not tried");
-        }
-        is_mounted.then(|| Self(dir))
-    }
-
-    /// Gives it another size.
-    fn resize(&self, size: &str) {
-        let mut mount = Command::new("mount");
-        let mount = mount.args(["-o", &format!("remount,size={size}")]).arg(self.0.path());
-        assert!(mount.output().unwrap().status.success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
-    }
-}
-
-fn free(dir: &Path) -> u64 {
-    crate::store::journal::Io::space(&RealIo, dir).unwrap().free
-}
-
-/// Writes until nothing fits any more.
-fn fill_up(path: &Path) {
-    let mut file = fs::File::create(path).unwrap();
-    for piece in [1 << 20, 4096, 1] {
-        while std::io::Write::write_all(&mut file, &vec![1; piece]).is_ok() {}
-    }
-}
-
 /// The real index on a real file system of 64 MiB: filled by messages, then by others to the last
 /// byte, stopped, started while full, and given room.
 #[tokio::test]
@@ -336,7 +289,7 @@ async fn a_small_file_system_fills_and_recovers() {
     }
     // Room also for an index that is made anew beside the one that was set aside.
     fs::remove_file(&filler).unwrap();
-    disk.resize("128m");
+    disk.change("size=128m");
     let store = until_open(&open).await;
     // Whether the index could be believed or had to be set aside and made anew: nothing is missing.
     assert_eq!(sound::statements(&store), told);
@@ -373,6 +326,39 @@ async fn a_store_opens_on_a_full_disk() {
     assert!(submits(&store, 3, Priority::Emergency, 1000).await);
     assert_sound(&store);
     assert_eq!(store.close().await, Ended::Clean);
+}
+
+/// Where no file can be made any more, not even for an instant, the mark of the index stays where
+/// it is and the store goes on.
+#[tokio::test]
+async fn no_room_for_files_ends_no_store() {
+    let Some(disk) = Mounted::tmpfs("64m,nr_inodes=100") else { return };
+    let dir = disk.0.path().join("data");
+    fs::create_dir(&dir).unwrap();
+    let backend = Backend::Embedded {
+        dir: dir.clone(),
+        segment_bytes: 1 << 20,
+        cache_bytes: 1 << 20,
+        reserve: ReserveSettings::NONE,
+    };
+    super::super::create(&backend, &us(), [7; 16], at(0)).unwrap();
+    let origin = us().log_origin(1);
+    let open = || OpenStore { backend: backend.clone(), unit: us(), origin: origin.clone() }.open();
+    let store = open().unwrap();
+    assert!(submits(&store, 1, Priority::Routine, 1000).await);
+    let other = disk.0.path().join("others");
+    fs::create_dir(&other).unwrap();
+    let taken = (0..100).take_while(|n| fs::write(other.join(n.to_string()), "").is_ok()).count();
+    assert!((1..100).contains(&taken));
+    assert!(submits(&store, 2, Priority::Routine, 1000).await);
+    assert_eq!(store.close().await, Ended::Clean);
+    drop(store);
+    fs::remove_dir_all(&other).unwrap();
+    let store = until_open(&open).await;
+    assert!(store.message(&ours(1)).unwrap().is_some());
+    assert!(store.message(&ours(2)).unwrap().is_some());
+    assert_sound(&store);
+    store.close().await;
 }
 
 /// Opens. A child that another test of this process begins holds copies of all files, the lock
