@@ -8,7 +8,7 @@ use std::{
 
 use relay_proto::{
     card::Card,
-    evidence::{self, Outcome, TrustAnchors},
+    evidence::{self, Outcome, ReceiptLine, TrustAnchors},
     receipt::Event,
     v1,
 };
@@ -47,7 +47,15 @@ pub struct Seen {
 struct Place {
     cursor: String,
     received: BTreeMap<String, u64>,
-    contradictions: u64,
+}
+
+impl Seen {
+    /// A node's store was set back: what it showed is shown again.
+    pub fn forget(&mut self, place: usize) {
+        if let Some(seen) = self.places.get_mut(place) {
+            *seen = Place::default();
+        }
+    }
 }
 
 /// How patient a check is, and what it does not mind.
@@ -84,7 +92,7 @@ impl Federation {
         let trust = trust_of(&self.nodes);
         self.verify(&clients, &records, &trust, until, &mut found).await;
         for (place, client) in clients.iter().enumerate() {
-            self.read_events(place, client, &mut found).await;
+            self.read_events(place, client, terms.alarms, &mut found).await;
             look_at_alarms(client, place, terms.alarms, &mut found).await;
         }
         self.seen.all.extend(records.sent);
@@ -110,7 +118,8 @@ impl Federation {
         found
     }
 
-    async fn wait_for_ends(&self, place: usize, until: Instant, found: &mut Found) {
+    /// Waits until a node has nothing open.
+    pub async fn wait_for_ends(&self, place: usize, until: Instant, found: &mut Found) {
         let Some(node) = self.nodes.get(place) else { return };
         let mut client = node.client().messages;
         loop {
@@ -160,7 +169,13 @@ impl Federation {
     }
 
     /// A message that is received twice took effect twice, as a case system sees it.
-    async fn read_events(&mut self, place: usize, client: &Client, found: &mut Found) {
+    async fn read_events(
+        &mut self,
+        place: usize,
+        client: &Client,
+        alarms: &[&str],
+        found: &mut Found,
+    ) {
         if self.seen.places.len() <= place {
             self.seen.places.resize_with(place + 1, Place::default);
         }
@@ -182,8 +197,7 @@ impl Federation {
                             found.problems.push(format!("{id} was received twice at {place}"));
                         }
                     }
-                    v1::UnitEventKind::Contradiction => {
-                        seen.contradictions += 1;
+                    v1::UnitEventKind::Contradiction if !alarms.contains(&&*event.reason) => {
                         found.contradictory += 1;
                         found.problems.push(format!("contradiction at {place}: {event:?}"));
                     }
@@ -234,7 +248,10 @@ async fn verify_one(
         Err(status) => return Some(format!("no evidence of {}: {status}", sent.id)),
     };
     let verdict = evidence::verify(&bundle, trust);
-    let count = |event| verdict.ladder.iter().filter(|line| line.event == event).count();
+    // What was stated again after a log was lost says nothing new.
+    let again = |line: &&ReceiptLine| line.flags.contains(&v1::StatementFlag::Recovered);
+    let first: Vec<&ReceiptLine> = verdict.ladder.iter().filter(|line| !again(line)).collect();
+    let count = |event| first.iter().filter(|line| line.event == event).count();
     let wanted = [(Event::ContentConsignment, true), (Event::ContentHandover, taken)];
     if let Some((event, _)) = wanted.iter().find(|(event, is)| *is && count(*event) == 0) {
         return Some(format!("{}: no {event:?}", sent.id));

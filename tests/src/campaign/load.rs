@@ -77,40 +77,30 @@ pub struct Load {
 }
 
 impl Load {
-    /// Clients of every node, each writing to the next one in turn.
+    /// Clients of every node, each writing to the others in turn, and a desk of each that takes
+    /// some of what arrives.
     pub fn start(federation: &Federation) -> Self {
-        let places: Vec<usize> = (0..federation.nodes.len()).collect();
-        Self::start_at(federation, &places)
+        let mut load = Self { stop: CancellationToken::new(), clients: JoinSet::new() };
+        for place in 0..federation.nodes.len() {
+            load.add_senders(federation, place);
+            let desk = Desk::of(federation, place).take(load.stop.clone());
+            load.clients.spawn(desk);
+        }
+        load
     }
 
-    /// Clients of some of the nodes only.
-    pub fn start_at(federation: &Federation, places: &[usize]) -> Self {
-        let stop = CancellationToken::new();
-        let mut clients = JoinSet::new();
-        let units: Vec<String> = federation.nodes.iter().map(|node| node.unit.clone()).collect();
-        for (place, node) in federation.nodes.iter().enumerate() {
-            if !places.contains(&place) {
-                continue;
-            }
-            for lane in 0..LANES {
-                let peers = units.iter().enumerate().filter(|(other, _)| *other != place);
-                let desk = Desk {
-                    client: node.client(),
-                    place,
-                    peers: peers.map(|(place, unit)| (place, alert(unit))).collect(),
-                    ledger: federation.ledger.clone(),
-                };
-                clients.spawn(desk.send(lane, stop.clone()));
-            }
-            let desk = Desk {
-                client: node.client(),
-                place,
-                peers: Vec::new(),
-                ledger: federation.ledger.clone(),
-            };
-            clients.spawn(desk.take(stop.clone()));
+    /// The sending clients of one node only.
+    pub fn senders(federation: &Federation, place: usize) -> Self {
+        let mut load = Self { stop: CancellationToken::new(), clients: JoinSet::new() };
+        load.add_senders(federation, place);
+        load
+    }
+
+    fn add_senders(&mut self, federation: &Federation, place: usize) {
+        for lane in 0..LANES {
+            let desk = Desk::of(federation, place);
+            self.clients.spawn(desk.send(lane, self.stop.clone()));
         }
-        Self { stop, clients }
     }
 
     /// Begins nothing new and waits for the answers to what was begun.
@@ -128,6 +118,18 @@ struct Desk {
 }
 
 impl Desk {
+    fn of(federation: &Federation, place: usize) -> Self {
+        let nodes = federation.nodes.iter().enumerate();
+        let peers = nodes.filter(|(other, _)| *other != place);
+        let client = federation.nodes.get(place).expect("a node at this place").client();
+        Self {
+            client,
+            place,
+            peers: peers.map(|(place, node)| (place, alert(&node.unit))).collect(),
+            ledger: federation.ledger.clone(),
+        }
+    }
+
     async fn send(mut self, lane: usize, stop: CancellationToken) {
         for number in lane.. {
             if stop.is_cancelled() {

@@ -7,6 +7,7 @@
 mod check;
 mod disk;
 mod federation;
+mod history;
 mod kill;
 mod load;
 mod power;
@@ -45,6 +46,8 @@ pub enum Fault {
     Inodes,
     /// A sync fails.
     Eio,
+    /// Stores that are set back, by a backup or by a twin.
+    History,
 }
 
 /// Something wrong with the node itself that a campaign must find.
@@ -110,6 +113,7 @@ pub async fn run(options: &Options) -> Report {
             Fault::DiskFull => disk::full(&mut campaign, Scarce::Bytes).await,
             Fault::Inodes => disk::full(&mut campaign, Scarce::Files).await,
             Fault::Eio => disk::failing(&mut campaign).await,
+            Fault::History => history::run(&mut campaign).await,
         }
         let row = campaign.row.judged();
         eprintln!("{row}");
