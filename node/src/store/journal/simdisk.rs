@@ -76,6 +76,18 @@ impl SimDisk {
         self.state().capacity = Some(bytes);
     }
 
+    /// From now on so many bytes more fit, or as many as one likes.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        let mut state = self.state();
+        let used = state.used();
+        state.capacity = bytes.map(|bytes| used.saturating_add(bytes));
+    }
+
+    /// From now on a sync answers `Ok` and does nothing, as if nobody had asked for it.
+    pub fn ignore_syncs(&self) {
+        self.state().syncs_ignored = true;
+    }
+
     /// The process dies, the machine does not: everything written stays, un-synced as it is.
     /// Open handles become useless, planned faults are forgotten.
     pub fn kill(&self) {
@@ -84,8 +96,13 @@ impl SimDisk {
 
     /// The power goes and comes back: of what was not synced, a subset chosen by the seed stays.
     pub fn power_cut(&self, seed: u64) {
+        self.power_cut_garbling(seed, 0);
+    }
+
+    /// The same, and in so many of a hundred cases what was being written is garbage in part.
+    pub fn power_cut_garbling(&self, seed: u64, percent: u64) {
         let mut state = self.state();
-        state.cut(&mut Random(seed));
+        state.cut(&mut Random(seed), percent);
         state.restart();
     }
 
@@ -232,8 +249,10 @@ impl SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let ignored = self.disk.state().syncs_ignored;
         self.with(OpKind::Sync, |file, admitted, _| {
             match admitted {
+                Ok(()) if ignored => {}
                 Ok(()) => file.sync(),
                 // A planned fault; a crash leaves open what reached the medium.
                 Err(ref error) if error.raw_os_error().is_some() => file.fail_sync(),
@@ -308,6 +327,7 @@ struct State {
     crash_in: Option<u64>,
     crashed: bool,
     capacity: Option<u64>,
+    syncs_ignored: bool,
 }
 
 impl State {
@@ -352,7 +372,7 @@ impl State {
         self.pending.push(op);
     }
 
-    fn cut(&mut self, random: &mut Random) {
+    fn cut(&mut self, random: &mut Random, garbling: u64) {
         // File systems journal their metadata in order: a prefix of the changes survives.
         let kept = random.below(self.pending.len() as u64 + 1) as usize;
         for op in self.pending.drain(..).take(kept) {
@@ -360,6 +380,7 @@ impl State {
         }
         self.names = self.durable_names.clone();
         let fate = match random.below(4) {
+            _ if garbling > 0 && random.below(100) < garbling => Fate::Garbled,
             0 => Fate::NothingKept,
             1 => Fate::AllKept,
             _ => Fate::Mixed,
@@ -469,6 +490,36 @@ mod tests {
         disk.power_cut(7);
         assert_eq!(read(&*disk.open(path).unwrap(), 2048), [2; 2048]);
         assert!(file.sync_data().is_err(), "a handle from before the cut is dead");
+    }
+
+    /// A garbling cut leaves garbage in what was being written, and never in what was synced; an
+    /// ignored sync keeps nothing.
+    #[test]
+    fn garbling_cut_spares_what_was_synced() {
+        let path = Path::new("d/f");
+        let disk = SimDisk::new(1);
+        let file = disk.create(path).unwrap();
+        file.write_at(0, &[1; 1024]).unwrap();
+        file.sync_all().unwrap();
+        disk.sync_dir(Path::new("d")).unwrap();
+        // The first half of the second sector is written as it was.
+        file.write_at(512, &[[1; 256], [2; 256]].concat()).unwrap();
+        let mut garbled = 0;
+        for seed in 0..50 {
+            let disk = disk.fork();
+            disk.power_cut_garbling(seed, 100);
+            let content = read(&*disk.open(path).unwrap(), 1024);
+            assert_eq!(content[..768], [1; 768]);
+            garbled += usize::from(content[768..].iter().any(|byte| !(1..=2).contains(byte)));
+        }
+        assert!(garbled > 10, "{garbled}");
+        disk.ignore_syncs();
+        file.sync_data().unwrap();
+        assert!((0..20).any(|seed| {
+            let disk = disk.fork();
+            disk.power_cut(seed);
+            read(&*disk.open(path).unwrap(), 1024)[768..] != [2; 256]
+        }));
     }
 
     /// A creation without a directory sync is lost for some seed, and never after one.

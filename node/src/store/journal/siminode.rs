@@ -1,6 +1,7 @@
 //! One file of the simulated disk, sector by sector, and the seeded choice of what a power cut
 //! keeps. Enter through `Inode`. Uses nothing but memory.
-//! Invariant: a sector is on the medium whole or not at all.
+//! Invariant: a sector is on the medium whole or not at all, or, where a cut garbles, with garbage
+//! in the bytes that were to change; bytes that were not to change stay.
 
 use std::collections::BTreeMap;
 
@@ -66,22 +67,25 @@ impl Inode {
 
     pub fn cut(&mut self, fate: Fate, random: &mut Random) {
         for (sector, dirty) in std::mem::take(&mut self.dirty) {
-            let kept = match fate {
-                Fate::NothingKept => false,
-                Fate::AllKept => true,
-                Fate::Mixed => random.below(2) == 0,
+            let (kept, garbled) = match fate {
+                Fate::NothingKept => (false, false),
+                Fate::AllKept => (true, false),
+                Fate::Mixed => (random.below(2) == 0, false),
+                Fate::Garbled => (random.below(2) == 0, random.below(2) == 0),
             };
-            if kept && !dirty.lost {
+            if kept && !garbled && !dirty.lost {
                 continue;
             }
             let start = sector * SECTOR;
             let end = self.data.len().min(start + SECTOR);
             let old = dirty.old.unwrap_or_else(|| Box::new([0; SECTOR]));
-            if let Some(place) = self.data.get_mut(start..end) {
-                place.iter_mut().zip(old.iter()).for_each(|(to, from)| *to = *from);
+            let Some(place) = self.data.get_mut(start..end) else { continue };
+            for (to, from) in place.iter_mut().zip(old.iter()).filter(|(to, from)| to != from) {
+                *to = if garbled && !dirty.lost { random.next() as u8 } else { *from };
             }
         }
-        if fate == Fate::NothingKept || (fate == Fate::Mixed && random.below(2) == 0) {
+        let shrinks = fate == Fate::Mixed || fate == Fate::Garbled;
+        if fate == Fate::NothingKept || (shrinks && random.below(2) == 0) {
             self.data.truncate(self.durable_len);
         }
         self.durable_len = self.data.len();
@@ -93,6 +97,8 @@ pub enum Fate {
     NothingKept,
     AllKept,
     Mixed,
+    /// As mixed, and every other sector has garbage in it.
+    Garbled,
 }
 
 /// splitmix64: small, seeded, good enough to choose sectors.
