@@ -1,10 +1,10 @@
-//! What all seeds share: three units made by `init`, their stores with the others verified, drafts
+//! What all seeds share: five units made by `init`, their stores with the others verified, drafts
 //! to send.
 //!
 //! Making keys and comparing cards is slow and draws true random numbers, so it is done once; each
 //! seed begins on a copy of the disks.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use ed25519_dalek::{
     Signer as _, SigningKey,
@@ -26,7 +26,7 @@ use relay_proto::{
 
 use super::{net::Net, rng::Rng};
 
-/// Three units, ready to be started on copies of their disks.
+/// Five units, ready to be started on copies of their disks.
 pub struct Fixture {
     /// The units, by place.
     pub units: Vec<Unit>,
@@ -44,7 +44,8 @@ pub struct Unit {
     /// Its card.
     pub card: Card,
     settings: Settings,
-    disk: SimDisk,
+    /// By how many units know each other, from the first one on.
+    disks: BTreeMap<usize, SimDisk>,
 }
 
 impl Fixture {
@@ -77,24 +78,24 @@ impl Default for Fixture {
 }
 
 impl Unit {
-    /// A copy of its disk as `init` and the comparison of cards left it.
-    pub fn disk(&self) -> SimDisk {
-        self.disk.fork()
+    /// A copy of its disk as `init` and the comparison of cards left it, of so many units.
+    pub fn disk(&self, units: usize) -> SimDisk {
+        self.disks.get(&units).expect("a number of units that the fixture has").fork()
     }
 
     /// What a node of this unit is started from.
     pub fn parts(
         &self,
         disk: &SimDisk,
-        sync_ms: u64,
+        store: StoreFacts,
         clock: Clock,
         wire: Wire,
         seed: u64,
     ) -> NodeParts {
         let settings = self.settings.clone();
         let mut parts = NodeParts::from_settings(settings, clock).expect("keys and card of init");
-        let sync_time = Duration::from_millis(sync_ms);
-        let reserve = ReserveSettings::NONE;
+        let sync_time = Duration::from_millis(store.sync_ms);
+        let reserve = ReserveSettings { percent: 0, bytes_min: store.reserve };
         parts.backend = Backend::Memory { disk: disk.clone(), sync_time, reserve };
         parts.api = None;
         parts.anchors = None;
@@ -109,22 +110,39 @@ impl Unit {
         parts
     }
 
+    /// Makes its store, and disks on which it knows ever more others.
     async fn introduce(&mut self, place: usize, cards: &[Vec<u8>]) {
+        let disk = SimDisk::new(place as u64);
         let (sync_time, reserve) = (Duration::from_millis(1), ReserveSettings::NONE);
-        let backend = Backend::Memory { disk: self.disk.clone(), sync_time, reserve };
+        let backend = Backend::Memory { disk: disk.clone(), sync_time, reserve };
         store::create(&backend, &self.id, [1; 16], START).expect("an empty disk");
-        let origin = self.card.logs().first().expect("a log").origin.clone();
-        let open = OpenStore { backend, unit: self.id.clone(), origin };
-        let store = open.open().expect("a store that was just made");
-        let directory = Directory::load(store.clone(), self.card.clone()).expect("no cards yet");
-        for (_, card) in cards.iter().enumerate().filter(|(other, _)| *other != place) {
-            let peer = directory.add(card, START).await.expect("a valid card");
-            let heard = Heard::All(directory.fingerprint(&peer).concat());
-            let unit = peer.card.unit().clone();
-            directory.verify(&unit, &heard, "test", START).await.expect("equal digits");
+        let mut known = 0;
+        for units in (UNITS_MIN..=cards.len()).filter(|units| *units > place) {
+            let origin = self.card.logs().first().expect("a log").origin.clone();
+            let open = OpenStore { backend: backend.clone(), unit: self.id.clone(), origin };
+            let store = open.open().expect("a store that was just made");
+            let directory = Directory::load(store.clone(), self.card.clone()).expect("good cards");
+            let new = cards.iter().enumerate().take(units).skip(known);
+            for (_, card) in new.filter(|(other, _)| *other != place) {
+                let peer = directory.add(card, START).await.expect("a valid card");
+                let heard = Heard::All(directory.fingerprint(&peer).concat());
+                let unit = peer.card.unit().clone();
+                directory.verify(&unit, &heard, "test", START).await.expect("equal digits");
+            }
+            store.close().await;
+            self.disks.insert(units, disk.fork());
+            known = units;
         }
-        store.close().await;
     }
+}
+
+/// What a node's store is like.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreFacts {
+    /// Virtual milliseconds of a write and sync.
+    pub sync_ms: u64,
+    /// Bytes that are kept for a full disk.
+    pub reserve: u64,
 }
 
 /// A clock that is right at the start of every run.
@@ -156,7 +174,7 @@ fn make(base: &std::path::Path, place: usize, unit: &str) -> Unit {
     let card = std::fs::read(made.card()).expect("a card");
     let card = keys.card(Card::from_file(&card).expect("a valid card").value().clone());
     std::fs::write(made.card(), Card::to_file(card.signed())).expect("a card's file");
-    Unit { id: card.unit().clone(), card, settings, disk: SimDisk::new(place as u64) }
+    Unit { id: card.unit().clone(), card, settings, disks: BTreeMap::new() }
 }
 
 /// Keys that follow from the unit's place: a seed gives the same digests, so the same order, in
@@ -232,7 +250,10 @@ fn draft(name: &str) -> v1::Draft {
     draft
 }
 
-const UNITS: [&str; 3] = ["xa.cyber-poc", "xb.ncu", "xc.cyber-poc"];
+const UNITS: [&str; 5] = ["xa.cyber-poc", "xb.ncu", "xc.cyber-poc", "xd.cyber-poc", "xe.ncu"];
+
+/// The fewest units that know each other.
+pub const UNITS_MIN: usize = 3;
 
 /// When every run begins: the 2nd of March 2026, 08:00 UTC.
 pub const START: Timestamp = Timestamp::from_millis(1_772_438_400_000);

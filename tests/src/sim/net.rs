@@ -68,6 +68,8 @@ struct State {
 #[derive(Default)]
 struct Port {
     life: u64,
+    /// The machine stops; see [`Net::stopping`].
+    stopping: bool,
     arriving: BTreeMap<(Instant, u64), Datagram>,
     waker: Option<Waker>,
 }
@@ -112,6 +114,7 @@ impl Net {
         let mut state = self.lock();
         let port = state.ports.entry(machine).or_default();
         port.life += 1;
+        port.stopping = false;
         port.arriving.clear();
         port.waker = None;
         let life = port.life;
@@ -119,6 +122,16 @@ impl Net {
         let timer = Mutex::new(Box::pin(tokio::time::sleep_until(Instant::now())));
         let socket = Arc::new(Socket { net: self.clone(), machine, life, timer });
         Wire { socket, runtime: Arc::new(SimRuntime { dead }) }
+    }
+
+    /// The present life of a machine stops in order: first packets of connections that it does not
+    /// know reach it no more. A server repeats its first packets to a client that is gone, and the
+    /// QUIC library takes them for a new dial if two bits are zero that are as random as the keys,
+    /// which no seed can give; an endpoint that was closed answers those dials.
+    pub fn stopping(&self, machine: usize) {
+        if let Some(port) = self.lock().ports.get_mut(&machine) {
+            port.stopping = true;
+        }
     }
 
     /// Nothing is received or sent by the present life of a machine any more.
@@ -177,11 +190,13 @@ impl Net {
         let port = state.ports.get_mut(&machine).filter(|port| port.life == life);
         let Some(port) = port else { return Err(None) };
         port.waker = Some(waker.clone());
-        let next = port.arriving.first_key_value().map(|((at, _), _)| *at);
-        if next.is_some_and(|at| at <= Instant::now())
-            && let Some((_, datagram)) = port.arriving.pop_first()
-        {
-            return Ok(datagram);
+        let mut next = port.arriving.first_key_value().map(|((at, _), _)| *at);
+        while next.is_some_and(|at| at <= Instant::now()) {
+            let Some((_, datagram)) = port.arriving.pop_first() else { break };
+            if !port.stopping || !is_first_answer(&datagram.bytes) {
+                return Ok(datagram);
+            }
+            next = port.arriving.first_key_value().map(|((at, _), _)| *at);
         }
         Err(next)
     }
@@ -307,9 +322,19 @@ impl AsyncTimer for Timer {
     }
 }
 
+/// An Initial packet (RFC 9000, 17.2.2) to a connection id that its receiver chose: whoever dials
+/// makes up a longer one.
+fn is_first_answer(datagram: &[u8]) -> bool {
+    let initial = datagram.first().is_some_and(|byte| byte & 0xB0 == 0x80);
+    initial && datagram.get(5).is_some_and(|length| *length < CID_OF_DIAL)
+}
+
 fn machine_of(address: SocketAddr) -> Option<usize> {
     match address.ip() {
         IpAddr::V4(address) => usize::from(address.octets()[3]).checked_sub(1),
         IpAddr::V6(_) => None,
     }
 }
+
+/// Length of the connection id that the QUIC library makes up to dial.
+const CID_OF_DIAL: u8 = 20;

@@ -3,13 +3,30 @@
 
 use std::fmt;
 
-use super::{net::Rule, rng::Rng};
+use super::{fixture::UNITS_MIN, net::Rule, rng::Rng};
+
+/// How many nodes, and which faults. The same seed is another schedule with the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Size {
+    /// Two or three nodes: the schedules under which the named seeds found what they found.
+    Few,
+    /// Three to five nodes; also parts of the net that are cut off, full disks, power that goes
+    /// everywhere at once and leaves garbage in what was being written.
+    #[default]
+    Many,
+}
 
 /// The schedule of one run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Nodes, two or three.
+    /// Nodes.
     pub nodes: usize,
+    /// Units that know each other; those without a node are never there.
+    pub units: usize,
+    /// Percent of power cuts that leave garbage in what was being written.
+    pub garbling: u64,
+    /// Bytes that each store keeps for a full disk.
+    pub reserve: u64,
     /// Virtual milliseconds of a write and sync, by node.
     pub sync_ms: Vec<u64>,
     /// Steps in the order of their time.
@@ -87,6 +104,13 @@ pub enum Step {
         /// Whether it says that it is right.
         synced: bool,
     },
+    /// A disk takes so many bytes more, or as many as one likes.
+    Room {
+        /// Whose.
+        node: usize,
+        /// How many.
+        bytes: Option<u64>,
+    },
 }
 
 /// A message to be sent.
@@ -106,14 +130,21 @@ pub struct Send {
 
 impl Plan {
     /// The plan of a seed.
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, size: Size) -> Self {
         let mut rng = Rng::new(seed, 1);
-        let nodes = if rng.percent(50) { 2 } else { 3 };
+        let nodes = match size {
+            Size::Few if rng.percent(50) => 2,
+            Size::Few => 3,
+            Size::Many => rng.index(3) + 3,
+        };
         // One in twelve runs long enough for messages to expire.
         let long = rng.percent(8);
         let span = if long { 420_000 } else { rng.between(10_000, 60_000) };
         let mut plan = Self {
             nodes,
+            units: nodes.max(UNITS_MIN),
+            garbling: 0,
+            reserve: 0,
             sync_ms: (0..nodes).map(|_| rng.between(1, 8)).collect(),
             window: [1, 3, 256, 256].get(rng.index(4)).copied().unwrap_or(256),
             queue: if rng.percent(20) { 3 } else { 10_000 },
@@ -125,6 +156,9 @@ impl Plan {
         plan.net(&mut rng, span, long);
         plan.crashes(&mut rng, span);
         plan.clocks(&mut rng, span);
+        if size == Size::Many {
+            plan.more(&mut Rng::new(seed, 3), span);
+        }
         // Stable: steps of one instant stay in the order in which they were made.
         plan.steps.sort_by_key(|(at, _)| *at);
         plan
@@ -167,8 +201,8 @@ impl Plan {
     fn send(&self, rng: &mut Rng, long: bool) -> Send {
         let node = rng.index(self.nodes);
         let mut to: Vec<usize> = (0..self.nodes).filter(|other| *other != node).collect();
-        if to.len() > 1 && rng.percent(60) {
-            to.remove(rng.index(2));
+        while to.len() > 1 && rng.percent(60) {
+            to.remove(rng.index(to.len()));
         }
         let lifetime_s = (long && rng.percent(60)).then(|| rng.between(300, 330));
         let request = to.len() == 1 && rng.percent(40);
@@ -177,10 +211,7 @@ impl Plan {
     }
 
     fn net(&mut self, rng: &mut Rng, span: u64, long: bool) {
-        let pairs: Vec<(usize, usize)> = (0..self.nodes)
-            .flat_map(|a| (0..self.nodes).map(move |b| (a, b)))
-            .filter(|(a, b)| a != b)
-            .collect();
+        let pairs = self.pairs();
         if rng.percent(60) {
             for (from, to) in &pairs {
                 let rule = Rule {
@@ -220,6 +251,74 @@ impl Plan {
                     self.steps.push((until, Step::Cut(a, b, false)));
                 }
             }
+        }
+    }
+
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        let all = (0..self.nodes).flat_map(|a| (0..self.nodes).map(move |b| (a, b)));
+        all.filter(|(a, b)| a != b).collect()
+    }
+
+    /// What only more nodes have.
+    fn more(&mut self, rng: &mut Rng, span: u64) {
+        self.garbling = rng.between(80, 100);
+        if rng.percent(25) {
+            // Two parts of the net, or one that hears the other and is not heard.
+            let inside = rng.between(1, (1 << self.nodes) - 2);
+            let is_inside = |node: usize| inside >> node & 1 == 1;
+            let (from, both) = (rng.below(span), rng.percent(60));
+            let until = from + rng.between(500, 45_000);
+            for (a, b) in self.pairs() {
+                if is_inside(a) != is_inside(b) && (both || is_inside(a)) {
+                    self.steps.push((from, Step::Cut(a, b, true)));
+                    self.steps.push((until, Step::Cut(a, b, false)));
+                }
+            }
+        }
+        if rng.percent(10) {
+            // The power goes everywhere.
+            let at = rng.below(span);
+            for node in 0..self.nodes {
+                let (down_ms, seed) = (rng.between(0, 15_000), rng.next());
+                self.steps.push((at, Step::Crash { node, power: true, down_ms, seed }));
+            }
+        }
+        if rng.percent(50) {
+            self.crashes_at_work(rng);
+        }
+        if rng.percent(20) {
+            self.reserve = RESERVE;
+            for _ in 0..rng.between(1, 2) {
+                let (from, node) = (rng.below(span), rng.index(self.nodes));
+                let until = from + rng.between(500, 45_000);
+                let bytes = Some(rng.below(RESERVE / 2));
+                self.steps.push((from, Step::Room { node, bytes }));
+                self.steps.push((until, Step::Room { node, bytes: None }));
+            }
+        }
+    }
+
+    /// Machines stop while a message is taken and goes from one to the other.
+    fn crashes_at_work(&mut self, rng: &mut Rng) {
+        let submits = self.steps.iter().filter_map(|(at, step)| match step {
+            Step::Submit(send) => Some((*at, send.node, send.to.clone())),
+            _ => None,
+        });
+        let submits: Vec<(u64, usize, Vec<usize>)> = submits.collect();
+        for _ in 0..rng.between(1, 3) {
+            let Some((at, from, to)) = submits.get(rng.index(submits.len())) else { return };
+            let to = to.get(rng.index(to.len())).copied().unwrap_or(*from);
+            let node = if rng.percent(50) { *from } else { to };
+            let (down_ms, seed) = (rng.between(0, 5_000), rng.next());
+            let (at, step) = match rng.below(3) {
+                0 => (*at, Step::CrashAtOperation { node, after: rng.between(1, 12) }),
+                1 => (at + rng.below(50), Step::Crash { node, power: true, down_ms, seed }),
+                _ => {
+                    let power = rng.percent(50);
+                    (at + rng.below(1_000), Step::Crash { node, power, down_ms, seed })
+                }
+            };
+            self.steps.push((at, step));
         }
     }
 
@@ -266,8 +365,8 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} nodes, sync {:?} ms, healed at {} ms",
-            self.nodes, self.sync_ms, self.heal_ms
+            "{} nodes, sync {:?} ms, healed at {} ms, {} % of power cuts garble",
+            self.nodes, self.sync_ms, self.heal_ms, self.garbling
         )?;
         for (at, step) in &self.steps {
             writeln!(f, "{at:>8} ms  {step:?}")?;
@@ -275,3 +374,6 @@ impl fmt::Display for Plan {
         Ok(())
     }
 }
+
+/// What a store keeps for a full disk, where one fills up: eight journal segments.
+const RESERVE: u64 = 512 << 10;

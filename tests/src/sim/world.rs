@@ -14,21 +14,23 @@ use tokio_util::sync::CancellationToken;
 use self::clients::{Answers, Request};
 use super::{
     check::{Checker, Violation},
-    fixture::{self, Fixture},
+    fixture::{self, Fixture, StoreFacts},
     net::Net,
-    plan::{Plan, Step},
+    plan::{Plan, Size, Step},
     rng::Rng,
     trace::Trace,
 };
 
 /// A test of the checks themselves: something that must be caught.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Sabotage {
     /// Nothing.
     #[default]
     None,
-    /// Power cuts set a disk back to what it was at the start of the life before.
-    LyingDisk,
+    /// Syncs do nothing, as if nobody had asked for them.
+    MissingSync,
+    /// What was answered since the last look was not yet written when a machine crashes.
+    EarlyAnswer,
     /// The checker is shown each arrival of a message twice.
     DoubledArrival,
 }
@@ -52,8 +54,8 @@ pub struct World<'a> {
 /// One machine.
 struct Machine {
     disk: SimDisk,
-    /// The disk as it was when the node was last started; only sabotage uses it.
-    before: SimDisk,
+    /// The disk as it was at the last look; only sabotage uses it.
+    before: Option<SimDisk>,
     hand: FollowingClock,
     clock: relay_node::clock::Clock,
     life: Option<Life>,
@@ -70,15 +72,17 @@ struct Life {
 
 impl<'a> World<'a> {
     /// A run of a seed, not yet begun. Within a runtime whose time is paused.
-    pub fn new(fixture: &'a Fixture, seed: u64, sabotage: Sabotage) -> Self {
-        let plan = Plan::new(seed);
+    pub fn new(fixture: &'a Fixture, seed: u64, size: Size, sabotage: Sabotage) -> Self {
+        let plan = Plan::new(seed, size);
         let trace = Trace::new();
         let net = Net::new(Rng::new(seed, 2), trace.clone());
         let machines = fixture.units.iter().take(plan.nodes).map(|unit| {
             let (clock, hand) = fixture::clock();
-            let disk = unit.disk();
-            let before = disk.clone();
-            let back_at = Instant::now();
+            let disk = unit.disk(plan.units);
+            if sabotage == Sabotage::MissingSync {
+                disk.ignore_syncs();
+            }
+            let (before, back_at) = (None, Instant::now());
             Machine { disk, before, hand, clock, life: None, lives: 0, back_at, armed: false }
         });
         let machines = machines.collect();
@@ -145,6 +149,9 @@ impl<'a> World<'a> {
             self.tend(machine).await?;
         }
         self.take_answers()?;
+        if self.sabotage == Sabotage::EarlyAnswer {
+            self.machines.iter_mut().for_each(|one| one.before = Some(one.disk.fork()));
+        }
         let nodes = nodes(&self.machines);
         match self.checker.step(&nodes, &self.trace) {
             // The look itself was the operation at which the machine stops.
@@ -186,12 +193,12 @@ impl<'a> World<'a> {
             return Ok(());
         };
         machine.lives += 1;
-        machine.before = machine.disk.fork();
         let dead = CancellationToken::new();
         let wire = self.net.socket(place, dead.clone());
         let sync_ms = self.plan.sync_ms.get(place).copied().unwrap_or(1);
         let seed = Rng::new(self.seed, (place as u64 + 1) * 1_000 + machine.lives).next();
-        let mut parts = unit.parts(&machine.disk, sync_ms, machine.clock.clone(), wire, seed);
+        let store = StoreFacts { sync_ms, reserve: self.plan.reserve };
+        let mut parts = unit.parts(&machine.disk, store, machine.clock.clone(), wire, seed);
         parts.limits.outbox.window_messages = self.plan.window;
         parts.limits.queue_max.messages = self.plan.queue;
         parts.limits.inbox_messages_max = self.plan.queue;
@@ -203,7 +210,7 @@ impl<'a> World<'a> {
                 // A planned fault hit the start itself.
                 dead.cancel();
                 machine.armed = false;
-                machine.disk.power_cut(self.seed);
+                machine.disk.power_cut_garbling(self.seed, self.plan.garbling);
                 machine.back_at = Instant::now() + Duration::from_secs(1);
                 return Ok(());
             }
@@ -229,10 +236,12 @@ impl<'a> World<'a> {
         // An orderly stop keeps what is planned, also for the next start.
         machine.armed = false;
         self.net.unplug(place);
-        match (power, self.sabotage) {
-            (true, Sabotage::LyingDisk) => machine.disk = machine.before.fork(),
-            (true, _) => machine.disk.power_cut(seed),
-            (false, _) => machine.disk.kill(),
+        if let Some(before) = machine.before.take() {
+            machine.disk = before;
+        }
+        match power {
+            true => machine.disk.power_cut_garbling(seed, self.plan.garbling),
+            false => machine.disk.kill(),
         }
         life.dead.cancel();
         machine.back_at = Instant::now() + Duration::from_millis(down_ms);
@@ -242,6 +251,7 @@ impl<'a> World<'a> {
     async fn stop(&mut self, place: usize) {
         let Some(machine) = self.machines.get_mut(place) else { return };
         let Some(life) = machine.life.take() else { return };
+        self.net.stopping(place);
         if let Err(error) = life.node.stop(Duration::from_secs(5)).await {
             self.trace.text(format!("{place} stopped badly: {error}"));
         }
@@ -289,6 +299,11 @@ impl<'a> World<'a> {
                     machine.hand.set_offset_ms(offset_ms);
                 }
             }
+            Step::Room { node, bytes } => {
+                if let Some(machine) = self.machines.get(node) {
+                    machine.disk.set_room(bytes);
+                }
+            }
         }
     }
 
@@ -306,11 +321,12 @@ impl<'a> World<'a> {
             let Some(machine) = self.machines.get_mut(place) else { continue };
             machine.hand.set_offset_ms(0);
             machine.hand.set_synced(true);
+            machine.disk.set_room(None);
             machine.back_at = machine.back_at.min(Instant::now());
             if machine.armed {
                 // What was planned and did not come yet goes with a restart of the machine.
                 if machine.life.is_none() {
-                    machine.disk.power_cut(self.seed);
+                    machine.disk.power_cut_garbling(self.seed, self.plan.garbling);
                     machine.armed = false;
                 }
                 self.crash(place, true, 0, self.seed).await;

@@ -163,7 +163,7 @@ impl World<'_> {
 
 /// Whether a client repeats after this answer.
 fn again(error: &SubmitError) -> bool {
-    matches!(error.reason(), Reason::StoreStopped | Reason::QueueFull)
+    matches!(error.reason(), Reason::StoreStopped | Reason::QueueFull | Reason::StorageFull)
 }
 
 fn relay_of(machines: &[Machine], place: usize) -> Option<Relay> {
