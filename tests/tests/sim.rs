@@ -1,7 +1,6 @@
 //! The simulator's share of every test run: hundreds of seeds, each a schedule of work and faults.
 //!
-//! `RELAY_SIM_COUNT=N` runs more or fewer of either size, from `RELAY_SIM_FIRST=N` on; the command
-//! `sim` runs any number, or one alone.
+//! The command `sim` runs any number, or one alone.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::LazyLock;
@@ -13,10 +12,8 @@ use relay_tests::sim::{Fixture, Options, Sabotage, Size, run, run_all};
 #[test]
 fn seeds_keep_all_invariants() {
     for (size, count) in [(Size::Few, FEW), (Size::Many, MANY)] {
-        let first = number("RELAY_SIM_FIRST").unwrap_or(1);
-        let count = number("RELAY_SIM_COUNT").unwrap_or(count);
         let (twice_every, sabotage) = (TWICE_EVERY, Sabotage::None);
-        let options = Options { first, size, count, threads: 2, twice_every, sabotage };
+        let options = Options { first: 1, size, count, threads: 2, twice_every, sabotage };
         let summary = run_all(options);
         println!("{size:?}\n{summary}");
         assert!(summary.failures.is_empty(), "{} seeds fail", summary.failures.len());
@@ -73,10 +70,6 @@ fn broken_by(sabotage: Sabotage) -> Vec<&'static str> {
     let runs = (1..=60).map(|seed| run(&FIXTURE, seed, Size::Many, sabotage));
     let failures = runs.filter_map(Result::err);
     failures.map(|failure| failure.violation.invariant).collect()
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
