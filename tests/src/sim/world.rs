@@ -354,7 +354,8 @@ impl<'a> World<'a> {
                 return Ok(());
             }
             // A deferral that was kept by a clock that was ahead waits its longest time.
-            let deferred = self.plan.clock_faults && self.plan.queue < SMALL_QUEUE;
+            let defers = self.plan.queue < SMALL_QUEUE || self.plan.reserve > 0;
+            let deferred = self.plan.clock_faults && defers;
             let within = if deferred { DEFERRED_WITHIN } else { SETTLED_WITHIN };
             if healed.elapsed() > within {
                 let open = open.unwrap_or_else(|| "a client has no answer".to_owned());
@@ -400,7 +401,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// and a minute.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(5 * 60 + 60);
 
-/// The same with full inboxes and wrong clocks: the longest deferral, and a minute.
+/// The same with full inboxes or disks, and wrong clocks: the longest deferral, and a minute.
 const DEFERRED_WITHIN: Duration = Duration::from_secs(15 * 60 + 60);
 
 /// Queues below this fill up.
