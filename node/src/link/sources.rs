@@ -31,7 +31,9 @@ struct Source {
     in_work: usize,
     failures: u32,
     since: Instant,
-    logged: bool,
+    /// When it last caused a line: counted apart, for one late in a minute and one early in the
+    /// next are two within seconds.
+    logged: Option<Instant>,
 }
 
 /// What to do with a handshake.
@@ -67,10 +69,14 @@ impl Sources {
 
     /// Counts a failed handshake; says whether it may be logged.
     pub(super) fn failed(&self, address: IpAddr, validated: bool) -> bool {
-        let mut table = self.lock();
-        let Some(source) = table.fresh(address, Instant::now()) else { return false };
+        let (mut table, now) = (self.lock(), Instant::now());
+        let Some(source) = table.fresh(address, now) else { return false };
         source.failures = source.failures.saturating_add(validated.into());
-        !std::mem::replace(&mut source.logged, true)
+        let may_log = source.logged.is_none_or(|last| now - last >= PERIOD);
+        if may_log {
+            source.logged = Some(now);
+        }
+        may_log
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -83,17 +89,25 @@ impl Table {
     fn fresh(&mut self, address: IpAddr, now: Instant) -> Option<&mut Source> {
         let key = source_of(address);
         if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&key) {
-            self.sources.retain(|_, one| one.in_work > 0 || now - one.since < PERIOD);
+            self.sources.retain(|_, one| one.in_work > 0 || one.is_of(now));
             if self.sources.len() >= SOURCES_MAX {
                 return None;
             }
         }
-        let new = Source { in_work: 0, failures: 0, since: now, logged: false };
+        let new = Source { in_work: 0, failures: 0, since: now, logged: None };
         let source = self.sources.entry(key).or_insert(new);
         if now - source.since >= PERIOD {
-            *source = Source { in_work: source.in_work, failures: 0, since: now, logged: false };
+            (source.failures, source.since) = (0, now);
         }
         Some(source)
+    }
+}
+
+impl Source {
+    /// Whether anything of it still counts.
+    fn is_of(&self, now: Instant) -> bool {
+        let counts = |since: Instant| now - since < PERIOD;
+        counts(self.since) || self.logged.is_some_and(counts)
     }
 }
 
@@ -180,6 +194,23 @@ mod tests {
         tokio::time::advance(PERIOD).await;
         assert!(sources.failed(of(1), true));
         assert!(sources.failed(of(60_000), true));
+    }
+
+    /// A source that was first seen without a failure, and fails at the end of its minute, causes
+    /// no second line at the beginning of the next one.
+    #[tokio::test(start_paused = true)]
+    async fn no_two_lines_within_a_minute() {
+        let sources = Sources::default();
+        let source: IpAddr = "192.0.2.1".parse().unwrap();
+        sources.admit(source, true);
+        let mut lines = Vec::new();
+        for second in 0..300u64 {
+            if second >= 59 && sources.failed(source, true) {
+                lines.push(second);
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(lines, [59, 119, 179, 239, 299]);
     }
 
     /// Handshakes and failures in the name of a peer's address, which their sender could not prove,
