@@ -129,17 +129,29 @@ where
     }
 }
 
-/// Our own records from `level` on; of libraries only what an operator may have to act on.
+/// Our own records from `level` on; of libraries only what an operator may have to act on. What a
+/// library of protocols warns of was done by the other side, who could fill the disk with it.
 fn filter(level: LogLevel) -> EnvFilter {
-    let (ours, libraries) = match level {
-        LogLevel::Error => ("error", "error"),
-        LogLevel::Warn => ("warn", "warn"),
-        LogLevel::Info => ("info", "warn"),
-        LogLevel::Debug => ("debug", "warn"),
-        LogLevel::Trace => ("trace", "info"),
+    let (ours, libraries, protocols) = match level {
+        LogLevel::Error => ("error", "error", "error"),
+        LogLevel::Warn => ("warn", "warn", "error"),
+        LogLevel::Info => ("info", "warn", "error"),
+        LogLevel::Debug => ("debug", "warn", "warn"),
+        LogLevel::Trace => ("trace", "info", "info"),
     };
-    EnvFilter::new(format!("{libraries},relay_node={ours},relay_core={ours},relay_proto={ours}"))
+    let mut directives = libraries.to_owned();
+    for (names, level) in [(OURS, ours), (PROTOCOLS, protocols)] {
+        directives.extend(names.iter().map(|name| format!(",{name}={level}")));
+    }
+    EnvFilter::new(directives)
 }
+
+/// Our own crates.
+const OURS: &[&str] = &["relay_node", "relay_core", "relay_proto"];
+
+/// Libraries that read what others send.
+const PROTOCOLS: &[&str] =
+    &["h2", "hyper", "hyper_util", "quinn", "quinn_proto", "rustls", "tonic"];
 
 const ENVIRONMENT: &str = "RELAY_LOG";
 
@@ -219,5 +231,24 @@ mod tests {
         assert_eq!(out.lines().count(), 2, "{out}");
         let out = logged(LogFormat::Text, LogLevel::Error, record);
         assert_eq!(out, "");
+    }
+
+    /// Each wrong frame of a caller, and each wrong packet of a stranger, is a warning of the
+    /// library that read it: none of them is a line. What the machine does to a library is.
+    #[test]
+    fn what_others_send_writes_no_lines() {
+        let record = || {
+            tracing::warn!(target: "h2::proto::ping_pong", "an answer that nobody asked for");
+            tracing::warn!(target: "quinn_proto::connection", "illegal packet");
+            tracing::warn!(target: "rustls::msgs::handshake", "illegal extension");
+            tracing::warn!(target: "sled", "the disk is slow");
+            tracing::error!(target: "quinn::endpoint", "the socket is gone");
+        };
+        for level in [LogLevel::Warn, LogLevel::Info] {
+            let out = logged(LogFormat::Text, level, record);
+            let lines: Vec<_> = out.lines().collect();
+            assert_eq!(lines.len(), 2, "{out}");
+            assert!(out.contains("slow") && out.contains("gone"), "{out}");
+        }
     }
 }
