@@ -13,6 +13,7 @@ use relay_proto::{
 };
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::health_client::HealthClient;
 
 /// Clients of all services over one connection.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Client {
     pub peers: PeerServiceClient<Channel>,
     /// The node.
     pub node: NodeServiceClient<Channel>,
+    /// Whether it serves.
+    pub health: HealthClient<Channel>,
 }
 
 impl Client {
@@ -40,7 +43,8 @@ impl Client {
         Self {
             messages: MessageServiceClient::new(channel.clone()),
             peers: PeerServiceClient::new(channel.clone()),
-            node: NodeServiceClient::new(channel),
+            node: NodeServiceClient::new(channel.clone()),
+            health: HealthClient::new(channel),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What scenarios, benchmarks and campaigns share: clusters of nodes in this process and of real
 //! binaries.
 
+pub mod attack;
 pub mod bench;
 pub mod campaign;
 pub mod client;

@@ -1,0 +1,50 @@
+//! Hostile peers against real nodes: one row for each attack, and exit status 0 only if the nodes
+//! held against all. Never part of `cargo test`.
+#![forbid(unsafe_code)]
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum as _};
+use relay_tests::attack::{Attack, Options, run};
+
+/// Attacks a node while it serves an honest peer.
+#[derive(Parser)]
+struct Arguments {
+    /// Which attacks; all, unless some are named
+    #[arg(long = "attack", value_enum)]
+    attacks: Vec<Attack>,
+    /// Length of each attack
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Seed of all chance in the attacks
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// One JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let attacks = match arguments.attacks.as_slice() {
+        [] => Attack::value_variants(),
+        named => named,
+    };
+    let options = Options { length: Duration::from_secs(arguments.seconds), seed: arguments.seed };
+    let report = run(attacks, options, |row| {
+        if !arguments.json {
+            println!("{row}");
+        }
+    })
+    .await;
+    if arguments.json {
+        println!("{}", report.to_json());
+    }
+    let failed = report.rows.iter().filter(|row| !row.faults.is_empty()).count();
+    if report.holds() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("attack: {failed} of {} attacks had an effect", report.rows.len());
+    ExitCode::FAILURE
+}
