@@ -48,7 +48,8 @@ impl How {
             None => ClientConfig::new(crypto),
         };
         let mut transport = TransportConfig::default();
-        transport.max_idle_timeout(None);
+        // A close that was lost on the way is told again to whoever still sends.
+        transport.max_idle_timeout(None).keep_alive_interval(Some(Duration::from_secs(1)));
         if self.injector.is_some() {
             // Every packet has room, and none waits for an acknowledgement.
             let mut congestion = NewRenoConfig::default();
