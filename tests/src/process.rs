@@ -292,6 +292,20 @@ impl Drop for Process {
     }
 }
 
+/// Waits until this program is asked to stop. Whoever holds nodes then drops them: a process that is
+/// ended by a signal leaves its children behind.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+        .map(|kind| signal(kind).expect("a signal that can be heard"));
+    let [one, two, three] = &mut signals;
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = two.recv() => {}
+        _ = three.recv() => {}
+    }
+}
+
 /// Adds every other node's card to each node and compares the digits, over the API.
 pub async fn introduce(nodes: &[Process]) {
     for node in nodes {

@@ -5,7 +5,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum as _};
-use relay_tests::attack::{Attack, Options, run};
+use relay_tests::{
+    attack::{Attack, Options, run},
+    process::interrupted,
+};
 
 /// Attacks a node while it serves an honest peer.
 #[derive(Parser)]
@@ -32,12 +35,15 @@ async fn main() -> ExitCode {
         named => named,
     };
     let options = Options { length: Duration::from_secs(arguments.seconds), seed: arguments.seed };
-    let report = run(attacks, options, |row| {
+    let told = |row: &_| {
         if !arguments.json {
             println!("{row}");
         }
-    })
-    .await;
+    };
+    let report = tokio::select! {
+        report = run(attacks, options, told) => report,
+        () = interrupted() => return ExitCode::FAILURE,
+    };
     if arguments.json {
         println!("{}", report.to_json());
     }

@@ -5,7 +5,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use relay_tests::campaign::{Fault, Options, Sabotage, run};
+use relay_tests::{
+    campaign::{Fault, Options, Sabotage, run},
+    process::interrupted,
+};
 
 /// Runs nodes as processes under load while one class of faults after the other is upon them, and
 /// looks for everything that was acknowledged.
@@ -37,7 +40,10 @@ async fn main() -> ExitCode {
         seed: arguments.seed,
         sabotage: arguments.sabotage,
     };
-    let report = run(&options).await;
+    let report = tokio::select! {
+        report = run(&options) => report,
+        () = interrupted() => return ExitCode::FAILURE,
+    };
     match arguments.json {
         true => println!("{}", report.to_json()),
         false => print!("{report}"),
