@@ -157,6 +157,20 @@ impl Page {
     }
 }
 
+/// `512 B`, `41 kB`, `3.2 GB`.
+pub fn bytes(number: u64) -> String {
+    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    for (size, unit) in units {
+        if number >= size {
+            return match number / size {
+                whole if whole >= 10 => format!("{whole} {unit}"),
+                whole => format!("{whole}.{} {unit}", number % size * 10 / size),
+            };
+        }
+    }
+    format!("{number} B")
+}
+
 /// Makes outside text harmless on a terminal: what moves the cursor, ends a line, hides or turns
 /// the reading direction is shown as `\u{..}`. Clean text stays, so cleaning twice changes nothing.
 pub fn clean(text: &str) -> String {

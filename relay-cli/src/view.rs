@@ -1,7 +1,8 @@
 //! The node's answers as they are shown and exported: plain fields that serialise, one reading of
 //! each enum.
 //!
-//! Enter through [`MessageView`], [`ReceiptView`], [`PeerView`], [`EventView`]. Values are kept
+//! Enter through [`MessageView`], [`ReceiptView`], [`PeerView`], [`EventView`],
+//! [`ScrubView`]. Values are kept
 //! as they came; they are made harmless where they are printed. Enum values of a newer node are
 //! shown as numbers.
 
@@ -9,6 +10,7 @@ mod event;
 mod message;
 mod peer;
 mod receipt;
+mod scrub;
 pub mod words;
 
 use relay_proto::timestamp::Timestamp;
@@ -18,6 +20,7 @@ pub use self::{
     message::{AckView, DeliveryView, MessageView},
     peer::PeerView,
     receipt::ReceiptView,
+    scrub::ScrubView,
 };
 
 /// An instant of the API; absent when it is not set or lies before 1970.

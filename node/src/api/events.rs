@@ -171,6 +171,7 @@ impl Service {
             | Fact::Anchor(_)
             | Fact::TailCut(_)
             | Fact::Snapshotted(_)
+            | Fact::Scrubbed(_)
             | Fact::Erased(_)
             | Fact::Created(_)
             | Fact::OwedAgain(_)

@@ -13,7 +13,13 @@ use super::{
     peers::{QUEUE_COUNT_MAX, time},
     status::Problem,
 };
-use crate::telemetry::Counter;
+use crate::{
+    store::{
+        ScrubStatus,
+        records::{DamageRecord, ScrubRecord},
+    },
+    telemetry::Counter,
+};
 
 #[tonic::async_trait]
 impl NodeService for Service {
@@ -109,7 +115,18 @@ impl Service {
             free_bytes: disk.map_or(0, |disk| disk.free),
             sync_p50_us: p50,
             sync_p99_us: p99,
+            scrub: self.scrub_status()?,
         })
+    }
+
+    fn scrub_status(&self) -> Result<Option<v1::ScrubStatus>, Problem> {
+        let ScrubStatus { last, running, bytes_total } = self.relay().store().scrub_status()?;
+        // What was found once stays to be told when nothing is scrubbed any more.
+        Ok((last.is_some() || running.is_some()).then(|| v1::ScrubStatus {
+            last: last.map(scrub_round),
+            running: running.map(scrub_round),
+            total_bytes: bytes_total,
+        }))
     }
 
     fn log_status(&self) -> v1::LogStatus {
@@ -121,6 +138,26 @@ impl Service {
             held: self.relay().tlog().hold().map(|hold| hold.to_string()).unwrap_or_default(),
         }
     }
+}
+
+fn scrub_round(round: ScrubRecord) -> v1::ScrubRound {
+    let damages_total = round.damages.len() as u64 + round.left_out;
+    v1::ScrubRound {
+        start_time: instant(round.started_at_ms),
+        end_time: (round.ended_at_ms > 0).then(|| instant(round.ended_at_ms)).flatten(),
+        bytes: round.bytes,
+        records: round.records,
+        segments: round.segments,
+        complete: round.complete,
+        damages: round.damages.into_iter().map(damage).collect(),
+        damages_total,
+    }
+}
+
+fn damage(record: DamageRecord) -> v1::Damage {
+    let text = record.to_string();
+    let DamageRecord { segment, offset, seq, last_seq, message, from, to, .. } = record;
+    v1::Damage { text, segment, offset, first_seq: seq, last_seq, message_id: message, from, to }
 }
 
 /// Units for which what waits is counted: more than there are states.

@@ -4,6 +4,8 @@
 //! Enter through [`settings`]. The defaults are those of `settings.rs`; the file
 //! `config/relay.toml` tells people the same, and a test holds the two together.
 
+mod store;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -79,7 +81,7 @@ pub(super) fn settings(mut root: Section<'_, '_>, base: &Path) -> Parts {
         link: link(root.section("link")),
         api: api(root.section("api"), base),
         clock: clock(root.section("clock"), base),
-        store: store(root.section("store")),
+        store: store::store(root.section("store")),
         outbox: outbox(root.section("outbox")),
         inbox: inbox(root.section("inbox")),
         quota: quota(root.section("quota")),
@@ -237,33 +239,6 @@ fn clock(mut section: Section<'_, '_>, base: &Path) -> ClockSettings {
     clock
 }
 
-fn store(mut section: Section<'_, '_>) -> StoreSettings {
-    let default = StoreSettings::default();
-    let store = StoreSettings {
-        segment_bytes: section.size("segment_bytes", default.segment_bytes, 4 * MIB..=1024 * MIB),
-        index_cache_bytes: section.size(
-            "index_cache_bytes",
-            default.index_cache_bytes,
-            8 * MIB..=8192 * MIB,
-        ),
-        reserve_percent: section.number("reserve_percent", default.reserve_percent, 0..=50),
-        reserve_bytes_min: section.size(
-            "reserve_bytes_min",
-            default.reserve_bytes_min,
-            0..=1_048_576 * MIB,
-        ),
-    };
-    let off = store.reserve_percent == 0 && store.reserve_bytes_min == 0;
-    if !off && store.reserve_bytes_min / 4 < store.segment_bytes {
-        let problem = "is less than four journal files: the disk could be full before a refusal";
-        let mend = "choose at least four times `store.segment_bytes`, or \"0B\" with \
-                    `store.reserve_percent = 0` for no reserve";
-        section.refuse("reserve_bytes_min", problem.into(), mend.into());
-    }
-    section.finish();
-    store
-}
-
 fn outbox(mut section: Section<'_, '_>) -> OutboxSettings {
     let default = OutboxSettings::default();
     let outbox = OutboxSettings {
@@ -404,6 +379,7 @@ pub fn host_and_port(text: &str) -> Result<String, String> {
 }
 
 const MIB: u64 = 1 << 20;
+
 const PROFILE_DEFAULT: &str = "profiles/budapest-247.toml";
 const DATA_DEFAULT: &str = "/var/lib/relay/data";
 const ANCHOR_DEFAULT: &str = "/var/lib/relay-anchor";

@@ -164,6 +164,10 @@ pub struct StoreSettings {
     pub reserve_percent: u32,
     /// At least so much of it.
     pub reserve_bytes_min: u64,
+    /// What the scrub reads in a second at most; 0: nothing is scrubbed.
+    pub scrub_bytes_per_second: u64,
+    /// From the beginning of a round of the scrub to that of the next.
+    pub scrub_interval: Duration,
 }
 
 /// `[outbox]`
@@ -271,6 +275,9 @@ impl Default for StoreSettings {
             index_cache_bytes: 16 << 20,
             reserve_percent: 5,
             reserve_bytes_min: 256 << 20,
+            // A hundredth of what a disk gives, a hundredth of a core.
+            scrub_bytes_per_second: 4 << 20,
+            scrub_interval: Duration::from_secs(86_400),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{Backend, NewAlarm, OpenStore, QueueMax, Store, StoreError},
+    store::{Backend, NewAlarm, OpenStore, QueueMax, ScrubSettings, Store, StoreError},
     tasks::Tasks,
     telemetry::Counters,
     tlog::{Opened, Tlog, TlogError},
@@ -35,6 +35,8 @@ pub struct NodeParts {
     pub card: Card,
     /// Where the store lives.
     pub backend: Backend,
+    /// How the journal is scrubbed.
+    pub scrub: ScrubSettings,
     /// The directory of anchor files; nothing in simulations.
     pub anchors: Option<PathBuf>,
     /// The time.
@@ -66,6 +68,10 @@ impl NodeParts {
             keys,
             card,
             backend: Backend::of(&settings),
+            scrub: ScrubSettings {
+                bytes_per_second: settings.store.scrub_bytes_per_second,
+                interval: settings.store.scrub_interval,
+            },
             anchors: Some(settings.node.anchor_dir.clone()),
             clock,
             limits: limits(&settings),
@@ -135,6 +141,9 @@ impl Node {
             None => None,
         };
         let link = start_link(&parts, &relay, directory, &tasks)?;
+        let clock = parts.clock.clone();
+        let scrubbing = relay.store().keep_scrubbing(parts.scrub, move || clock.now(), &tasks);
+        scrubbing.map_err(|error| RunError::start("scrub", error))?;
         Ok(Self { id: id.clone(), tasks, relay, link, _api: api })
     }
 

@@ -418,11 +418,10 @@ pub(super) async fn alarm_once(
     peer: &UnitId,
     detail: String,
 ) -> Result<(), StoreError> {
-    let known = ctx.parts.store.alarms(ALARMS_LOOK_MAX)?.into_iter().any(|known| {
-        known.reason == reason.label() && known.peer == peer.as_str() && known.detail == detail
-    });
-    if !known {
-        alarm(ctx, reason, peer, detail).await;
+    let (peer_name, evidence, now) = (peer.to_string(), Bytes::new(), ctx.now());
+    let new = NewAlarm { reason, peer: peer_name, detail, evidence, now };
+    if let Err(error) = ctx.parts.store.alarm_once(new, ctx.quotas.meter(peer)).await {
+        warn!(%error, reason = reason.label(), "alarm could not be kept");
     }
     Ok(())
 }
@@ -460,9 +459,6 @@ fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
 fn lock(status: &Mutex<PeerStatus>) -> MutexGuard<'_, PeerStatus> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// How far back an equal alarm is looked for.
-const ALARMS_LOOK_MAX: usize = 256;
 
 /// Faults and deferrals of a peer that may wait for its worker: two windows of every lane.
 const ADVICE_MAX: usize = 1536;

@@ -9,7 +9,7 @@ use prost::{Message, Oneof};
 
 use crate::store::records::{
     AckRecord, AlarmRecord, BackoffRecord, CheckpointRecord, EntryRecord, MessageRecord,
-    NumbersRecord, PeerRecord, ReceiptRecord, RefusedRecord, RequestRecord,
+    NumbersRecord, PeerRecord, ReceiptRecord, RefusedRecord, RequestRecord, ScrubRecord,
 };
 
 /// One event's meta part.
@@ -22,7 +22,7 @@ pub struct Event {
     #[prost(
         oneof = "Fact",
         tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, \
-                30, 31, 32, 33, 34, 35"
+                30, 31, 32, 33, 34, 35, 37"
     )]
     pub fact: Option<Fact>,
 }
@@ -112,6 +112,9 @@ pub enum Fact {
     /// An operator took the card with a peer's next log.
     #[prost(message, tag = "35")]
     RollbackAccepted(RollbackAccepted),
+    /// The scrub ended a round, or a stop cut it off.
+    #[prost(message, tag = "37")]
+    Scrubbed(ScrubRecord),
 }
 
 /// A leaf of our own log: a receipt that this node issued.

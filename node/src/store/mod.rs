@@ -15,6 +15,7 @@ mod queue;
 mod recent;
 pub mod records;
 pub mod scrub;
+mod scrubber;
 pub mod sled;
 mod snapshot;
 pub mod space;
@@ -38,6 +39,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use engine::LogHead;
 pub use open::{Backend, Hashes, OpenStore, create};
+pub use scrubber::{ScrubSettings, ScrubStatus};
 pub use txn::{MovedOwed, NewLeaf, Txn};
 pub use verbs::*;
 pub use view::View;
@@ -58,6 +60,8 @@ pub struct Store {
     queue: Arc<Queue>,
     unit: UnitId,
     origin: LogOrigin,
+    /// The round of the scrub that is under way; the scrub's thread writes it.
+    scrubbing: Arc<scrubber::Scrubbing>,
     /// Where its files are; none in a simulation.
     dir: Option<Arc<Path>>,
     /// Becomes `Some` when the store stopped, with the reason.

@@ -159,7 +159,8 @@ impl OpenStore {
             Backend::Embedded { dir, .. } => Some(dir.into()),
             Backend::Memory { .. } => None,
         };
-        Ok(Store { shared, queue, unit: self.unit, origin: self.origin, dir, ended })
+        let (unit, origin, scrubbing) = (self.unit, self.origin, Arc::default());
+        Ok(Store { shared, queue, unit, origin, scrubbing, dir, ended })
     }
 
     fn start(

@@ -78,6 +78,11 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
             }
         }
         Some(Fact::Created(created)) => ops.put(Tree::Meta, b"created".to_vec(), created),
+        Some(Fact::Scrubbed(round)) if round.complete => {
+            ops.put(Tree::Meta, key::SCRUB_LAST.to_vec(), round);
+            ops.delete(Tree::Meta, key::SCRUB_PART.to_vec());
+        }
+        Some(Fact::Scrubbed(part)) => ops.put(Tree::Meta, key::SCRUB_PART.to_vec(), part),
         Some(Fact::IndexMark(_) | Fact::TailCut(_) | Fact::Snapshotted(_)) | None => {}
     }
     ops.list

@@ -6,12 +6,16 @@
 
 pub mod key;
 
+use std::fmt;
+
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
     envelope::Priority,
     ids::{Digest, MessageId},
 };
+
+use crate::store::journal::Found;
 
 /// A message of the outbox or the inbox, without content. Key: header digest.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
@@ -400,6 +404,89 @@ pub struct AlarmRecord {
     /// Evidence: bytes that the peer signed.
     #[prost(bytes = "bytes", tag = "5")]
     pub evidence: Bytes,
+}
+
+/// A round of the scrub. Key: whether it was read to its end.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct ScrubRecord {
+    /// When it began.
+    #[prost(uint64, tag = "1")]
+    pub started_at_ms: u64,
+    /// When it ended.
+    #[prost(uint64, tag = "2")]
+    pub ended_at_ms: u64,
+    /// Every segment up to this one was read.
+    #[prost(uint64, tag = "3")]
+    pub segments: u64,
+    /// Durable bytes in them.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// Events that were read.
+    #[prost(uint64, tag = "5")]
+    pub records: u64,
+    /// What was found, up to a bound.
+    #[prost(message, repeated, tag = "6")]
+    pub damages: Vec<DamageRecord>,
+    /// What was found beyond that.
+    #[prost(uint64, tag = "7")]
+    pub left_out: u64,
+    /// It was read to its end.
+    #[prost(bool, tag = "8")]
+    pub complete: bool,
+}
+
+/// Something in the journal that is not what was written.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct DamageRecord {
+    /// What, in words.
+    #[prost(string, tag = "1")]
+    pub what: String,
+    /// Where.
+    #[prost(uint64, tag = "2")]
+    pub segment: u64,
+    /// Where in it.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// The first event that it touches.
+    #[prost(uint64, tag = "4")]
+    pub seq: u64,
+    /// The last one; below the first when it touches none.
+    #[prost(uint64, tag = "5")]
+    pub last_seq: u64,
+    /// The message of that event, when it is known.
+    #[prost(string, tag = "6")]
+    pub message: String,
+    /// Its sender.
+    #[prost(string, tag = "7")]
+    pub from: String,
+    /// Its recipients.
+    #[prost(string, repeated, tag = "8")]
+    pub to: Vec<String>,
+}
+
+impl DamageRecord {
+    /// What a check of the journal came upon.
+    pub fn of(found: &Found) -> Self {
+        let Found { what, segment, offset, seq, last_seq } = *found;
+        Self { what: what.to_string(), segment, offset, seq, last_seq, ..Self::default() }
+    }
+}
+
+impl fmt::Display for DamageRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, segment, offset, seq, last_seq, .. } = self;
+        write!(f, "{what} (segment {segment}, offset {offset}, sequence {seq}")?;
+        if last_seq > seq {
+            write!(f, " to {last_seq}")?;
+        }
+        f.write_str(")")?;
+        if self.message.is_empty() {
+            return Ok(());
+        }
+        let id = self.message.parse::<MessageId>().map(|id| id.short().to_string());
+        let id = id.unwrap_or_else(|_| self.message.clone());
+        write!(f, ", message {id} from {} to {}", self.from, self.to.join(", "))
+    }
 }
 
 /// Numbers of a peer's transfers that arrived: all up to `contiguous`, and some ranges above.

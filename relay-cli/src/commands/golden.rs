@@ -16,7 +16,7 @@ use relay_proto::{
 use serde_json::json;
 
 use self::samples::{
-    HOSTILE, ago, delivery, incoming, look, now, outgoing, peers, receipts, status,
+    HOSTILE, ago, damaged, delivery, incoming, look, now, outgoing, peers, receipts, status,
 };
 use super::{
     ack::AckReport,
@@ -106,6 +106,12 @@ fn status_pages() {
     let report = StatusReport::of(&full, now());
     assert_eq!(report.exit(), Exit::Attention);
     assert!(golden("status-full", &report).starts_with("ACTION NEEDED: disk nearly full, 900 MB"));
+
+    let mut rotted = v1::NodeStatus { store: Some(damaged()), ..status() };
+    rotted.peers = samples::peers().into_iter().take(1).collect();
+    let report = StatusReport::of(&rotted, now());
+    let text = golden("status-damaged", &report);
+    assert!(text.starts_with("ACTION NEEDED: 1 damaged record\n"), "{text}");
 }
 
 /// Titles are not shown on overviews: they may name persons.

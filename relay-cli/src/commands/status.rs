@@ -8,9 +8,9 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Failure,
-    render::{Page, Table, time},
+    render::{Page, Table, bytes, time},
     report::Report,
-    view::{MessageView, PeerView, hex, instant, stated, words},
+    view::{MessageView, PeerView, ScrubView, hex, instant, stated, words},
 };
 
 /// The state of a node.
@@ -33,6 +33,8 @@ pub struct StatusReport {
     pub store_indexed_seq: u64,
     pub sync_p50_us: u32,
     pub sync_p99_us: u32,
+    /// Nothing was scrubbed yet.
+    pub scrub: Option<ScrubView>,
     pub log_origin: String,
     pub log_size: u64,
     pub log_root: String,
@@ -80,6 +82,7 @@ impl StatusReport {
             store_indexed_seq: store.indexed_seq,
             sync_p50_us: store.sync_p50_us,
             sync_p99_us: store.sync_p99_us,
+            scrub: store.scrub.as_ref().map(ScrubView::from),
             log_origin: log.origin,
             log_size: log.size,
             log_root: hex(&log.root),
@@ -129,6 +132,10 @@ impl StatusReport {
         }
         if !self.store_is_well() {
             concerns.push(format!("store {}", self.store));
+        }
+        match self.scrub.as_ref().map_or(0, ScrubView::damages) {
+            0 => {}
+            n => concerns.push(count(usize::try_from(n).unwrap_or(usize::MAX), "damaged record")),
         }
         if self.log_held.is_some() {
             concerns.push("the log signs nothing, receipts wait".to_owned());
@@ -250,6 +257,9 @@ impl Report for StatusReport {
                 bytes(self.store_free_bytes)
             ),
         );
+        if let Some(scrub) = &self.scrub {
+            page.fact("SCRUB", scrub.text(page));
+        }
         page.fact("LOG", format!("{}  {} receipts", self.log_origin, self.log_size));
         page.fact("KEYS", format!("ours end {}", page.when(self.working_keys_expire)));
         page.fact(
@@ -273,20 +283,6 @@ impl Report for StatusReport {
     fn exit(&self) -> Exit {
         if self.healthy { Exit::Done } else { Exit::Attention }
     }
-}
-
-/// `512 B`, `41 kB`, `3.2 GB`.
-fn bytes(number: u64) -> String {
-    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    for (size, unit) in units {
-        if number >= size {
-            return match number / size {
-                whole if whole >= 10 => format!("{whole} {unit}"),
-                whole => format!("{whole}.{} {unit}", number % size * 10 / size),
-            };
-        }
-    }
-    format!("{number} B")
 }
 
 /// When the operator is told that the disk gets full: some fifteen journal segments.

@@ -209,12 +209,17 @@ impl EventHeader {
         EVENT_HEADER_BYTES as u64 + u64::from(self.meta_bytes) + u64::from(self.body_bytes)
     }
 
+    /// Whether this is the body that was written.
+    pub fn holds(&self, id: &SegmentId, body: &[u8]) -> bool {
+        id.crc(body) == self.body_crc && digest(body) == self.body_digest
+    }
+
     /// Judges what stands where the body was.
     pub fn judge(&self, id: &SegmentId, body: Bytes) -> Body {
         if body.is_empty() {
             return Body::Empty;
         }
-        if id.crc(&body) == self.body_crc && digest(&body) == self.body_digest {
+        if self.holds(id, &body) {
             return Body::Present(body);
         }
         if is_zero(&body) { Body::Erased } else { Body::Damaged }

@@ -50,6 +50,9 @@ pub trait IoFile: Send + Sync {
     /// Content and all metadata (fsync).
     fn sync_all(&self) -> io::Result<()>;
     fn size(&self) -> io::Result<u64>;
+    /// Asks for the next read to come from the disk, not from memory; bytes that are not written
+    /// yet stay.
+    fn forget_cached(&self) -> io::Result<()>;
 }
 
 /// The disk of this machine.
@@ -140,5 +143,10 @@ impl IoFile for File {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+        Ok(posix_fadvise(self, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?)
     }
 }

@@ -4,6 +4,7 @@
 //! Invariant: `append` answers `Ok` only for what survives a power cut, and nothing is read,
 //! answered or overwritten beyond the durable sequence.
 
+mod check;
 mod codec;
 mod error;
 mod frame;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+pub use check::{BodyState, Found, Seen};
 pub use error::{Damage, JournalError};
 pub use frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BODY_BYTES_MAX, META_BYTES_MAX};
 pub use io::{DiskSpace, Io, IoFile, RealIo, is_full};

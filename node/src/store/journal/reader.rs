@@ -9,15 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::check::{BodyState, Checked, Seen, Source, check_segment};
 use super::codec::{Chain, is_zero};
 use super::error::at;
 use super::frame::{
-    BATCH_HEADER_BYTES, BatchHeader, EVENT_HEADER_BYTES, EventHeader, FOOTER_BYTES, Footer,
-    SegmentHeader, TABLE_ENTRY_BYTES, TRAILER_BYTES, align, decode_trailer, encode_table,
-    table_bytes, table_offset,
+    BATCH_HEADER_BYTES, BatchHeader, EVENT_HEADER_BYTES, EventHeader, FOOTER_BYTES,
+    TABLE_ENTRY_BYTES, TRAILER_BYTES, align, decode_trailer, table_bytes, table_offset,
 };
 use super::io::{Io, IoFile};
-use super::recover::{Placed, Table, table_of, walk};
 use super::segment::{Segment, segment_name};
 use super::window::Window;
 use super::{Body, Damage, JournalError, Position, StoredEvent};
@@ -157,73 +156,59 @@ impl JournalReader {
     }
 
     /// Reads a whole segment up to its durable end and checks everything: checksums, hashes,
-    /// the chain to its neighbours, free bytes, footer. For the scrub.
+    /// the chain to its neighbours, free bytes, footer. The first damage is an error.
     pub fn verify_segment(&self, number: u64) -> Result<SegmentReport, JournalError> {
-        let Some(segment) = self.shared.segment(number) else {
-            return Err(JournalError::NoEvent { segment: number, offset: 0 });
-        };
-        let sealed = self.shared.segment(number + 1);
-        let end = segment.data_end();
-        let file = self.shared.file(number)?;
-        let mut bytes = vec![0; segment.header.file_bytes as usize];
-        file.read_at(0, &mut bytes).map_err(at("read segment"))?;
-        let limit = segment.limit() as usize;
-        let footer = Footer::decode(bytes.get(limit..).unwrap_or_default(), &segment.header.id);
-        if sealed.is_none() {
-            // The writer may be at work behind the durable end.
-            bytes.get_mut(end as usize..).unwrap_or_default().fill(0);
+        let (mut erased, mut broken, mut first) = (Vec::new(), Vec::new(), None);
+        let checked = self.check_segment(number, &mut |_| true, &mut |seen| match seen {
+            Seen::Event { seq, body: BodyState::Zeros, .. } => erased.push(seq),
+            Seen::Event { seq, body: BodyState::Damaged, .. } => broken.push(seq),
+            Seen::Event { .. } => {}
+            Seen::Damage(found) => first = first.or(Some(found)),
+        })?;
+        if let Some(found) = first {
+            return Err(damaged(found.what, number, found.offset, found.seq));
         }
-        let bad = |what, offset, seq| Err(damaged(what, number, offset, seq));
-        if SegmentHeader::decode(&bytes) != Some(segment.header) {
-            return bad(Damage::SegmentHeader, 0, segment.header.before.seq + 1);
-        }
-        let (mut erased, mut broken) = (Vec::new(), Vec::new());
-        let mut gap = None;
-        let mut data_end = super::frame::SEGMENT_HEADER_BYTES;
-        let walk = walk(&bytes, &segment.header, |placed: &Placed| {
-            let start = placed.header.offset as usize;
-            if !is_zero(bytes.get(data_end..start).unwrap_or_default()) {
-                gap = gap.or(Some((data_end as u64, placed.header.first_seq)));
-            }
-            data_end = start + placed.header.bytes as usize;
-            for body in &placed.broken {
-                let list = if body.zeros { &mut erased } else { &mut broken };
-                list.push(body.seq);
-            }
-        });
-        if let Some((offset, seq)) = gap {
-            return bad(Damage::Padding, offset, seq);
-        }
-        if walk.data_end != end {
-            return bad(Damage::Batch, align(walk.data_end), walk.chain.seq + 1);
-        }
-        let free = is_zero(bytes.get(end as usize..limit).unwrap_or_default());
-        match (sealed.is_some(), table_of(&bytes, &walk)) {
-            (false, _) if free => {}
-            (false, _) | (true, Table::Padding) => {
-                return bad(Damage::Padding, end, walk.chain.seq + 1);
-            }
-            (true, Table::Torn) => return bad(Damage::Footer, end, walk.chain.seq),
-            (true, Table::Whole) => {}
-        }
-        if let Some(next) = sealed {
-            let crc = segment.header.id.crc(&encode_table(&walk.offsets));
-            if footer.is_none_or(|f| f.after != walk.chain || f.events_crc != crc) {
-                return bad(Damage::Footer, limit as u64, walk.chain.seq);
-            }
-            if next.header.before != walk.chain {
-                return bad(Damage::Chain, limit as u64, walk.chain.seq);
-            }
-        }
+        let chain = checked.as_ref().and_then(|checked| checked.chain).unwrap_or_default();
         Ok(SegmentReport {
             segment: number,
-            first_seq: segment.header.before.seq + 1,
-            last_seq: walk.chain.seq,
-            events: walk.events,
-            root: walk.chain.hash,
+            first_seq: self.seq_before(number) + 1,
+            last_seq: chain.seq,
+            events: checked.map_or(0, |checked| checked.events),
+            root: chain.hash,
             erased,
             damaged: broken,
         })
+    }
+
+    /// Goes through a segment up to its durable end and shows what is there; `None` when `pace`,
+    /// asked before each piece of so many bytes, ended it.
+    pub fn check_segment(
+        &self,
+        number: u64,
+        pace: &mut dyn FnMut(u64) -> bool,
+        see: &mut dyn FnMut(Seen<'_>),
+    ) -> Result<Option<Checked>, JournalError> {
+        let Some(segment) = self.shared.segment(number) else {
+            return Err(JournalError::NoEvent { segment: number, offset: 0 });
+        };
+        // In this order: what is durable when the next segment is there does not grow any more.
+        let next = self.shared.segment(number + 1).map(|next| next.header.before);
+        let (header, end) = (segment.header, Some(segment.data_end()));
+        let source = Source { file: self.shared.file(number)?, header, end, next };
+        check_segment(&source, pace, see)
+    }
+
+    /// The next read of a segment that is written no more comes from the disk.
+    pub fn forget_cached(&self, number: u64) -> Result<(), JournalError> {
+        if number >= self.last_segment() {
+            return Ok(());
+        }
+        self.shared.file(number)?.forget_cached().map_err(at("read from the disk"))
+    }
+
+    /// Bytes that are durable in a segment.
+    pub fn segment_bytes(&self, number: u64) -> u64 {
+        self.shared.segment(number).map_or(0, |segment| segment.data_end())
     }
 
     /// The end of the chain at the batch that ends with this sequence; `None` if none does.

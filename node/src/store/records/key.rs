@@ -85,6 +85,11 @@ pub fn anchor(origin: &str) -> Vec<u8> {
     [b"anchor\0", origin.as_bytes()].concat()
 }
 
+/// The last whole round of the scrub.
+pub const SCRUB_LAST: &[u8] = b"scrub\0last";
+/// How far a round came that a stop cut off.
+pub const SCRUB_PART: &[u8] = b"scrub\0part";
+
 /// Origin || 0 || size.
 pub fn checkpoint(origin: &str, size: u64) -> Vec<u8> {
     numbered(origin, size)

@@ -18,6 +18,7 @@ mod receipts;
 
 mod cut;
 mod scrub;
+mod scrubber;
 mod snapshot;
 mod sound;
 mod space;

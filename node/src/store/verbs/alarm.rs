@@ -33,6 +33,17 @@ impl Store {
         .await
     }
 
+    /// Keeps an alarm that is not among the newest already: what comes again and again is told
+    /// once.
+    pub async fn alarm_once(&self, new: NewAlarm, meter: Meter) -> Result<(), StoreError> {
+        let known = self.alarms(ALARMS_LOOK_MAX)?.into_iter().any(|known| {
+            known.reason == new.reason.label()
+                && known.peer == new.peer
+                && known.detail == new.detail
+        });
+        if known { Ok(()) } else { self.alarm(new, meter).await }
+    }
+
     /// The newest alarms, the newest first.
     pub fn alarms(&self, max: usize) -> Result<Vec<AlarmRecord>, StoreError> {
         use std::ops::Bound::Unbounded;
@@ -85,3 +96,6 @@ fn push(txn: &mut Txn<'_>, new: &NewAlarm, reason: Reason, detail: String) {
     };
     txn.push(new.now, Fact::Alarmed(alarm), Bytes::new());
 }
+
+/// How far back an equal alarm is looked for.
+const ALARMS_LOOK_MAX: usize = 256;

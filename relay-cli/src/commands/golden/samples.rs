@@ -207,6 +207,47 @@ pub fn peers() -> Vec<v1::Peer> {
     vec![up, down, new, suspended, refusing]
 }
 
+fn scrub() -> v1::ScrubStatus {
+    let last = v1::ScrubRound {
+        start_time: ago(60 * 20),
+        end_time: ago(60 * 19),
+        bytes: 3_100_000_000,
+        records: 80_000,
+        segments: 47,
+        complete: true,
+        ..Default::default()
+    };
+    v1::ScrubStatus { last: Some(last), running: None, total_bytes: 3_190_000_000 }
+}
+
+/// A store in which one message is not what was written; the next round is under way.
+pub fn damaged() -> v1::StoreStatus {
+    let store = status().store.unwrap_or_default();
+    let damage = v1::Damage {
+        text: "body is not what was written (segment 3, offset 4711, sequence 12), message \
+               4D2P-F2DB from xb.ncu to xa.cyber-poc"
+            .into(),
+        segment: 3,
+        offset: 4711,
+        first_seq: 12,
+        last_seq: 12,
+        message_id: "0193c8a0-1c00-7abc-8def-0123456789ab".into(),
+        from: "xb.ncu".into(),
+        to: vec!["xa.cyber-poc".into()],
+    };
+    let mut scrub = scrub();
+    scrub.running = scrub.last.clone().map(|last| v1::ScrubRound {
+        start_time: ago(1),
+        end_time: None,
+        bytes: 41_000_000,
+        complete: false,
+        ..last
+    });
+    scrub.last =
+        scrub.last.map(|last| v1::ScrubRound { damages: vec![damage], damages_total: 1, ..last });
+    v1::StoreStatus { scrub: Some(scrub), ..store }
+}
+
 pub fn status() -> v1::NodeStatus {
     v1::NodeStatus {
         unit: "xa.cyber-poc".into(),
@@ -224,6 +265,7 @@ pub fn status() -> v1::NodeStatus {
             free_bytes: 41_000_000_000,
             sync_p50_us: 2100,
             sync_p99_us: 6000,
+            scrub: Some(scrub()),
         }),
         log: Some(v1::LogStatus {
             origin: "xa.cyber-poc/log/1".into(),

@@ -3,6 +3,7 @@
 //! what the journal thinks of itself.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod check;
 mod faults;
 mod plain;
 mod power;
