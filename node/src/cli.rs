@@ -21,7 +21,7 @@ use crate::{
     config::{self, ClockSettings, ClockSource, Settings},
     daemon,
     init::{InitOptions, People, init},
-    succeed, telemetry,
+    repair, succeed, telemetry,
 };
 
 /// The relay daemon: signs, exchanges and receipts alerts and preservation requests.
@@ -41,6 +41,18 @@ enum Verb {
         /// The node's relay.toml
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Look at all of a store and put right what can be, while the node does not run
+    ///
+    /// Makes anew what follows from the journal: index, marks, frames of its files. Names what is
+    /// damaged for good, and what helps. Changes no event; keeps what it replaces.
+    Repair {
+        /// The node's relay.toml
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Change nothing; exit status 1 when there is anything to do
+        #[arg(long)]
+        dry_run: bool,
     },
     /// The unit's log of receipts, while the node does not run
     #[command(subcommand)]
@@ -140,6 +152,7 @@ pub fn execute(arguments: Arguments) -> u8 {
     match arguments.verb {
         Verb::Init(arguments) => make(*arguments),
         Verb::Run { config } => run(&config),
+        Verb::Repair { config, dry_run } => mend(&config, dry_run),
         Verb::Log(LogVerb::Succeed { config, reason, by, identity_key }) => {
             end_log(&config, &succeed::Order { reason, by, identity: identity_key })
         }
@@ -204,6 +217,20 @@ fn run(file: &std::path::Path) -> u8 {
             };
             let _ = writeln!(io::stderr(), "  try:  {}", config::escaped(&try_this));
             error.exit_code()
+        }
+    }
+}
+
+fn mend(config: &std::path::Path, dry_run: bool) -> u8 {
+    let Some(settings) = settings(config) else { return 1 };
+    match repair::repair(&settings, dry_run) {
+        Ok(report) => {
+            print(&report);
+            u8::from(!report.is_sound())
+        }
+        Err(error) => {
+            complain(&error);
+            1
         }
     }
 }

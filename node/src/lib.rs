@@ -14,6 +14,7 @@ pub mod init;
 pub mod keys;
 pub mod link;
 pub mod relay;
+pub mod repair;
 pub mod store;
 pub mod succeed;
 pub mod tasks;

@@ -14,6 +14,7 @@ mod lines;
 mod quotas;
 mod rig;
 mod rollback;
+mod rot;
 mod secrets;
 mod starting;
 mod succession;

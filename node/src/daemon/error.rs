@@ -107,12 +107,19 @@ fn mend_of(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> 
     if let Some(fault) = error.downcast_ref::<CardFault>() {
         return Some(fault.mend());
     }
-    let Some(StoreError::Journal(error)) = error.downcast_ref::<StoreError>() else { return None };
+    let error = match error.downcast_ref::<StoreError>()? {
+        StoreError::Journal(error) => error,
+        StoreError::Damaged { .. } | StoreError::IndexDamaged(_) | StoreError::Index(_) => {
+            return Some("`relay-node repair --config FILE`");
+        }
+        _ => return None,
+    };
     Some(match error {
         JournalError::NewerFormat { .. } => "run the newer version of this program",
         JournalError::Full(_) => "make room on the file system of `node.dir`",
         JournalError::Missing | JournalError::Damage { .. } => {
-            "nothing was changed: keep a copy of `node.dir`, then restore the store from its backup"
+            "nothing was changed: keep a copy of `node.dir`, then `relay-node repair --config \
+             FILE` puts right what can be and says what helps for the rest"
         }
         _ => "look at the disk of `node.dir` and the system's log",
     })

@@ -433,9 +433,12 @@ pub(super) async fn unreadable(
     error: &StoreError,
 ) -> Result<(), StoreError> {
     let id = record.message_id().map(|id| id.to_string()).unwrap_or_default();
-    let detail = format!("message {id} cannot be read ({error}): a backup of the store has it");
+    let detail = format!("message {id} cannot be read ({error}): {REPAIR}");
     alarm_once(ctx, error.reason(), ctx.unit(), detail).await
 }
+
+/// What helps then.
+const REPAIR: &str = "stop the node and run relay-node repair --config FILE";
 
 /// Starts the readers of a session.
 fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process,
 };
@@ -233,6 +233,12 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
     file.write_all(bytes)?;
     put_in_place(&file, &new, path)
+}
+
+/// Makes a directory for its owner alone, durably.
+pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Gives a file that is written its name, durably.

@@ -14,6 +14,7 @@ mod project;
 mod queue;
 mod recent;
 pub mod records;
+pub mod repair;
 pub mod scrub;
 mod scrubber;
 pub mod sled;

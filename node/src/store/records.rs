@@ -470,6 +470,13 @@ impl DamageRecord {
         let Found { what, segment, offset, seq, last_seq } = *found;
         Self { what: what.to_string(), segment, offset, seq, last_seq, ..Self::default() }
     }
+
+    /// The message that it is about.
+    pub fn name(&mut self, message: &MessageRecord) {
+        self.message = message.message_id().map(|id| id.to_string()).unwrap_or_default();
+        self.from.clone_from(&message.from);
+        self.to.clone_from(&message.to);
+    }
 }
 
 impl fmt::Display for DamageRecord {

@@ -230,9 +230,8 @@ impl Pass<'_> {
     fn see(&mut self, seen: Seen<'_>) {
         match seen {
             Seen::Damage(found) => self.found(&found),
-            Seen::Event { seq, offset, meta, body } => {
+            Seen::Event { segment, seq, offset, meta, body } => {
                 self.record.records += 1;
-                let segment = self.record.segments + 1;
                 let damage = |what: &str| DamageRecord {
                     what: what.to_owned(),
                     segment,
@@ -247,7 +246,7 @@ impl Pass<'_> {
                 let message = message_of(&event);
                 let is_ordered = message.is_some_and(|message| self.is_ordered_gone(message));
                 if body != BodyState::Sound && !is_ordered {
-                    self.keep(damage("body is not what was written"), message);
+                    self.keep(damage(BODY), message);
                 }
             }
         }
@@ -287,9 +286,7 @@ impl Pass<'_> {
 
     fn keep(&mut self, mut damage: DamageRecord, message: Option<&MessageRecord>) {
         if let Some(message) = message {
-            damage.message = message.message_id().map(|id| id.to_string()).unwrap_or_default();
-            damage.from.clone_from(&message.from);
-            damage.to.clone_from(&message.to);
+            damage.name(message);
         }
         match self.record.damages.len() < DAMAGES_MAX {
             true => self.record.damages.push(damage),
@@ -307,6 +304,9 @@ impl Pass<'_> {
         }
     }
 }
+
+/// A body that is neither what was written nor ordered to be erased.
+pub const BODY: &str = "body is not what was written";
 
 /// The message that an event stored.
 pub fn message_of(event: &Event) -> Option<&MessageRecord> {

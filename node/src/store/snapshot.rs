@@ -162,6 +162,12 @@ pub fn restore(dir: &Path, reader: &JournalReader, index: &Index) -> Result<u64,
     Ok(0)
 }
 
+/// Those that are not what was written.
+pub fn unsound(dir: &Path) -> Vec<PathBuf> {
+    let found = list(dir).into_iter().filter(|(seq, path)| verify(path, *seq).is_err());
+    found.map(|(_, path)| path).collect()
+}
+
 /// Whether an event after `seq` names a snapshot of this hash.
 fn is_named(reader: &JournalReader, seq: u64, hash: &[u8; 32]) -> Result<bool, StoreError> {
     let mut next = seq + 1;

@@ -30,6 +30,7 @@ pub struct Source {
 pub enum Seen<'a> {
     /// An event whose header and meta hold.
     Event {
+        segment: u64,
         seq: u64,
         offset: u64,
         meta: &'a [u8],
@@ -246,7 +247,8 @@ impl Check<'_> {
                     (false, true) => BodyState::Zeros,
                     (false, false) => BodyState::Damaged,
                 };
-                (self.see)(Seen::Event { seq, offset, meta, body });
+                let segment = self.source.header.number;
+                (self.see)(Seen::Event { segment, seq, offset, meta, body });
             } else {
                 sound = false;
                 self.unfit(span, place, (seq, seq));
@@ -275,7 +277,9 @@ impl Check<'_> {
         let header = &self.source.header;
         let (id, number, first_seq) = (header.id, header.number, header.before.seq + 1);
         if self.linked && self.chain != *next {
-            self.damage(Damage::Chain, self.limit, self.chain.seq, 0);
+            // An older copy, or another history: its own frame has nothing to say.
+            self.damage(Damage::Chain, self.data_end, self.chain.seq + 1, next.seq);
+            return Ok(());
         }
         let footer = self.read(self.limit, FOOTER_BYTES as u64)?;
         let footer = Footer::decode(&footer, &id);

@@ -16,6 +16,7 @@ mod recover;
 mod segment;
 mod simdisk;
 mod siminode;
+mod survey;
 mod window;
 mod writer;
 
@@ -34,6 +35,7 @@ pub use open::{Recovered, TailCut};
 pub use reader::{JournalReader, SegmentReport};
 pub use segment::{PREPARED_MAX, Preparation, Prepared};
 pub use simdisk::{Counters, OpKind, SimDisk};
+pub use survey::{Survey, survey};
 pub use writer::{Appended, Journal, Plan};
 
 /// Where the journal lives and how large its files are.

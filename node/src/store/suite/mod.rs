@@ -15,6 +15,7 @@ mod random;
 
 mod reading;
 mod receipts;
+mod repair;
 
 mod cut;
 mod scrub;
