@@ -81,6 +81,9 @@ enum LogVerb {
         /// Where the identity key is, if not in keys.dir
         #[arg(long, value_name = "FILE")]
         identity_key: Option<PathBuf>,
+        /// Also when nothing shows that the log lost leaves, or a later one is known of
+        #[arg(long)]
+        anyway: bool,
     },
 }
 
@@ -153,8 +156,8 @@ pub fn execute(arguments: Arguments) -> u8 {
         Verb::Init(arguments) => make(*arguments),
         Verb::Run { config } => run(&config),
         Verb::Repair { config, dry_run } => mend(&config, dry_run),
-        Verb::Log(LogVerb::Succeed { config, reason, by, identity_key }) => {
-            end_log(&config, &succeed::Order { reason, by, identity: identity_key })
+        Verb::Log(LogVerb::Succeed { config, reason, by, identity_key, anyway }) => {
+            end_log(&config, &succeed::Order { reason, by, identity: identity_key, anyway })
         }
         Verb::Config(ConfigVerb::Check { file, file_only, quiet }) => {
             let report = if file_only { config::inspect(&file).report() } else { check(&file) };

@@ -1,13 +1,13 @@
 //! The verb `log succeed`: a log that lost signed leaves ends, and the next generation begins.
 //!
-//! Enter through [`succeed`]. It may use keys, store and the log's anchor, and no running node's
+//! Enter through [`succeed`]. It may use keys, store and the log, and no running node's
 //! rooms. The node does not run meanwhile: the store's lock is taken. Order, so
 //! that an attempt that was cut off is finished by the next: the new log's key, then the event in
 //! the journal with the signed succession, then the receipts that move, then the card. Until the
 //! card is there the node does not start. Invariant: the old log's key signs nothing but what it
 //! has signed before.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -26,11 +26,11 @@ use crate::{
     config::Settings,
     keys::{IDENTITY_FILE, Identity, KeyStore, KeyUse, open_log_of, read_card},
     store::{
-        Backend, Hashes, NewSuccession, OpenStore, Store, StoreError,
+        Backend, Hashes, LaterLog, NewSuccession, OpenStore, Store, StoreError,
         files::{self, FilesError},
         records::CheckpointRecord,
     },
-    tlog::AnchorFile,
+    tlog::{AnchorFile, Tlog},
 };
 
 /// What the officers order.
@@ -42,6 +42,8 @@ pub struct Order {
     pub by: Vec<String>,
     /// Where the identity key is; nothing: in the directory of keys.
     pub identity: Option<PathBuf>,
+    /// Also when nothing shows that the log lost leaves, or peers name a later one.
+    pub anyway: bool,
 }
 
 /// What was done.
@@ -67,6 +69,24 @@ pub enum SucceedError {
          and take it away again afterwards", .0.display()
     )]
     NoIdentity(PathBuf),
+    /// Nothing is wrong with it.
+    #[error(
+        "{0} lost nothing that is known here, and signs: nothing was done. To end it all the same, \
+         with a call to every peer after it: --anyway"
+    )]
+    Healthy(LogOrigin),
+    /// The log was ended before.
+    #[error(
+        "the card names {card}, but {} knows {}: put the newest card and the keys that came with \
+         it in place, then repeat. If that is known to be false: --anyway", .later.peer,
+        .later.origin
+    )]
+    OldCard {
+        /// The card's log.
+        card: LogOrigin,
+        /// The later one.
+        later: LaterLog,
+    },
     /// Somebody uses the store.
     #[error("the store is in use: stop the node first")]
     Running,
@@ -180,6 +200,7 @@ impl Work<'_> {
     async fn ended(&self, store: &Store, old: &LogOrigin) -> Result<Succession, SucceedError> {
         let in_store = |error: StoreError| failed("store", error);
         if store.succession(old).map_err(in_store)?.is_none() {
+            self.is_needed(store, old)?;
             self.begin(store, old).await?;
         }
         let ended = store.succession(old).map_err(in_store)?;
@@ -191,6 +212,32 @@ impl Work<'_> {
             Some((self.card.unit().clone(), key.key))
         };
         Succession::open(&signed, find).map_err(|error| failed("succession", error))
+    }
+
+    /// A log that signs is not ended by mistake, and one that ended is not ended twice: two accounts
+    /// of one log's end make every peer refuse both.
+    fn is_needed(&self, store: &Store, old: &LogOrigin) -> Result<(), SucceedError> {
+        if self.order.anyway {
+            return Ok(());
+        }
+        let anchors = &self.settings.node.anchor_dir;
+        let in_anchor = AnchorFile::of(anchors, old).later_generation();
+        let in_anchor = in_anchor.map(|generation| LaterLog {
+            peer: "the anchor".to_owned(),
+            origin: LogOrigin { unit: old.unit.clone(), generation }.to_string(),
+        });
+        let by_peers = store.later_logs().map_err(|error| failed("store", error))?;
+        if let Some(later) = in_anchor.into_iter().chain(by_peers).next() {
+            return Err(SucceedError::OldCard { card: old.clone(), later });
+        }
+        let keys = KeyStore::open(&self.settings.keys.dir, old.generation);
+        let signer = Arc::new(keys.map_err(|error| failed("keys", error))?.signer().clone());
+        let opened = Tlog::open(store.clone(), signer, Some(anchors));
+        let opened = opened.map_err(|error| failed("log", error))?;
+        match opened.tlog.hold() {
+            Some(_) => Ok(()),
+            None => Err(SucceedError::Healthy(old.clone())),
+        }
     }
 
     /// The new log's key, the signed succession, the event.

@@ -83,6 +83,9 @@ pub enum Verb {
     /// The units that we exchange messages with
     #[command(subcommand, after_help = "Example:\n  relay-cli peer add xb.ncu.relaycard")]
     Peer(PeerVerb),
+    /// What an operator must look at: see it, end it
+    #[command(subcommand, after_help = "Example:\n  relay-cli alarm list")]
+    Alarm(AlarmVerb),
     /// Send an alert or a request from a file
     #[command(subcommand, after_help = "Example:\n  relay-cli send alert --file alert.json")]
     Send(SendVerb),
@@ -115,6 +118,38 @@ pub enum Verb {
         after_help = "Example:\n  relay-cli evidence export 7F3K-22QD --to court"
     )]
     Evidence(EvidenceVerb),
+}
+
+/// `alarm …`
+#[derive(Debug, Subcommand)]
+pub enum AlarmVerb {
+    /// Those that stand, the newest first
+    #[command(after_help = "Example:\n  relay-cli alarm list --all\n\nEnds with 1 if one stands.")]
+    List {
+        /// Also those that ended: who ended them, why and when
+        #[arg(long)]
+        all: bool,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50,
+              value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
+    /// State that an alarm is done with; a cause that is still there raises it again
+    #[command(after_help = "Example:\n  relay-cli alarm clear 4711 --by 'K. Novak' \\\n      \
+                            --reason 'disk replaced, backup in place'")]
+    Clear {
+        /// The number that `alarm list` shows
+        #[arg(value_name = "ID")]
+        id: u64,
+        /// Who; stored with the time, shown by `alarm list --all`
+        #[arg(long, value_name = "NAME", value_parser = stated)]
+        by: String,
+        /// Why; stored and shown as well
+        #[arg(long, value_name = "TEXT", value_parser = stated)]
+        reason: String,
+        #[command(flatten)]
+        repeat: RepeatArgs,
+    },
 }
 
 /// `peer …`
@@ -479,6 +514,8 @@ mod tests {
             "peer verify xb.ncu --read",
             "peer verify xb.ncu --by Novak --groups 1,2,5,6,9,10",
             "peer suspend xb.ncu --by Novak --reason lost",
+            "alarm list --all --limit 9",
+            "alarm clear 4711 --by Novak --reason done",
             "send alert --file a.json --wait delivered --timeout 60s",
             "send preservation --file a.json --dry-run",
             "ack 7f3k22qd --by Novak",
@@ -508,6 +545,8 @@ mod tests {
             "peer suspend xb.ncu",
             "peer suspend xb.ncu --reason lost",
             "peer suspend xb.ncu --by Novak",
+            "alarm clear 4711 --by Novak",
+            "alarm clear x --by Novak --reason done",
             "ack 7F3K-22QD --by=",
             "ack 7F3K-22QD --handover --by=",
             "peer verify xb.ncu --by=",

@@ -3,6 +3,7 @@
 //! Enter through [`run`]. A verb neither prints nor ends the process by itself.
 
 mod ack;
+mod alarm;
 mod evidence;
 #[cfg(test)]
 mod golden;
@@ -35,6 +36,7 @@ use crate::{
 pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Status => status::run(context).await,
+        Verb::Alarm(verb) => alarm::run(context, verb).await,
         Verb::Peer(verb) => peer::run(context, verb).await,
         Verb::Send(verb) => send::run(context, verb).await,
         Verb::Inbox(args) => inbox::run(context, &args).await,

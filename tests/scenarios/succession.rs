@@ -2,6 +2,7 @@
 //! operator's word and send again what was lost.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use relay_node::store::records::AlarmRecord;
 use relay_node::{
     config,
     daemon::Node,
@@ -27,10 +28,15 @@ use super::rollback::{anchor, delivered, has_alarm, send, taken};
 
 /// The command, on a thread of its own: it brings its runtime.
 pub async fn order(member: &Member, by: &[&str]) -> Result<Succeeded, SucceedError> {
+    command(member, by, false).await
+}
+
+/// The same, also when nothing asks for it.
+async fn command(member: &Member, by: &[&str], anyway: bool) -> Result<Succeeded, SucceedError> {
     let settings = config::load(&member.dir.join("relay.toml")).unwrap();
     let now = relay_node::clock::Clock::new(&settings.clock).now();
     let by = by.iter().map(|by| (*by).to_owned()).collect();
-    let order = Order { reason: "the backup of the night".to_owned(), by, identity: None };
+    let order = Order { reason: "the backup of the night".to_owned(), by, identity: None, anyway };
     tokio::task::spawn_blocking(move || succeed(&settings, &order, now)).await.unwrap()
 }
 
@@ -106,6 +112,11 @@ async fn end_the_log(member: &Member) -> Card {
 /// Nothing of the new log settles anything before the peer's operator accepts it.
 async fn accept(cluster: &Cluster, new_card: &Card, meanwhile: &Digest) {
     assert_eq!(cluster.node(1).relay().tlog().hold(), None);
+    // What asked for the succession asks for nothing any more.
+    let store = cluster.node(1).store();
+    assert!(!has_alarm(cluster.node(1), Reason::LogHeld));
+    let ended = |(_, alarm): &(u64, AlarmRecord)| alarm.cleared_by == "A. Ito, B. Cruz";
+    assert!(store.all_alarms(u64::MAX, 99).unwrap().iter().any(ended));
     let sender = cluster.node(0);
     until_stored(sender.store(), "the alarm of the old card", |store| {
         store.alarms(100).unwrap().into_iter().find(|alarm| {
@@ -133,6 +144,9 @@ async fn accept(cluster: &Cluster, new_card: &Card, meanwhile: &Digest) {
         assert_eq!(taken.card.unwrap().number, 2);
         assert_eq!((&*taken.rollback, &*taken.rollback_accepted_by), ("", "K. Novak"));
     }
+    assert!(!has_alarm(sender, Reason::PeerRolledBack), "what was accepted asks for nothing");
+    let ended = sender.store().all_alarms(u64::MAX, 99).unwrap();
+    assert!(ended.iter().any(|(_, alarm)| alarm.cleared_by == "K. Novak"), "{ended:?}");
     let other = desk.accept_rollback(word(1, "A. Ito")).await.unwrap_err();
     assert_eq!(other.code(), tonic::Code::AlreadyExists);
     let none = desk.accept_rollback(word(2, "K. Novak")).await.unwrap_err();
@@ -204,7 +218,10 @@ async fn a_backup_from_before_a_succession_signs_nothing() {
     member.stop().await;
     member.back_up("backup");
     let old_card = std::fs::read(member.card()).unwrap();
-    order(member, &["A. Ito", "B. Cruz"]).await.unwrap();
+    let refused = order(member, &["A. Ito", "B. Cruz"]).await.unwrap_err();
+    assert!(matches!(&refused, SucceedError::Healthy(log) if log.generation == 1), "{refused}");
+    assert!(refused.to_string().contains("--anyway"), "{refused}");
+    command(member, &["A. Ito", "B. Cruz"], true).await.unwrap();
     let second_card = std::fs::read(member.card()).unwrap();
     member.start().await;
     take_card(&cluster, 1).await;
@@ -233,6 +250,11 @@ async fn a_backup_from_before_a_succession_signs_nothing() {
 
     let member = &mut cluster.members[1];
     member.stop().await;
+    let refused = order(member, &["A. Ito", "B. Cruz"]).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("names xb.ncu/log/1, but xa.cyber-poc knows xb.ncu/log/2"),
+        "{refused}"
+    );
     std::fs::write(member.card(), second_card).unwrap();
     let done = order(member, &["A. Ito", "B. Cruz"]).await.unwrap().to_string();
     assert!(done.contains("xb.ncu/log/3 begins"), "{done}");

@@ -6,6 +6,7 @@
 //! kernel's or the certificate's word, not by his own.
 
 mod admission;
+mod alarms;
 mod args;
 mod convert;
 mod cursor;

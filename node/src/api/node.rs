@@ -11,6 +11,7 @@ use super::{
     Service,
     convert::instant,
     peers::{QUEUE_COUNT_MAX, time},
+    principal::principal,
     status::Problem,
 };
 use crate::{
@@ -37,6 +38,23 @@ impl NodeService for Service {
         let own = self.relay().directory().own();
         let (card, unit) = (Card::to_file(own.signed()).into(), own.unit().to_string());
         Ok(Response::new(v1::GetCardResponse { card, unit }))
+    }
+
+    async fn list_alarms(
+        &self,
+        request: Request<v1::ListAlarmsRequest>,
+    ) -> Result<Response<v1::ListAlarmsResponse>, Status> {
+        let request = request.into_inner();
+        let listed = self.blocking(move |service| Service::list_alarms(service, &request));
+        Ok(Response::new(listed.await?))
+    }
+
+    async fn clear_alarm(
+        &self,
+        request: Request<v1::ClearAlarmRequest>,
+    ) -> Result<Response<v1::Alarm>, Status> {
+        let principal = principal(request.extensions())?;
+        Ok(Response::new(self.clear(principal, request.into_inner()).await?))
     }
 }
 

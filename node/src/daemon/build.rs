@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_core::{outbox, profile::Profile, quota};
-use relay_proto::{card::Card, ids::NodeId};
+use relay_proto::{card::Card, ids::NodeId, reason::Reason};
 use sha2::{Digest as _, Sha512};
 
 use super::RunError;
@@ -185,8 +185,15 @@ async fn open_log(
     for (reason, detail) in alarms {
         let (peer, evidence, now) = (parts.id.unit().to_string(), Bytes::new(), parts.clock.now());
         let new = NewAlarm { reason, peer, detail, evidence, now };
-        match store.alarm(new, quota::Meter::unlimited()).await {
+        match store.alarm_once(new, quota::Meter::unlimited()).await {
             // The hold stands without it, and is told with every status.
+            Ok(()) | Err(StoreError::Full) => {}
+            Err(error) => return Err(RunError::start("log", error)),
+        }
+    }
+    if tlog.hold().is_none() {
+        let (unit, why) = (parts.id.unit(), "the log signs");
+        match store.end_alarms(unit, &[Reason::LogHeld], why, parts.clock.now()).await {
             Ok(()) | Err(StoreError::Full) => {}
             Err(error) => return Err(RunError::start("log", error)),
         }

@@ -76,6 +76,9 @@ impl Answers {
         let heads = self.live.hello.heads.unwrap_or_default();
         let (unit, now) = (self.unit.clone(), self.ctx.now());
         self.keep_claim().await?;
+        if let Some(later) = self.ctx.parts.tlog.later(&self.live.hello.held_checkpoint) {
+            if_room(self.ctx.parts.store.keep_later(&unit, &later, now).await)?;
+        }
         let tlog = &self.ctx.parts.tlog;
         match tlog.hold() {
             None => {

@@ -247,7 +247,9 @@ impl Peers {
         }
         let made = ctx.parts.store.counter("receipts-made", &unit).unwrap_or_default();
         let more = hello.heads.is_some_and(|heads| heads.receipts_have > made);
-        ctx.parts.tlog.heard(&unit, &hello.held_checkpoint, more, &verified(ctx));
+        if ctx.parts.tlog.heard(&unit, &hello.held_checkpoint, more, &verified(ctx)) {
+            end_held(ctx);
+        }
         let had = ctx.parts.store.counter("receipts-have", &unit).ok();
         let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());
         let settled = session.settled();
@@ -439,6 +441,18 @@ pub(super) async fn unreadable(
 
 /// What helps then.
 const REPAIR: &str = "stop the node and run relay-node repair --config FILE";
+
+/// The restored log signs again: nobody has to do anything about it any more.
+fn end_held(ctx: &Arc<Context>) {
+    let again = Arc::clone(ctx);
+    ctx.parts.tasks.spawn("log-released", TaskKind::Session, async move {
+        let (store, unit) = (&again.parts.store, again.unit());
+        let why = "every peer was heard, the log signs again";
+        if let Err(error) = store.end_alarms(unit, &[Reason::LogHeld], why, again.now()).await {
+            warn!(%error, "alarms of the restored log stay");
+        }
+    });
+}
 
 /// Starts the readers of a session.
 fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {

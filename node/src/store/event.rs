@@ -22,7 +22,7 @@ pub struct Event {
     #[prost(
         oneof = "Fact",
         tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, \
-                30, 31, 32, 33, 34, 35, 37"
+                30, 31, 32, 33, 34, 35, 36, 37"
     )]
     pub fact: Option<Fact>,
 }
@@ -112,6 +112,9 @@ pub enum Fact {
     /// An operator took the card with a peer's next log.
     #[prost(message, tag = "35")]
     RollbackAccepted(RollbackAccepted),
+    /// An alarm ended: an operator's word, or what it asked for was done.
+    #[prost(message, tag = "36")]
+    AlarmCleared(AlarmCleared),
     /// The scrub ended a round, or a stop cut it off.
     #[prost(message, tag = "37")]
     Scrubbed(ScrubRecord),
@@ -326,6 +329,23 @@ pub struct RollbackAccepted {
     pub request_key: Bytes,
     /// What it stands for.
     #[prost(message, optional, tag = "3")]
+    pub request: Option<RequestRecord>,
+}
+
+/// See [`Fact::AlarmCleared`].
+#[derive(Clone, PartialEq, Message)]
+pub struct AlarmCleared {
+    /// Sequence of the event that raised it.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// The alarm as it is afterwards.
+    #[prost(message, optional, tag = "2")]
+    pub alarm: Option<AlarmRecord>,
+    /// Key of caller, verb and request id; empty when the node did it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub request_key: Bytes,
+    /// What it stands for.
+    #[prost(message, optional, tag = "4")]
     pub request: Option<RequestRecord>,
 }
 

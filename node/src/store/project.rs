@@ -57,9 +57,18 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         }
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm),
+        Some(Fact::AlarmCleared(fact)) => {
+            if let Some(alarm) = &fact.alarm {
+                ops.put(Tree::Alarms, fact.seq.to_be_bytes().to_vec(), alarm);
+            }
+            ops.request(&fact.request_key, fact.request.as_ref());
+        }
         Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, key::anchor(&anchor.origin), anchor),
         Some(Fact::LogClaimed(claim)) => {
-            ops.put(Tree::Meta, key::claim(&claim.origin, &claim.peer), claim);
+            // A peer's word without a checkpoint of this log.
+            let is_word = claim.root.is_empty();
+            let key = if is_word { key::later } else { key::claim };
+            ops.put(Tree::Meta, key(&claim.origin, &claim.peer), claim);
         }
         Some(Fact::LogSucceeded(fact)) => ops.succeeded(fact),
         Some(Fact::LeafMoved(fact)) => ops.moved(fact),

@@ -404,6 +404,22 @@ pub struct AlarmRecord {
     /// Evidence: bytes that the peer signed.
     #[prost(bytes = "bytes", tag = "5")]
     pub evidence: Bytes,
+    /// Who ended it; empty: it stands.
+    #[prost(string, tag = "6")]
+    pub cleared_by: String,
+    /// Why.
+    #[prost(string, tag = "7")]
+    pub cleared_why: String,
+    /// When.
+    #[prost(uint64, tag = "8")]
+    pub cleared_at_ms: u64,
+}
+
+impl AlarmRecord {
+    /// Whether nobody ended it yet.
+    pub fn stands(&self) -> bool {
+        self.cleared_by.is_empty()
+    }
 }
 
 /// A round of the scrub. Key: whether it was read to its end.

@@ -206,7 +206,14 @@ impl Tlog {
     /// A restored store: notes that a unit was heard, and signs again once all were that it knew
     /// when it was put in place, and those that are verified by now. The arguments are what it
     /// holds of the unit's logs, and whether it has receipts, by its word, that were never made.
-    pub fn heard(&self, unit: &UnitId, note: &str, more_receipts: bool, verified: &[UnitId]) {
+    /// Returns whether that made it sign again.
+    pub fn heard(
+        &self,
+        unit: &UnitId,
+        note: &str,
+        more_receipts: bool,
+        verified: &[UnitId],
+    ) -> bool {
         let receipts = more_receipts.then_some(Doubt::Receipts);
         let doubt = self.later(note).map(Doubt::Later).or(receipts);
         let mut released = false;
@@ -223,11 +230,12 @@ impl Tlog {
                 warn!(%error, "the mark of the restored store stays");
             }
         }
+        released
     }
 
     /// The log that a note names, if it is a later generation of this one. The key of such a log
     /// may be one that this store never saw, so that nothing is verified.
-    fn later(&self, note: &str) -> Option<LogOrigin> {
+    pub fn later(&self, note: &str) -> Option<LogOrigin> {
         let named: Checkpoint = note.parse::<Note>().ok()?.text().parse().ok()?;
         let (theirs, ours) = (named.origin, self.origin());
         (theirs.unit == ours.unit && theirs.generation > ours.generation).then_some(theirs)

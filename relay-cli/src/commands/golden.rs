@@ -20,6 +20,7 @@ use self::samples::{
 };
 use super::{
     ack::AckReport,
+    alarm::{AlarmView, AlarmsReport, ClearReport},
     evidence::{export::ExportReport, verify::VerifyReport},
     inbox::InboxReport,
     outbox::OutboxReport,
@@ -63,6 +64,22 @@ fn compare(file: &str, text: &str) {
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(expected, text, "{file} differs; see the first lines of commands/golden.rs");
+}
+
+/// What stands is told apart from what ended, and by whom.
+#[test]
+fn alarm_pages() {
+    let alarms: Vec<AlarmView> = samples::alarms().iter().map(AlarmView::from).collect();
+    let ended = alarms.last().cloned().unwrap();
+    let all = AlarmsReport { alarms: alarms.clone(), more: false, all: true };
+    let text = golden("alarm-list-all", &all);
+    assert!(text.starts_with("ACTION NEEDED: 1 alarm\n"), "{text}");
+    let none = AlarmsReport { alarms: Vec::new(), more: false, all: false };
+    assert!(golden("alarm-list-none", &none).starts_with("No alarm stands\n"));
+    golden(
+        "alarm-clear",
+        &ClearReport { request_id: "3f0c0000-0000-4000-8000-000000000001".into(), alarm: ended },
+    );
 }
 
 /// Healthy: the verdict says so and the code is 0. In need: counted, listed with commands, code 1.

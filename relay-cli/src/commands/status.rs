@@ -197,7 +197,7 @@ impl StatusReport {
             page.line(format!("ALARM     {alarm}"));
         }
         if !self.alarms.is_empty() {
-            page.line("          whose they are, and what helps: relay-cli peer list");
+            page.line("          each with its number, and how to end it: relay-cli alarm list");
         }
         for peer in &self.peers {
             let (unit, word) = (&peer.unit, peer.word());

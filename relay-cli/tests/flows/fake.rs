@@ -343,4 +343,18 @@ impl NodeService for Fake {
         let unit = "xa.cyber-poc".into();
         Ok(Response::new(v1::GetCardResponse { unit, ..Default::default() }))
     }
+
+    async fn list_alarms(
+        &self,
+        _: Request<v1::ListAlarmsRequest>,
+    ) -> Result<Response<v1::ListAlarmsResponse>, Status> {
+        not_scripted()
+    }
+
+    async fn clear_alarm(
+        &self,
+        _: Request<v1::ClearAlarmRequest>,
+    ) -> Result<Response<v1::Alarm>, Status> {
+        not_scripted()
+    }
 }

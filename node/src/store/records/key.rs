@@ -75,6 +75,14 @@ pub fn claim(origin: &str, peer: &str) -> Vec<u8> {
     [b"claim\0", origin.as_bytes(), b"\0", peer.as_bytes()].concat()
 }
 
+/// The later logs of ours that peers name.
+pub const LATER: &[u8] = b"later\0";
+
+/// A later log of ours that a peer names.
+pub fn later(origin: &str, peer: &str) -> Vec<u8> {
+    [LATER, origin.as_bytes(), b"\0", peer.as_bytes()].concat()
+}
+
 /// How one of our logs ended.
 pub fn succession(old_origin: &str) -> Vec<u8> {
     [b"succession\0", old_origin.as_bytes()].concat()

@@ -3,6 +3,7 @@
 //! and at its end the store is sound: see `sound`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod alarms;
 mod arrivals;
 mod durability;
 mod erasure;

@@ -1,11 +1,20 @@
-//! Alarms: what an operator must look at. How many one peer may cause is counted by its meter.
+//! Alarms: what an operator must look at. How many one peer may cause is counted by its meter. An
+//! alarm stands until an operator clears it, or until what it asks for is done; whoever raises the
+//! same one after that raises it anew.
+
+use std::ops::Bound::{Excluded, Unbounded};
 
 use bytes::Bytes;
 use relay_core::quota::{Alarm, Meter};
-use relay_proto::{envelope::Priority, reason::Reason, timestamp::Timestamp};
+use relay_proto::{envelope::Priority, ids::UnitId, reason::Reason, timestamp::Timestamp};
 
 use crate::store::{
-    Store, StoreError, event::Fact, index::Tree, records::AlarmRecord, txn::Txn, view::decode,
+    PeerRequest, Store, StoreError,
+    event::{AlarmCleared, Fact},
+    index::Tree,
+    records::{AlarmRecord, RequestRecord},
+    txn::Txn,
+    view::{View, decode},
 };
 
 /// Something that an operator must look at.
@@ -44,14 +53,139 @@ impl Store {
         if known { Ok(()) } else { self.alarm(new, meter).await }
     }
 
-    /// The newest alarms, the newest first.
+    /// The newest alarms that stand, the newest first.
     pub fn alarms(&self, max: usize) -> Result<Vec<AlarmRecord>, StoreError> {
-        use std::ops::Bound::Unbounded;
-        self.read(|view| {
-            let pairs = view.range(Tree::Alarms, Unbounded, Unbounded, max, true)?;
-            pairs.iter().map(|(_, value)| decode(Tree::Alarms, value)).collect()
-        })
+        let (mut found, mut before) = (Vec::new(), u64::MAX);
+        for _ in 0..PAGES_MAX {
+            let page = self.all_alarms(before, PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            before = *last;
+            found.extend(page.into_iter().map(|(_, alarm)| alarm).filter(AlarmRecord::stands));
+            if found.len() >= max {
+                break;
+            }
+        }
+        found.truncate(max);
+        Ok(found)
     }
+
+    /// Alarms that were raised before this sequence, the newest first, those that ended as well.
+    pub fn all_alarms(
+        &self,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, AlarmRecord)>, StoreError> {
+        self.read(|view| raised_before(&view, before, max))
+    }
+
+    /// Ends an alarm by an operator's word; the same again changes nothing. One that ended already
+    /// stays as it is.
+    pub async fn clear_alarm(
+        &self,
+        clear: ClearAlarm,
+        now: Timestamp,
+    ) -> Result<AlarmRecord, StoreError> {
+        self.commit(Priority::Urgent, move |txn| {
+            let ClearAlarm { seq, by, why, request } = clear;
+            let known: Option<RequestRecord> = txn.view().record(Tree::Requests, &request.key)?;
+            if known.is_some_and(|known| known.content != request.content.as_bytes().as_slice()) {
+                return Err(StoreError::Refused(Reason::RequestIdConflict));
+            }
+            let alarm: Option<AlarmRecord> = txn.view().record(Tree::Alarms, &seq.to_be_bytes())?;
+            let alarm = alarm.ok_or(StoreError::Refused(Reason::NotFound))?;
+            if !alarm.stands() {
+                return Ok(alarm);
+            }
+            let alarm = ended(alarm, &by, &why, now);
+            let fact = AlarmCleared {
+                seq,
+                alarm: Some(alarm.clone()),
+                request_key: Bytes::copy_from_slice(&request.key),
+                request: Some(RequestRecord {
+                    content: Bytes::copy_from_slice(request.content.as_bytes()),
+                    digest: Bytes::new(),
+                    at_ms: now.as_millis(),
+                }),
+            };
+            txn.push(now, Fact::AlarmCleared(fact), Bytes::new());
+            Ok(alarm)
+        })
+        .await
+    }
+
+    /// Ends the alarms about a unit whose cause is gone.
+    pub async fn end_alarms(
+        &self,
+        peer: &UnitId,
+        reasons: &'static [Reason],
+        why: &'static str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let is_one = |alarm: &AlarmRecord| is_about(alarm, peer.as_str(), reasons);
+        if !self.alarms(ALARMS_LOOK_MAX)?.iter().any(is_one) {
+            return Ok(());
+        }
+        let peer = peer.to_string();
+        self.commit(Priority::Urgent, move |txn| end(txn, &peer, reasons, (BY_ITSELF, why), now))
+            .await
+    }
+}
+
+/// An operator's word that an alarm is done with.
+#[derive(Debug, Clone)]
+pub struct ClearAlarm {
+    /// The sequence of the event that raised it.
+    pub seq: u64,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// For safe repetition.
+    pub request: PeerRequest,
+}
+
+/// Ends all alarms about a unit with one of these reasons, within a commit that does what they ask
+/// for.
+pub(super) fn end(
+    txn: &mut Txn<'_>,
+    peer: &str,
+    reasons: &[Reason],
+    (by, why): (&str, &str),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let raised = raised_before(&txn.view(), u64::MAX, PAGE * PAGES_MAX)?;
+    for (seq, alarm) in raised {
+        if alarm.stands() && is_about(&alarm, peer, reasons) {
+            let alarm = Some(ended(alarm, by, why, now));
+            let fact = AlarmCleared { seq, alarm, ..AlarmCleared::default() };
+            txn.push(now, Fact::AlarmCleared(fact), Bytes::new());
+        }
+    }
+    Ok(())
+}
+
+fn ended(alarm: AlarmRecord, by: &str, why: &str, now: Timestamp) -> AlarmRecord {
+    let (cleared_by, cleared_why) = (by.to_owned(), why.to_owned());
+    AlarmRecord { cleared_by, cleared_why, cleared_at_ms: now.as_millis(), ..alarm }
+}
+
+fn is_about(alarm: &AlarmRecord, peer: &str, reasons: &[Reason]) -> bool {
+    alarm.peer == peer && reasons.iter().any(|reason| reason.label() == alarm.reason)
+}
+
+fn raised_before(
+    view: &View<'_>,
+    before: u64,
+    max: usize,
+) -> Result<Vec<(u64, AlarmRecord)>, StoreError> {
+    let before = before.to_be_bytes();
+    let pairs = view.range(Tree::Alarms, Unbounded, Excluded(&before), max, true)?;
+    let each = pairs.iter().map(|(key, value)| {
+        let seq = <[u8; 8]>::try_from(key.as_slice());
+        let seq = seq.map_err(|_| StoreError::IndexDamaged("alarms"))?;
+        Ok((u64::from_be_bytes(seq), decode(Tree::Alarms, value)?))
+    });
+    each.collect()
 }
 
 /// Keeps an alarm within its peer's quota. A fork has a quota of its own.
@@ -93,9 +227,15 @@ fn push(txn: &mut Txn<'_>, new: &NewAlarm, reason: Reason, detail: String) {
         detail,
         at_ms: new.now.as_millis(),
         evidence: new.evidence.clone(),
+        ..AlarmRecord::default()
     };
     txn.push(new.now, Fact::Alarmed(alarm), Bytes::new());
 }
 
 /// How far back an equal alarm is looked for.
 const ALARMS_LOOK_MAX: usize = 256;
+/// Alarms that are read at once, and how often: those that stand are sought among so many.
+const PAGE: usize = 256;
+const PAGES_MAX: usize = 16;
+/// Who ends an alarm whose cause is gone.
+const BY_ITSELF: &str = "relay-node";

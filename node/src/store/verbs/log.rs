@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use relay_proto::{
     envelope::Priority,
-    ids::{Digest, LogOrigin},
+    ids::{Digest, LogOrigin, UnitId},
+    reason::Reason,
     timestamp::Timestamp,
 };
 
@@ -97,6 +98,7 @@ impl Store {
     pub async fn succeed_log(&self, new: NewSuccession, now: Timestamp) -> Result<(), StoreError> {
         self.commit(Priority::Emergency, move |txn| {
             let old_origin = txn.origin().to_string();
+            let (unit, by) = (txn.origin().unit.to_string(), new.by.join(", "));
             let peers = numbered_peers(&txn.view())?;
             let numbers_from = u64::from(new.origin.generation - 1) << NUMBERS_BITS;
             txn.begin_log(new.origin.clone(), new.leaf_hash)?;
@@ -111,7 +113,8 @@ impl Store {
                 numbers_from,
             };
             txn.push(now, Fact::LogSucceeded(fact), Bytes::new());
-            Ok(())
+            let why = (by.as_str(), "the log was succeeded");
+            super::alarm::end(txn, &unit, SET_BACK, why, now)
         })
         .await
     }
@@ -136,6 +139,53 @@ impl Store {
         Ok(count)
     }
 }
+
+/// A later log of ours, by a peer's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaterLog {
+    /// Who says so.
+    pub peer: String,
+    /// The log.
+    pub origin: String,
+}
+
+impl Store {
+    /// Keeps that a peer names a later log of ours: the card, and perhaps the store, are old.
+    pub async fn keep_later(
+        &self,
+        peer: &UnitId,
+        later: &LogOrigin,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (peer, origin) = (peer.to_string(), later.to_string());
+        if self.later_logs()?.contains(&LaterLog { peer: peer.clone(), origin: origin.clone() }) {
+            return Ok(());
+        }
+        self.commit(Priority::Urgent, move |txn| {
+            let fact = LogClaimed { origin, peer, ..LogClaimed::default() };
+            txn.push(now, Fact::LogClaimed(fact), Bytes::new());
+            Ok(())
+        })
+        .await
+    }
+
+    /// The later logs of ours that peers name. Their word only.
+    pub fn later_logs(&self) -> Result<Vec<LaterLog>, StoreError> {
+        let pairs = self.read(|view| view.prefix(Tree::Meta, key::LATER, CLAIMS_MAX))?;
+        let mut later = Vec::new();
+        for (_, value) in &pairs {
+            let LogClaimed { peer, origin, .. } = decode(Tree::Meta, value)?;
+            let named = origin.parse::<LogOrigin>();
+            if named.is_ok_and(|named| named.generation > self.origin().generation) {
+                later.push(LaterLog { peer, origin });
+            }
+        }
+        Ok(later)
+    }
+}
+
+/// What says that the store or the log was set back.
+const SET_BACK: &[Reason] = &[Reason::LogHeld, Reason::JournalBehind, Reason::AnchorMissing];
 
 fn move_all(
     txn: &mut Txn<'_>,

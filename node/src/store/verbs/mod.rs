@@ -17,10 +17,10 @@ mod receipts;
 mod submission;
 
 pub use acknowledge::{AckAnswer, NewAck};
-pub use alarm::NewAlarm;
+pub use alarm::{ClearAlarm, NewAlarm};
 pub use arrival::{ArrivalAnswer, NewArrival, NewRefusal, Verdict};
 pub use list::{Filter, Listed};
-pub use log::{NewClaim, NewSuccession};
+pub use log::{LaterLog, NewClaim, NewSuccession};
 pub use outbox::{Claimed, NewExpiry, PeerQueue, QueueMax};
 pub use peers::PeerRequest;
 pub use read::Content;

@@ -73,9 +73,11 @@ impl Store {
                     at_ms: now.as_millis(),
                 }),
             };
+            let by = fact.peer.as_ref().map(|peer| peer.rollback_by.clone()).unwrap_or_default();
             txn.wake(unit.as_str());
             txn.push(now, Fact::RollbackAccepted(fact), Bytes::new());
-            Ok(())
+            let why = (by.as_str(), "the rollback was accepted");
+            super::alarm::end(txn, unit.as_str(), &[Reason::PeerRolledBack], why, now)
         })
         .await
     }

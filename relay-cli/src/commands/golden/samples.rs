@@ -220,6 +220,31 @@ fn scrub() -> v1::ScrubStatus {
     v1::ScrubStatus { last: Some(last), running: None, total_bytes: 3_190_000_000 }
 }
 
+/// One that stands, and one that ended.
+pub fn alarms() -> Vec<v1::Alarm> {
+    let standing = v1::Alarm {
+        id: 4711,
+        reason: "CONTRADICTION".into(),
+        unit: "xc.cyber-poc".into(),
+        time: ago(125),
+        detail: format!("two roots of size 120 {HOSTILE}"),
+        evidence: vec![0xab; 4].into(),
+        ..Default::default()
+    };
+    let ended = v1::Alarm {
+        id: 12,
+        reason: "PEER_ROLLED_BACK".into(),
+        unit: "xb.ncu".into(),
+        detail: "its log lost receipts and goes on as xb.ncu/log/2".into(),
+        evidence: Vec::new().into(),
+        cleared_by: format!("K. Novak {HOSTILE}"),
+        cleared_reason: "the rollback was accepted".into(),
+        cleared_time: ago(30),
+        ..standing.clone()
+    };
+    vec![standing, ended]
+}
+
 /// A store in which one message is not what was written; the next round is under way.
 pub fn damaged() -> v1::StoreStatus {
     let store = status().store.unwrap_or_default();
