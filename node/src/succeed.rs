@@ -214,8 +214,8 @@ impl Work<'_> {
         Succession::open(&signed, find).map_err(|error| failed("succession", error))
     }
 
-    /// A log that signs is not ended by mistake, and one that ended is not ended twice: two accounts
-    /// of one log's end make every peer refuse both.
+    /// A log that signs is not ended by mistake, and one that ended is not ended twice: two
+    /// accounts of one log's end make every peer refuse both.
     fn is_needed(&self, store: &Store, old: &LogOrigin) -> Result<(), SucceedError> {
         if self.order.anyway {
             return Ok(());

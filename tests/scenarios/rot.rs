@@ -88,17 +88,7 @@ async fn a_rotted_message_is_found_named_and_not_served() {
     assert!(page.code == Some(1) && page.out.contains("1 damaged record"), "{page:?}");
     assert!(page.out.contains("SCRUB     1 DAMAGE in "), "{page:?}");
 
-    // An operator ends the alarm; the cause is still there, and raises it again.
-    let listed = |more: &[&str]| node.cli(&[&["alarm", "list", "--json"], more].concat()).json();
-    let id = listed(&[])["alarms"][0]["id"].to_string();
-    let word = ["--by", "K. Novak", "--reason", "disk looked at"];
-    let cleared = node.cli(&[&["alarm", "clear", &id], &word[..]].concat());
-    assert!(cleared.code == Some(0) && cleared.out.starts_with("ENDED"), "{cleared:?}");
-    until("the alarm again", || listed(&[])["alarms"].as_array().unwrap().len() == 1).await;
-    let all = listed(&["--all"])["alarms"].clone();
-    assert_ne!(all[0]["id"].to_string(), id);
-    let ended = (&all[1]["id"].to_string(), &all[1]["cleared_by"], &all[1]["cleared_reason"]);
-    assert_eq!(ended, (&id, &"K. Novak".into(), &"disk looked at".into()));
+    cleared_and_raised_again(node).await;
 
     // It is not shown as sound, the other one is, and new ones come.
     refused(node, &["show", &rotten], 1, "STORE_DAMAGED", &["damaged"]);
@@ -124,4 +114,18 @@ async fn a_rotted_message_is_found_named_and_not_served() {
         (Some(0), Some("SOUND: nothing to repair"))
     );
     federation.assert_calm();
+}
+
+/// An operator ends the alarm; the cause is still there, and raises it again.
+async fn cleared_and_raised_again(node: &Process) {
+    let listed = |more: &[&str]| node.cli(&[&["alarm", "list", "--json"], more].concat()).json();
+    let id = listed(&[])["alarms"][0]["id"].to_string();
+    let word = ["--by", "K. Novak", "--reason", "disk looked at"];
+    let cleared = node.cli(&[&["alarm", "clear", &id], &word[..]].concat());
+    assert!(cleared.code == Some(0) && cleared.out.starts_with("ENDED"), "{cleared:?}");
+    until("the alarm again", || listed(&[])["alarms"].as_array().unwrap().len() == 1).await;
+    let all = listed(&["--all"])["alarms"].clone();
+    assert_ne!(all[0]["id"].to_string(), id);
+    let ended = (&all[1]["id"].to_string(), &all[1]["cleared_by"], &all[1]["cleared_reason"]);
+    assert_eq!(ended, (&id, &"K. Novak".into(), &"disk looked at".into()));
 }

@@ -12,14 +12,14 @@ use relay_proto::{
 
 use crate::store::{
     event::{
-        Acknowledged, Arrived, EntryChanged, Event, Fact, Leaf, LeafMoved, LogSucceeded,
-        ReceiptsRecorded, Refused, Submitted,
+        Acknowledged, AlarmCleared, Arrived, EntryChanged, Event, Fact, Leaf, LeafMoved,
+        LogSucceeded, ReceiptsRecorded, Refused, Submitted,
     },
     index::{Op, Tree},
     journal::Position,
     records::{
         CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord, ReceiptRecord,
-        RequestRecord, digest_of, key, priority_number,
+        RequestRecord, ScrubRecord, digest_of, key, priority_number,
     },
 };
 
@@ -57,12 +57,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         }
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm),
-        Some(Fact::AlarmCleared(fact)) => {
-            if let Some(alarm) = &fact.alarm {
-                ops.put(Tree::Alarms, fact.seq.to_be_bytes().to_vec(), alarm);
-            }
-            ops.request(&fact.request_key, fact.request.as_ref());
-        }
+        Some(Fact::AlarmCleared(fact)) => ops.alarm_cleared(fact),
         Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, key::anchor(&anchor.origin), anchor),
         Some(Fact::LogClaimed(claim)) => {
             // A peer's word without a checkpoint of this log.
@@ -87,11 +82,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
             }
         }
         Some(Fact::Created(created)) => ops.put(Tree::Meta, b"created".to_vec(), created),
-        Some(Fact::Scrubbed(round)) if round.complete => {
-            ops.put(Tree::Meta, key::SCRUB_LAST.to_vec(), round);
-            ops.delete(Tree::Meta, key::SCRUB_PART.to_vec());
-        }
-        Some(Fact::Scrubbed(part)) => ops.put(Tree::Meta, key::SCRUB_PART.to_vec(), part),
+        Some(Fact::Scrubbed(round)) => ops.scrubbed(round),
         Some(Fact::IndexMark(_) | Fact::TailCut(_) | Fact::Snapshotted(_)) | None => {}
     }
     ops.list
@@ -259,6 +250,21 @@ impl Ops {
         }
         let value = [&number.to_be_bytes()[..], digest].concat();
         self.put_bytes(Tree::Transfers, key::transfer(peer, number), value);
+    }
+
+    fn alarm_cleared(&mut self, fact: &AlarmCleared) {
+        if let Some(alarm) = &fact.alarm {
+            self.put(Tree::Alarms, fact.seq.to_be_bytes().to_vec(), alarm);
+        }
+        self.request(&fact.request_key, fact.request.as_ref());
+    }
+
+    fn scrubbed(&mut self, round: &ScrubRecord) {
+        if !round.complete {
+            return self.put(Tree::Meta, key::SCRUB_PART.to_vec(), round);
+        }
+        self.put(Tree::Meta, key::SCRUB_LAST.to_vec(), round);
+        self.delete(Tree::Meta, key::SCRUB_PART.to_vec());
     }
 
     fn request(&mut self, request_key: &Bytes, request: Option<&RequestRecord>) {
