@@ -1,8 +1,11 @@
 //! Benchmarks: real processes, real disks, loopback. Figures are medians of several runs with their
 //! spread.
 
+pub mod backlog;
+mod load;
 pub mod pipeline;
 mod report;
+pub mod restart;
 mod usage;
 
 pub use report::{Report, Row};

@@ -325,7 +325,7 @@ fn report(options: &Options, runs: &[(Mode, Run)], idle: [Usage; 2]) -> Report {
 }
 
 /// An alert whose payload has 1 KiB as it travels.
-fn draft(to: &str) -> v1::Draft {
+pub(super) fn draft(to: &str) -> v1::Draft {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo/alert.json");
     let text = std::fs::read_to_string(path).expect("a message file");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
