@@ -4,96 +4,16 @@ generated from proto/relay/v1 and nothing else of ours. Starts the nodes itself 
 
 usage: test_client.py FOLDER_OF_BINARIES FOLDER_OF_STUBS
 """
-import os, signal, socket, subprocess, sys, tempfile, time, uuid
+import sys, tempfile
 
 import grpc
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from grpc_status import rpc_status
 
 BINARIES, STUBS = sys.argv[1:]
 sys.path.insert(0, STUBS)
-from relay.v1 import alert_pb2, api_pb2, api_pb2_grpc, payload_pb2, receipt_pb2  # noqa: E402
-
-WAIT = 20  # seconds that anything may take; nothing here takes one
-
-
-class Node:
-    """A node of our own in a folder, and a channel to it."""
-
-    def __init__(self, base, unit):
-        self.unit, self.dir = unit, os.path.join(base, unit)
-        self.program = os.path.join(BINARIES, "relay-node")
-        address = f"127.0.0.1:{free_port()}"
-        subprocess.run(
-            [self.program, "init", "--unit", unit, "--dir", self.dir, "--phone", "+1-202-555-0100", "--clock", "assumed",
-             "--listen", address, "--advertise", address],
-            check=True, stdout=subprocess.DEVNULL)
-        path = os.path.join(self.dir, "api.sock")
-        log = open(os.path.join(self.dir, "log"), "wb")
-        self.process = subprocess.Popen(
-            [self.program, "run", "--config", os.path.join(self.dir, "relay.toml")], stdout=log, stderr=log)
-        until(lambda: os.path.exists(path), f"{unit} makes its socket")
-        # gRPC sends the socket's path as the authority, which HTTP/2 servers refuse: say another.
-        self.channel = grpc.insecure_channel(f"unix:{path}", options=[("grpc.default_authority", "localhost")])
-        grpc.channel_ready_future(self.channel).result(WAIT)
-        self.messages = api_pb2_grpc.MessageServiceStub(self.channel)
-        self.peers = api_pb2_grpc.PeerServiceStub(self.channel)
-        self.node = api_pb2_grpc.NodeServiceStub(self.channel)
-
-    def stop(self):
-        self.channel.close()
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(WAIT)
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def until(holds, what):
-    late = time.monotonic() + WAIT
-    while not holds():
-        assert time.monotonic() < late, f"not in time: {what}"
-        time.sleep(0.02)
-
-
-def new_id():
-    return str(uuid.uuid4())
-
-
-def alert(title, to="xb.ncu"):
-    now = int(time.time() * 1000)
-    body = alert_pb2.Alert(
-        alert_id=uuid.uuid4().bytes, revision=1, lifecycle=alert_pb2.LIFECYCLE_NEW, alert_type=alert_pb2.ALERT_TYPE_WARN,
-        category="fraud/phishing", severity=alert_pb2.SEVERITY_LOW, title=title, summary="A wave in the name of a bank.",
-        observed_from_ms=now - 60_000, confidence_plus_one=81, affected_countries=["XB"], valid_until_ms=now + 86_400_000,
-        action_requested=[alert_pb2.ACTION_REQUESTED_CHECK_OWN_SYSTEMS],
-        dissemination=alert_pb2.Dissemination(audience=alert_pb2.AUDIENCE_NAMED, onward=alert_pb2.ANSWER_YES))
-    return api_pb2.Draft(profile="budapest-247", to=[to], payload=payload_pb2.Payload(alert=body, sender_ref="CASE-7"))
-
-
-def refused(call, request, code, reason, fields=()):
-    """The call fails with this code, this stable reason, and faults of at least these fields."""
-    try:
-        answer = call(request, timeout=WAIT)
-        list(answer) if hasattr(answer, "__next__") else answer
-    except grpc.RpcError as error:
-        assert error.code() == code, (error.code(), error.details())
-        info, found = error_details_pb2.ErrorInfo(), []
-        for detail in rpc_status.from_call(error).details:
-            bad = error_details_pb2.BadRequest()
-            if detail.Unpack(bad):
-                found = [violation.field for violation in bad.field_violations]
-                assert all(violation.description for violation in bad.field_violations)
-            detail.Unpack(info)
-        assert (info.reason, info.domain) == (reason, "relay.v1"), info
-        assert set(fields) <= set(found), (fields, found)
-        return
-    raise AssertionError(f"not refused: {reason}")
+from relay.v1 import api_pb2, receipt_pb2  # noqa: E402
+from case import WAIT, Node, alert, befriend, new_id, refused  # noqa: E402
 
 
 def health_and_reflection(node):
@@ -109,16 +29,6 @@ def health_and_reflection(node):
     ours = {"relay.v1.MessageService", "relay.v1.PeerService", "relay.v1.NodeService"}
     assert ours | {"grpc.health.v1.Health"} <= names, names
     assert file.file_descriptor_response.file_descriptor_proto
-
-
-def introduce(one, other):
-    """Cards, then the digits that the other side reads out."""
-    card = other.node.GetCard(api_pb2.GetCardRequest(), timeout=WAIT).card
-    peer = one.peers.AddPeer(api_pb2.AddPeerRequest(request_id=new_id(), card=card), timeout=WAIT)
-    assert peer.trust == api_pb2.PEER_TRUST_UNVERIFIED
-    refused(one.messages.SendMessage, api_pb2.SendMessageRequest(request_id=new_id(), draft=alert("Early", other.unit)),
-            grpc.StatusCode.FAILED_PRECONDITION, "PEER_UNVERIFIED", ["draft.to"])
-    return peer.fingerprint
 
 
 def mistakes(node):
@@ -210,14 +120,10 @@ def events_are_resumed(node):
 
 def main(base, nodes):
     for unit in ["xa.cyber-poc", "xb.ncu"]:
-        nodes.append(Node(base, unit))
+        nodes.append(Node(BINARIES, base, unit))
     sender, recipient = nodes
     health_and_reflection(sender)
-    digits = [introduce(sender, recipient), introduce(recipient, sender)]
-    assert digits[0] == digits[1], "both sides read the same number"
-    for node, other in [(sender, recipient), (recipient, sender)]:
-        request = api_pb2.VerifyPeerRequest(request_id=new_id(), unit=other.unit, fingerprint=digits[0], by="Sgt. Python")
-        assert node.peers.VerifyPeer(request, timeout=WAIT).trust == api_pb2.PEER_TRUST_VERIFIED
+    befriend(sender, recipient)
     mistakes(sender)
     message = send_once(sender)
     ids = bulk(sender, 4) | {message.message_id}
@@ -237,6 +143,8 @@ def main(base, nodes):
     receipts = sender.messages.ListReceipts(api_pb2.ListReceiptsRequest(name=message.short_id), timeout=WAIT).receipts
     assert all(receipt.verified for receipt in receipts) and receipts[-1].actor == "Sgt. Python"
     events_are_resumed(sender)
+    for node in nodes:
+        node.channel.close()
     assert [node.stop() for node in (recipient, sender)] == [0, 0], "an orderly stop"
     print("OK")
 
@@ -247,7 +155,5 @@ if __name__ == "__main__":
         try:
             main(folder, running)
         finally:
-            for node in running:
-                if node.process.poll() is None:
-                    node.process.kill()
-                    node.process.wait()
+            for one in running:
+                one.end()
