@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use relay_proto::{ids::NodeId, keys::PublicKey, signed::Unsigned, timestamp::Timestamp, v1};
+use relay_proto::{
+    ids::NodeId, keys::PublicKey, payload::MINOR, signed::Unsigned, timestamp::Timestamp, v1,
+};
 
 use super::InitOptions;
 use crate::keys::{Identity, KeyStore, KeyUse};
@@ -78,7 +80,7 @@ fn card(
         }],
         email: text(&people.email),
         role: ROLE.into(),
-        payload_minor: 1,
+        payload_minor: MINOR,
         signer: Some(v1::Signer {
             unit: unit.as_str().into(),
             key_id: Bytes::copy_from_slice(identity.public().id().as_bytes()),

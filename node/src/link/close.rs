@@ -145,7 +145,9 @@ fn of_alert(code: u64) -> CloseCode {
             CloseCode::Removed
         }
         Some(AlertDescription::HandshakeFailure) => CloseCode::KeyExchange,
-        Some(AlertDescription::NoApplicationProtocol) => CloseCode::Version,
+        Some(AlertDescription::NoApplicationProtocol | AlertDescription::ProtocolVersion) => {
+            CloseCode::Version
+        }
         _ => CloseCode::Lost,
     }
 }
@@ -185,6 +187,24 @@ mod tests {
         }
         let busy = Closed { by_peer: true, ..Closed::by_us(CloseCode::Busy, "") };
         assert_eq!(busy.reason(), Reason::Busy);
+    }
+
+    /// Each alert that refuses us has its code; one that says nothing about us is a lost path.
+    #[test]
+    fn alerts_have_their_codes() {
+        use AlertDescription as Alert;
+        let cases = [
+            (Alert::HandshakeFailure, CloseCode::KeyExchange),
+            (Alert::AccessDenied, CloseCode::Removed),
+            (Alert::CertificateRequired, CloseCode::Removed),
+            (Alert::NoApplicationProtocol, CloseCode::Version),
+            (Alert::ProtocolVersion, CloseCode::Version),
+            (Alert::InternalError, CloseCode::Lost),
+        ];
+        for (alert, code) in cases {
+            assert_eq!(of_alert(0x100 + u64::from(u8::from(alert))), code, "{alert:?}");
+        }
+        assert_eq!(of_alert(0), CloseCode::Lost);
     }
 
     /// No escape sequence, line break or flood of a peer's text gets through.
