@@ -165,7 +165,8 @@ impl From<FrameError> for Closed {
     }
 }
 
-fn decode(bytes: Bytes, max: usize) -> Result<Kind, FrameError> {
+/// One frame without its length.
+pub(super) fn decode(bytes: Bytes, max: usize) -> Result<Kind, FrameError> {
     let frame: v1::Frame = scan::decode(&bytes, &schema::FRAME, max)?;
     frame.kind.ok_or(FrameError::Empty)
 }

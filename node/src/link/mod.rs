@@ -76,6 +76,7 @@ pub use self::{
     lane::{Direction, Lane, Lanes},
     session::{Arrivals, Incoming, PingError, Room, SendError, Session, SessionId, SessionSender},
     settings::LinkSettings,
+    streams::read_frame,
 };
 use crate::tasks::Tasks;
 

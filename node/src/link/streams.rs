@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use quinn::{Connection, SendStream, WriteError};
 use relay_proto::{
+    ids::NodeId,
     limits,
     v1::{self, frame::Kind},
 };
@@ -16,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::{
     close::{CloseCode, Closed},
     frame::{self, FrameError, FrameReader},
-    hello::OPEN_BYTES_MAX,
+    hello::{self, HELLO_BYTES_MAX, OPEN_BYTES_MAX},
     lane::{Direction, Lane, Lanes},
     session::{Arrivals, Incoming, Queues, Room, SessionCore},
 };
@@ -62,17 +63,38 @@ pub(super) async fn accept(
     for _ in Lane::ALL {
         let (send, receive) = connection.accept_bi().await?;
         let mut stream = Stream { send, frames: FrameReader::new(receive, progress) };
-        let Kind::Open(open) = stream.frames.next(OPEN_BYTES_MAX).await? else {
-            return Err(FrameError::Misplaced.into());
-        };
-        let lane = v1::Lane::try_from(open.lane).ok().and_then(Lane::from_wire);
-        let lane = lane.ok_or(FrameError::Misplaced)?;
+        let lane = opened(&stream.frames.next(OPEN_BYTES_MAX).await?)?;
         let _ = stream.send.set_priority(lane.priority());
         if accepted.of_mut(lane).replace(stream).is_some() {
             return Err(Closed::by_us(CloseCode::Malformed, "a lane was opened twice"));
         }
     }
     all(accepted)
+}
+
+/// The lane of an `Open`.
+fn opened(kind: &Kind) -> Result<Lane, FrameError> {
+    let Kind::Open(open) = kind else { return Err(FrameError::Misplaced) };
+    let lane = v1::Lane::try_from(open.lane).ok().and_then(Lane::from_wire);
+    lane.ok_or(FrameError::Misplaced)
+}
+
+/// What a session makes of the bytes of a frame, its length taken off: in its `place` once the
+/// session is up; before, of an `Open` or the Hello of `peer`. For trying the parsers without a
+/// connection.
+pub fn read_frame(
+    bytes: &Bytes,
+    place: Option<(Lane, Direction)>,
+    peer: &NodeId,
+) -> Result<Kind, Closed> {
+    let max = place.map_or(HELLO_BYTES_MAX, |(lane, direction)| lane.frame_bytes_max(direction));
+    let kind = frame::decode(bytes.clone(), max)?;
+    match (place, &kind) {
+        (Some((lane, direction)), _) => return Ok(Place { lane, direction }.check(kind)?.kind),
+        (None, Kind::Hello(hello)) => drop(hello::check(hello, peer)?),
+        (None, _) => drop(opened(&kind)?),
+    }
+    Ok(kind)
 }
 
 /// Writes one frame; returns when the last byte is in the stream's window.
