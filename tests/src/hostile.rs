@@ -2,7 +2,7 @@
 
 mod log;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use relay_node::{
@@ -233,6 +233,10 @@ impl PeerBook for Book {
             key_exchange: KeyExchange::Prefer,
         };
         self.0.nodes().iter().map(target).collect()
+    }
+
+    fn unit_at(&self, _: SocketAddr) -> Option<UnitId> {
+        None
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Invariant: every change goes through the directory's verbs, and the relay is told of it.
 
+use std::time::Duration;
+
 use relay_proto::{
     ids::UnitId,
     reason::Reason,
     timestamp::Timestamp,
     v1::{self, peer_service_server::PeerService},
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{Service, args, convert::instant, principal::principal, status::Problem, token};
@@ -190,8 +193,10 @@ impl Service {
         let status = self.relay().peer_status(unit);
         let backoff = store.backoff(unit)?.unwrap_or_default();
         let queue = store.peer_queue(unit, QUEUE_COUNT_MAX)?;
+        let unanswered = |at: Instant| at.elapsed() < ONE_WAY_FOR;
         let state = match (status.up, status.last_contact) {
             (true, _) => v1::PeerState::Up,
+            _ if status.unanswered.is_some_and(unanswered) => v1::PeerState::OneWay,
             (false, Some(_)) => v1::PeerState::Down,
             // Not in this run, but perhaps in an earlier one.
             (false, None) if self.was_met(unit)? => v1::PeerState::Down,
@@ -314,10 +319,13 @@ const PEERS_QUERY: &str = "peers";
 /// Entries of a peer's lane that are counted.
 pub(super) const QUEUE_COUNT_MAX: usize = 10_000;
 
+/// A peer dials at least so often while mail waits there: twice the longest wait for ROUTINE.
+const ONE_WAY_FOR: Duration = Duration::from_secs(10 * 60);
+
 const ALARMS_READ: usize = 256;
 const ALARMS_SHOWN: usize = 20;
 const FINGERPRINTS_MAX: usize = 1024;
 const GROUPS_MAX: usize = 12;
-const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const RECEIVED_PAGE: usize = 500;
 const RECEIVED_PAGES: usize = 20;

@@ -3,10 +3,12 @@
 //! Invariant: a handshake may fail, the loop may not; strangers cost a bounded number of
 //! handshakes, bounded memory and one log line a source and minute.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
-    Counters, Shared,
+    Counters, LinkEvent, Shared,
     close::{CloseCode, Closed},
     establish,
     sources::{Admission, Ticket},
@@ -59,7 +61,7 @@ fn admit(shared: &Arc<Shared>, incoming: quinn::Incoming) {
 }
 
 async fn serve(shared: &Shared, incoming: quinn::Incoming, ticket: Ticket) {
-    let address = incoming.remote_address();
+    let (address, begun) = (incoming.remote_address(), Instant::now());
     let mut proven = incoming.remote_address_validated();
     let established = async {
         let handshake = async { Ok::<_, Closed>(incoming.accept()?.await?) };
@@ -76,6 +78,9 @@ async fn serve(shared: &Shared, incoming: quinn::Incoming, ticket: Ticket) {
         // Not a failure of the source: both sides dialled at once.
         Err(closed) if closed.code == CloseCode::Crossed => {}
         Err(closed) => {
+            if !proven && begun.elapsed() >= UNANSWERED_AFTER {
+                tell_unanswered(shared, address, &closed).await;
+            }
             Counters::add(&shared.counters.handshakes_failed);
             if shared.sources.failed(address.ip(), proven) {
                 let (code, by_peer, text) = (closed.code, closed.by_peer, closed.text);
@@ -84,3 +89,17 @@ async fn serve(shared: &Shared, incoming: quinn::Incoming, ticket: Ticket) {
         }
     }
 }
+
+/// Tells whose address it is where our answers do not arrive. A handshake that was refused, on
+/// either side, was answered.
+async fn tell_unanswered(shared: &Shared, address: SocketAddr, closed: &Closed) {
+    if matches!(closed.code, CloseCode::HelloTimeout | CloseCode::Lost)
+        && let Some(unit) = shared.book.unit_at(address)
+    {
+        shared.tell(LinkEvent::Unanswered { unit }).await;
+    }
+}
+
+/// A handshake that ends sooner was given up for something else, a stop for example; no dial waits
+/// less than a second for its answer.
+const UNANSWERED_AFTER: Duration = Duration::from_millis(500);

@@ -1,6 +1,8 @@
 //! The directory as the link's peer book: pins and addresses of verified peers, nothing of anybody
 //! else.
 
+use std::net::SocketAddr;
+
 use relay_proto::{ids::UnitId, v1::KeyStatus};
 
 use super::{DialTarget, KeyExchange, PeerBook, PeerNode};
@@ -26,5 +28,16 @@ impl PeerBook for Directory {
             })
         });
         targets.collect()
+    }
+
+    fn unit_at(&self, address: SocketAddr) -> Option<UnitId> {
+        let snapshot = self.snapshot();
+        let units = snapshot.peers().map(|peer| peer.card.unit());
+        let verified = units.filter_map(|unit| snapshot.verified(unit));
+        let is_there = |text: &String| text.parse() == Ok(address);
+        let mut at = verified.filter(|peer| {
+            peer.card.nodes().iter().any(|node| node.addresses.iter().any(is_there))
+        });
+        at.next().map(|peer| peer.card.unit().clone())
     }
 }

@@ -89,6 +89,9 @@ pub trait PeerBook: Send + Sync {
 
     /// Where a unit's nodes can be reached, best first.
     fn addresses(&self, unit: &UnitId) -> Vec<DialTarget>;
+
+    /// Whose node is reached at an address; nobody's where only names are known.
+    fn unit_at(&self, address: SocketAddr) -> Option<UnitId>;
 }
 
 /// The owner of a transport key.
@@ -143,6 +146,12 @@ pub enum LinkEvent {
         reason: Reason,
         /// Printable, for the operator.
         text: String,
+    },
+    /// A handshake from a peer's address got no further than our answer to it: its packets arrive
+    /// here, ours do not arrive there. Anybody can send in its name, so this is a hint.
+    Unanswered {
+        /// Whose address it is.
+        unit: UnitId,
     },
     /// Something that an operator has to look at.
     Alarm(LinkAlarm),

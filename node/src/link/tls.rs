@@ -264,6 +264,10 @@ mod tests {
         fn addresses(&self, _unit: &UnitId) -> Vec<DialTarget> {
             Vec::new()
         }
+
+        fn unit_at(&self, _address: std::net::SocketAddr) -> Option<UnitId> {
+            None
+        }
     }
 
     fn identity() -> TransportIdentity {

@@ -18,7 +18,10 @@ use relay_proto::{
     timestamp::Timestamp,
     v1,
 };
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::Instant,
+};
 use tracing::{info, warn};
 
 use super::{Context, answers, inbound, outbound, owed, recover};
@@ -55,6 +58,8 @@ pub struct PeerStatus {
     pub rtt_us: u32,
     /// Transfers without receipt.
     pub in_flight: u64,
+    /// When a handshake from its address was last given up because our answers did not arrive.
+    pub unanswered: Option<Instant>,
 }
 
 struct Worker {
@@ -231,6 +236,7 @@ impl Peers {
         let skew = i128::from(hello.now_ms) - i128::from(now.as_millis());
         self.update(&unit, |status| {
             status.up = true;
+            status.unanswered = None;
             status.last_contact = Some(now);
             session.key_exchange().clone_into(&mut status.key_exchange);
             status.clock_skew_ms = i64::try_from(skew).unwrap_or(i64::MAX);
@@ -380,6 +386,12 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
                     info!(peer = %unit, reason = reason.label(), text, left_out, "dial failed");
                 }
                 ctx.peers.input(&unit, Input::DialFailed(reason));
+            }
+            LinkEvent::Unanswered { unit } => {
+                if let Some(left_out) = ctx.quotas.meter(&unit).line() {
+                    info!(peer = %unit, left_out, "one-way: peer is heard and hears nothing");
+                }
+                ctx.peers.update(&unit, |status| status.unanswered = Some(Instant::now()));
             }
             LinkEvent::Alarm(LinkAlarm::DuplicateIdentity { peer, address }) => {
                 // The link tells it once a minute at most.

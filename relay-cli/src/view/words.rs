@@ -37,7 +37,7 @@ pub fn trust(value: i32) -> String {
     lower(&bare(v1::PeerTrust::try_from(value).map(|t| t.as_str_name()), "PEER_TRUST_", value))
 }
 
-/// `up`, `down`, `never`.
+/// `up`, `down`, `never`, `one-way`.
 pub fn peer_state(value: i32) -> String {
     lower(&bare(v1::PeerState::try_from(value).map(|s| s.as_str_name()), "PEER_STATE_", value))
 }

@@ -52,6 +52,12 @@ impl PeerBook for Book {
         });
         targets.filter(|target| !target.address.is_empty()).collect()
     }
+
+    fn unit_at(&self, address: SocketAddr) -> Option<UnitId> {
+        let entries = self.entries.read().unwrap();
+        let mut there = entries.iter().filter(|(_, _, at)| at.parse() == Ok(address));
+        there.next().map(|(peer, ..)| peer.node.unit().clone())
+    }
 }
 
 struct Hellos;

@@ -160,18 +160,51 @@ async fn noise_changes_nothing() {
     assert_eq!(node.tasks.session_panics(), 0);
 }
 
-/// A path that loses all answers: what a forged source address looks like to the node.
-async fn one_way(to: SocketAddr) -> SocketAddr {
+/// A path that loses all answers, which is what a forged source address looks like to the node:
+/// where it begins, and what the node sees as source.
+async fn one_way(to: SocketAddr) -> (SocketAddr, SocketAddr) {
     let near = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let far = tokio::net::UdpSocket::bind("127.0.0.2:0").await.unwrap();
-    let address = near.local_addr().unwrap();
+    let addresses = (near.local_addr().unwrap(), far.local_addr().unwrap());
     tokio::spawn(async move {
         let mut datagram = [0; 2048];
         while let Ok(length) = near.recv(&mut datagram).await {
             let _ = far.send_to(&datagram[..length], to).await;
         }
     });
-    address
+    addresses
+}
+
+/// A peer that hears nothing of us is told of, by its address; a stranger who does not is not, nor
+/// a peer that gave up at once.
+#[tokio::test]
+async fn a_peer_that_our_answers_do_not_reach_is_told() {
+    let quick = LinkSettings { handshake: Duration::from_secs(1), ..settings() };
+    let (book, mut node, known) = listening(quick);
+    let tls = Raw::tls(&known, &identity("xa.ncu/a", 1, 1, 1));
+    let (stranger, _) = one_way(node.address()).await;
+    let (dead_end, seen) = one_way(node.address()).await;
+    let unit: UnitId = "xd.ncu".parse().unwrap();
+    book.put(&identity("xd.ncu/a", 4, 4, 1), seen.to_string(), KeyExchange::Prefer);
+    let gave_up = Raw::connect(tls.clone(), dead_end);
+    assert!(tokio::time::timeout(Duration::from_millis(100), gave_up).await.is_err());
+    let link = node.link.clone();
+    let failed = |count| {
+        let link = link.clone();
+        until("failed", move || count <= link.counters().handshakes_failed)
+    };
+    failed(1).await;
+    for (path, count) in [(stranger, 2), (dead_end, 3)] {
+        let config = tls.clone();
+        let attempt = tokio::spawn(async move { Raw::connect(config, path).await.is_ok() });
+        failed(count).await;
+        attempt.abort();
+    }
+    match node.event().await {
+        LinkEvent::Unanswered { unit: told } => assert_eq!(told, unit),
+        other => panic!("{other:?}"),
+    }
+    assert!(node.events.try_recv().is_err());
 }
 
 /// With sixteen handshakes that go nowhere, the next source has to prove its address first, and
@@ -179,7 +212,7 @@ async fn one_way(to: SocketAddr) -> SocketAddr {
 #[tokio::test]
 async fn under_load_sources_prove_their_address() {
     let (_book, node, known) = listening(settings());
-    let dead_end = one_way(node.address()).await;
+    let (dead_end, _) = one_way(node.address()).await;
     let stranger = Raw::tls(&identity("xz.ncu/a", 9, 9, 1), &identity("xa.ncu/a", 1, 1, 1));
     let mut attempts = Vec::new();
     for _ in 0..settings::RETRY_FROM {
