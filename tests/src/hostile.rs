@@ -9,7 +9,7 @@ use relay_node::{
     keys::{KeyStore, KeyUse},
     link::{
         DialTarget, HelloSource, Incoming, KeyExchange, Lane, Link, LinkEvent, LinkSettings,
-        LocalNode, PeerBook, PeerNode, Session, TransportIdentity,
+        LocalNode, PeerBook, PeerNode, Session, TransportIdentity, Wire,
     },
     tasks::Tasks,
 };
@@ -36,6 +36,7 @@ pub struct Hostile {
     /// The live session.
     pub session: Session,
     link: Link,
+    tasks: Tasks,
     _events: mpsc::Receiver<LinkEvent>,
 }
 
@@ -61,6 +62,25 @@ impl Hostile {
     }
 
     async fn dial_with(dir: &Path, unit: &UnitId, target: &Path, hello: Hello) -> Self {
+        Self::dial_over(None, dir, unit, target, hello).await
+    }
+
+    /// As [`Hostile::dial_from`], over a socket of the test's. It says nothing by which the node in
+    /// whose place it is would look as if it was set back.
+    pub async fn dial_on(wire: Wire, dir: &Path, unit: &UnitId, target: &Path) -> Self {
+        let made = |hello: &mut v1::Hello| {
+            hello.heads.get_or_insert_default().receipts_made = MORE_THAN_ANY;
+        };
+        Self::dial_over(Some(wire), dir, unit, target, Hello(Box::new(made))).await
+    }
+
+    async fn dial_over(
+        wire: Option<Wire>,
+        dir: &Path,
+        unit: &UnitId,
+        target: &Path,
+        hello: Hello,
+    ) -> Self {
         let keys = KeyStore::open(&dir.join("keys"), 1).expect("the node's keys");
         let node = NodeId::new(unit.clone(), "a").expect("a node id");
         let local =
@@ -70,18 +90,18 @@ impl Hostile {
         let card = std::fs::read(target).expect("a card's file");
         let card = Card::from_file(&card).expect("a card");
         let target = card.unit().clone();
-        let book = Arc::new(Book(card));
-        let (link, mut events) = Link::start(
-            LinkSettings { listen: None, ..LinkSettings::default() },
-            identity.expect("a transport identity"),
-            book,
-            Arc::new(hello),
-            Tasks::new(),
-        )
-        .expect("a link");
+        let identity = identity.expect("a transport identity");
+        let (book, hello) = (Arc::new(Book(card)), Arc::new(hello));
+        let settings = LinkSettings { listen: None, ..LinkSettings::default() };
+        let tasks = Tasks::new();
+        let started = match wire {
+            Some(wire) => Link::start_on(wire, settings, identity, book, hello, tasks.clone()),
+            None => Link::start(settings, identity, book, hello, tasks.clone()),
+        };
+        let (link, mut events) = started.expect("a link");
         link.dial(&target);
         let session = first_session(&mut events).await;
-        Self { keys, unit: unit.clone(), session, link, _events: events }
+        Self { keys, unit: unit.clone(), session, link, tasks, _events: events }
     }
 
     /// A header and payload of this peer's, to be broken by the test.
@@ -192,11 +212,18 @@ impl Hostile {
         self.link.shutdown().await;
     }
 
-    /// Ends the session and the link.
+    /// Ends the session, the link and its tasks: nothing holds the socket any more soon after.
     pub async fn close(self) {
         self.link.shutdown().await;
+        self.tasks.shutdown(GRACE).await;
     }
 }
+
+/// Receipts that no node has made yet.
+const MORE_THAN_ANY: u64 = 1 << 40;
+
+/// For the tasks of a link that was shut down.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The session that a dial brings.
 pub(crate) async fn first_session(events: &mut mpsc::Receiver<LinkEvent>) -> Session {

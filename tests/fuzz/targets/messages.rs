@@ -88,7 +88,7 @@ pub fn file(bytes: &[u8]) -> bool {
             true
         }
         Err(faults) => {
-            assert!(faults.len() > 0 && !faults.to_string().is_empty(), "a refusal says why");
+            assert!(!faults.is_empty() && !faults.to_string().is_empty(), "a refusal says why");
             false
         }
     }
@@ -140,7 +140,7 @@ pub fn completed(draft: &v1::Draft) -> Option<v1::Payload> {
             Some(raw)
         }
         Err(faults) => {
-            assert!(faults.len() > 0, "a refusal says why");
+            assert!(!faults.is_empty(), "a refusal says why");
             None
         }
     }

@@ -38,10 +38,14 @@ impl Federation {
         reserve: &str,
     ) -> Self {
         let config = format!("{reserve}{CONFIG}");
-        let units = ["xa.campaign", "xb.campaign", "xc.campaign"];
-        let made = units.iter().zip(places);
-        let mut nodes: Vec<Process> =
-            made.map(|(unit, place)| Process::init(place.as_ref(), unit, &config)).collect();
+        let made = UNITS.iter().zip(places);
+        let made = made.map(|(unit, place)| Process::init(place.as_ref(), unit, &config));
+        let nodes = made.collect();
+        Self::of(campaign, dir, nodes).await
+    }
+
+    /// Starts and introduces nodes that were made.
+    pub async fn of(campaign: &Campaign, dir: Option<TempDir>, mut nodes: Vec<Process>) -> Self {
         for node in &mut nodes {
             node.start().await;
         }
@@ -69,9 +73,12 @@ impl Federation {
     }
 }
 
+/// Whose nodes they are.
+pub const UNITS: [&str; 3] = ["xa.campaign", "xb.campaign", "xc.campaign"];
+
 /// Goes on in `[store]`. Segments are short, since runs are, and retries quick; nobody takes most of
 /// what arrives.
-const CONFIG: &str = r#"segment_bytes = "4MiB"
+pub const CONFIG: &str = r#"segment_bytes = "4MiB"
 
 [log]
 level = "warn"

@@ -65,7 +65,8 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
     }
 
-    fn note(&self, change: impl FnOnce(&mut Records)) {
+    /// Records something.
+    pub(super) fn note(&self, change: impl FnOnce(&mut Records)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
@@ -80,10 +81,16 @@ impl Load {
     /// Clients of every node, each writing to the others in turn, and a desk of each that takes
     /// some of what arrives.
     pub fn start(federation: &Federation) -> Self {
+        let places: Vec<usize> = (0..federation.nodes.len()).collect();
+        Self::paced(federation, &places, PAUSE)
+    }
+
+    /// The same at some of the nodes, with another pause between two messages of a client.
+    pub fn paced(federation: &Federation, places: &[usize], pause: Duration) -> Self {
         let mut load = Self { stop: CancellationToken::new(), clients: JoinSet::new() };
-        for place in 0..federation.nodes.len() {
-            load.add_senders(federation, place);
-            let desk = Desk::of(federation, place).take(load.stop.clone());
+        for place in places {
+            load.add_senders(federation, *place, pause);
+            let desk = Desk::of(federation, *place).take(load.stop.clone());
             load.clients.spawn(desk);
         }
         load
@@ -92,13 +99,13 @@ impl Load {
     /// The sending clients of one node only.
     pub fn senders(federation: &Federation, place: usize) -> Self {
         let mut load = Self { stop: CancellationToken::new(), clients: JoinSet::new() };
-        load.add_senders(federation, place);
+        load.add_senders(federation, place, PAUSE);
         load
     }
 
-    fn add_senders(&mut self, federation: &Federation, place: usize) {
+    fn add_senders(&mut self, federation: &Federation, place: usize, pause: Duration) {
         for lane in 0..LANES {
-            let desk = Desk::of(federation, place);
+            let desk = Desk { pause, ..Desk::of(federation, place) };
             self.clients.spawn(desk.send(lane, self.stop.clone()));
         }
     }
@@ -115,6 +122,7 @@ struct Desk {
     place: usize,
     peers: Vec<(usize, v1::Draft)>,
     ledger: Ledger,
+    pause: Duration,
 }
 
 impl Desk {
@@ -127,6 +135,7 @@ impl Desk {
             place,
             peers: peers.map(|(place, node)| (place, alert(&node.unit))).collect(),
             ledger: federation.ledger.clone(),
+            pause: PAUSE,
         }
     }
 
@@ -152,7 +161,7 @@ impl Desk {
                 let sent = Sent { from: self.place, to, id };
                 self.ledger.note(|records| records.sent.push(sent));
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(self.pause).await;
         }
     }
 

@@ -10,6 +10,7 @@ mod federation;
 mod history;
 mod kill;
 mod load;
+mod net;
 mod power;
 mod report;
 mod rot;
@@ -46,6 +47,8 @@ pub enum Fault {
     Inodes,
     /// A sync fails.
     Eio,
+    /// Loss, delay, partitions and slow peers between nodes in network namespaces.
+    Net,
     /// Stores that are set back, by a backup or by a twin.
     History,
 }
@@ -114,6 +117,7 @@ pub async fn run(options: &Options) -> Report {
             Fault::Inodes => disk::full(&mut campaign, Scarce::Files).await,
             Fault::Eio => disk::failing(&mut campaign).await,
             Fault::History => history::run(&mut campaign).await,
+            Fault::Net => net::run(&mut campaign).await,
         }
         let row = campaign.row.judged();
         eprintln!("{row}");
