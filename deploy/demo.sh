@@ -81,7 +81,7 @@ until_true() {
 json() { sed -n "s/.*\"$1\": *\"\\([^\"]*\\)\".*/\\1/p" | head -n 1; }
 
 say "Building (release)"
-"$top/deploy/build.sh" --quiet
+"$top/deploy/build.sh" --quiet --bin burst --bin free-port
 bin=${CARGO_TARGET_DIR:-$top/target}/release
 started=$(date +%s)
 

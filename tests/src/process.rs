@@ -29,45 +29,51 @@ impl Binaries {
     pub fn built() -> &'static Self {
         static BUILT: OnceLock<Binaries> = OnceLock::new();
         BUILT.get_or_init(|| {
+            match is_release() {
+                // As a server runs them.
+                true => run(&mut Command::new(root().join("deploy/build.sh"))),
+                false => run(cargo_build().args(["--bin", "relay-node", "--bin", "relay-cli"])),
+            }
             let target = target_dir();
-            let release = target.file_name().is_some_and(|name| name == "release");
-            let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-            // The whole workspace, so that features are those of every other build and nothing is
-            // compiled twice.
-            let mut build = match release {
-                true => Command::new(root.join("deploy/build.sh")),
-                false => {
-                    let cargo = std::env::var("CARGO").unwrap_or("cargo".to_owned());
-                    let mut build = Command::new(cargo);
-                    build.args(["build", "--workspace", "--bins"]);
-                    build
-                }
-            };
-            build.arg("--quiet");
-            let status = build.current_dir(root).status().expect("cargo runs");
-            assert!(status.success(), "the binaries do not build");
             Self { node: target.join("relay-node"), cli: target.join("relay-cli") }
         })
     }
 }
 
-/// The node with the faults of `node/src/faults.rs`: built once, in the profile of this program.
+/// The node with the faults of `node/src/faults.rs`: built once, in the profile of this program,
+/// and alone, for with this feature no other program may be built.
 pub fn faulty_node() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let target = target_dir();
-        let cargo = std::env::var("CARGO").unwrap_or("cargo".to_owned());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "relay-tests", "--bin", "faulty-node"]);
-        build.args(["--features", "faults"]);
-        if target.file_name().is_some_and(|name| name == "release") {
+        let mut build = cargo_build();
+        build.args(["--bin", "faulty-node", "--features", "relay-tests/faults"]);
+        if is_release() {
             build.arg("--release");
         }
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let status = build.current_dir(root).status().expect("cargo runs");
-        assert!(status.success(), "the node with faults does not build");
-        target.join("faulty-node")
+        run(&mut build);
+        target_dir().join("faulty-node")
     })
+}
+
+/// All members are selected, so that features are those of every other build and nothing is
+/// compiled twice.
+fn cargo_build() -> Command {
+    let mut build = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()));
+    build.args(["build", "--workspace"]);
+    build
+}
+
+fn run(build: &mut Command) {
+    let status = build.arg("--quiet").current_dir(root()).status().expect("cargo runs");
+    assert!(status.success(), "{build:?} failed");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn is_release() -> bool {
+    target_dir().file_name().is_some_and(|name| name == "release")
 }
 
 /// A node's directory and its process, while it runs.
@@ -292,8 +298,8 @@ impl Drop for Process {
     }
 }
 
-/// Waits until this program is asked to stop. Whoever holds nodes then drops them: a process that is
-/// ended by a signal leaves its children behind.
+/// Waits until this program is asked to stop. Whoever holds nodes then drops them: a process that
+/// is ended by a signal leaves its children behind.
 pub async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]

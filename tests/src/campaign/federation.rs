@@ -76,8 +76,8 @@ impl Federation {
 /// Whose nodes they are.
 pub const UNITS: [&str; 3] = ["xa.campaign", "xb.campaign", "xc.campaign"];
 
-/// Goes on in `[store]`. Segments are short, since runs are, and retries quick; nobody takes most of
-/// what arrives.
+/// Goes on in `[store]`. Segments are short, since runs are, and retries quick; nobody takes most
+/// of what arrives.
 pub const CONFIG: &str = r#"segment_bytes = "4MiB"
 
 [log]

@@ -126,6 +126,17 @@ impl JournalReader {
         max_events: usize,
         max_bytes: usize,
     ) -> Result<Vec<(u64, Position, StoredEvent)>, JournalError> {
+        self.scan_past(from_seq, max_events, max_bytes, &mut Err)
+    }
+
+    /// The same, but damaged events are given to `damage`, which may have them left out.
+    pub fn scan_past(
+        &self,
+        from_seq: u64,
+        max_events: usize,
+        max_bytes: usize,
+        damage: &mut dyn FnMut(JournalError) -> Result<(), JournalError>,
+    ) -> Result<Vec<(u64, Position, StoredEvent)>, JournalError> {
         let durable = self.durable_seq();
         let mut found = Vec::new();
         let (mut next, mut bytes) = (from_seq.max(1), 0usize);
@@ -141,12 +152,15 @@ impl JournalReader {
                     return Ok(found);
                 }
                 let number = batch.segment.header.number;
-                let event = read_event(&mut batch.window, offset, &header, &batch.segment)?
-                    .ok_or_else(|| damaged(Damage::Event, number, offset, header.seq))?;
-                let position = Position { segment: batch.segment.header.number, offset };
-                found.push((header.seq, position, event));
-                bytes += size;
                 next = header.seq + 1;
+                match read_event(&mut batch.window, offset, &header, &batch.segment)? {
+                    Some(event) => {
+                        let position = Position { segment: number, offset };
+                        found.push((header.seq, position, event));
+                        bytes += size;
+                    }
+                    None => damage(damaged(Damage::Event, number, offset, header.seq))?,
+                }
             }
             if next == begun {
                 return Err(batch.damage(Damage::Chain));

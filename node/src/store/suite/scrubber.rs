@@ -132,6 +132,25 @@ async fn rot_is_found_named_and_told_once() {
     tasks.shutdown(Duration::from_secs(5)).await;
 }
 
+/// Whoever goes through all events gets all but the damaged one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_event_stops_no_watcher() {
+    let place = Place::embedded();
+    let store = worked(&place).await;
+    store.close().await;
+    let store = place.open();
+    let damaged = store.message(&ours(5)).unwrap().unwrap();
+    flip(&place, &damaged, 64 + 9);
+    let (mut seen, mut next) = (Vec::new(), 0);
+    while let Some((last, _)) = store.events_after(next, 4).unwrap().last() {
+        seen.extend(store.events_after(next, 4).unwrap().into_iter().map(|(seq, _)| seq));
+        next = *last;
+    }
+    let all: Vec<u64> = (1..=store.log_head().seq).filter(|seq| *seq != damaged.seq).collect();
+    assert_eq!(seen, all);
+    store.close().await;
+}
+
 /// The scrub keeps to its rate; a stop in order notes how far it came, and the next start goes on
 /// there and ends the same round.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -137,7 +137,10 @@ impl Store {
             recent.retain(|(seq, _)| *seq <= shown);
             return Ok(recent);
         }
-        let stored = self.shared.reader.scan(seq.saturating_add(1), max, EVENTS_BYTES_MAX)?;
+        // A damaged event is told by the scrub, not by whoever waits for those behind it.
+        let reader = &self.shared.reader;
+        let past = &mut |_| Ok(());
+        let stored = reader.scan_past(seq.saturating_add(1), max, EVENTS_BYTES_MAX, past)?;
         let each =
             stored.into_iter().filter(|(seq, _, _)| *seq <= shown).map(|(seq, _, stored)| {
                 let event = Event::decode(stored.meta).map_err(|_| StoreError::Damaged { seq })?;
