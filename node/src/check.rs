@@ -189,6 +189,11 @@ impl Machine {
 
     fn clock(&mut self, settings: &Settings) {
         let clock = &settings.clock;
+        if clock.shift_file.is_some() {
+            let problem = "this node's clock is put wrong on purpose whenever that file says so";
+            let mend = "remove the line after the campaign or drill";
+            self.warn("CLOCK_SHIFTED", "clock.shift_file", problem.into(), mend.into());
+        }
         if clock.source == ClockSource::Assumed {
             let problem = "every receipt will say that its time rests on the operator's word alone";
             let mend = "run a time service and write `source = \"kernel\"`";

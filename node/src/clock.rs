@@ -9,8 +9,11 @@
 //! comes from the files that the settings name: systemd-timesyncd touches
 //! `/run/systemd/timesync/synchronized` at every adjustment, chrony rewrites its drift file while
 //! it tracks a source.
+//!
+//! A demo unit's clock may be put wrong on purpose, by a file ([`shift`]).
 
 mod kernel;
+mod shift;
 
 use std::{
     fs,
@@ -21,12 +24,15 @@ use std::{
 
 use relay_proto::{timestamp::Timestamp, v1};
 
-use self::kernel::Word;
+use self::{kernel::Word, shift::ShiftFile};
 use crate::config::{ClockSettings, ClockSource};
 
 /// A clock; clones tell the same time.
 #[derive(Debug, Clone)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Source,
+    shift: Option<Arc<ShiftFile>>,
+}
 
 impl Clock {
     /// The clock that the settings ask for.
@@ -36,7 +42,7 @@ impl Clock {
 
     /// The same with another kernel.
     fn asking(settings: &ClockSettings, ask: fn() -> Word) -> Self {
-        Self(match settings.source {
+        let source = match settings.source {
             ClockSource::Kernel => Source::Kernel(Arc::new(TimeService {
                 ask,
                 files: settings.state_files.clone(),
@@ -44,7 +50,9 @@ impl Clock {
                 uncertainty: settings.state_uncertainty,
             })),
             ClockSource::Assumed => Source::Assumed { uncertainty: settings.assumed_uncertainty },
-        })
+        };
+        let shift = settings.shift_file.clone().map(|file| Arc::new(ShiftFile::new(file)));
+        Self { source, shift }
     }
 
     /// A clock that stands still until it is set, for tests and simulation.
@@ -55,7 +63,7 @@ impl Clock {
             uncertainty_ms: 1,
         };
         let manual = ManualClock(Arc::new(Mutex::new((start, state))));
-        (Self(Source::Manual(manual.clone())), manual)
+        (Self { source: Source::Manual(manual.clone()), shift: None }, manual)
     }
 
     /// A clock that follows the runtime's own time, for simulations: it tells `start` now, and its
@@ -68,33 +76,32 @@ impl Clock {
             since: tokio::time::Instant::now(),
             hand: Arc::new(Mutex::new(hand)),
         };
-        (Self(Source::Following(following.clone())), following)
+        (Self { source: Source::Following(following.clone()), shift: None }, following)
     }
 
     /// The time of day.
     pub fn now(&self) -> Timestamp {
-        match &self.0 {
+        let now = match &self.source {
             Source::Kernel(_) | Source::Assumed { .. } => system_now(),
             Source::Manual(manual) => manual.read().0,
             Source::Following(following) => following.now(),
-        }
+        };
+        self.shift.as_ref().map_or(now, |file| file.read().of(now))
     }
 
     /// What may be said of [`Clock::now`], as receipts carry it.
     pub fn state(&self) -> v1::Clock {
-        match &self.0 {
+        let state = match &self.source {
             Source::Kernel(service) => match service.bound(SystemTime::now()) {
                 Some(bound) => stated(v1::ClockSource::Kernel, bound),
-                None => v1::Clock {
-                    state: v1::ClockState::Unsynced.into(),
-                    source: v1::ClockSource::Kernel.into(),
-                    uncertainty_ms: 0,
-                },
+                None => untrusted(v1::ClockState::Unsynced, v1::ClockSource::Kernel),
             },
             Source::Assumed { uncertainty } => stated(v1::ClockSource::Assumed, *uncertainty),
             Source::Manual(manual) => manual.read().1,
             Source::Following(following) => following.read().state,
-        }
+        };
+        let unsynced = self.shift.as_ref().is_some_and(|file| file.read().unsynced);
+        if unsynced { untrusted(v1::ClockState::Unsynced, state.source()) } else { state }
     }
 
     /// Whether expiry and other decisions may rest on [`Clock::now`].
@@ -207,6 +214,11 @@ impl TimeService {
                 .is_some_and(|age| age <= self.age_max)
         })
     }
+}
+
+/// What is said of a clock that is not trusted: it has no bound.
+pub(crate) fn untrusted(state: v1::ClockState, source: v1::ClockSource) -> v1::Clock {
+    v1::Clock { state: state.into(), source: source.into(), uncertainty_ms: 0 }
 }
 
 fn stated(source: v1::ClockSource, uncertainty: Duration) -> v1::Clock {

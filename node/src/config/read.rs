@@ -75,12 +75,13 @@ pub(super) fn settings(mut root: Section<'_, '_>, base: &Path) -> Parts {
         root.refuse("profiles", "a node without a profile can send nothing".into(), mend);
     }
     let (node, dir) = node(root.section("node"), base);
+    let unit = node.as_ref().map(|node| node.id.unit().clone());
     let parts = Parts {
         node,
         keys: keys(root.section("keys"), base, &dir),
         link: link(root.section("link")),
         api: api(root.section("api"), base),
-        clock: clock(root.section("clock"), base),
+        clock: clock(root.section("clock"), base, unit.as_ref()),
         store: store::store(root.section("store")),
         outbox: outbox(root.section("outbox")),
         inbox: inbox(root.section("inbox")),
@@ -213,7 +214,7 @@ fn api_tcp(mut section: Section<'_, '_>, base: &Path) -> Option<ApiTcpSettings> 
     })
 }
 
-fn clock(mut section: Section<'_, '_>, base: &Path) -> ClockSettings {
+fn clock(mut section: Section<'_, '_>, base: &Path, unit: Option<&UnitId>) -> ClockSettings {
     let default = ClockSettings::default();
     let (ms, s) = (Duration::from_millis, Duration::from_secs);
     let words = [("kernel", ClockSource::Kernel), ("assumed", ClockSource::Assumed)];
@@ -234,7 +235,16 @@ fn clock(mut section: Section<'_, '_>, base: &Path) -> ClockSettings {
             default.state_uncertainty,
             ms(1)..=s(300),
         ),
+        shift_file: section.optional("shift_file", "\"clock.shift\"", |text| path(text, base)),
     };
+    if clock.shift_file.is_some()
+        && let Some(unit) = unit.filter(|unit| !unit.is_demo())
+    {
+        let problem = format!(
+            "the clock of {unit} would be wrong on purpose: only demo units may, `xa` to `xz`"
+        );
+        section.refuse("shift_file", problem, "remove the line".to_owned());
+    }
     section.finish();
     clock
 }

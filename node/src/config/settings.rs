@@ -142,6 +142,8 @@ pub struct ClockSettings {
     pub state_age_max: Duration,
     /// There: the bound of the error while such a file is fresh.
     pub state_uncertainty: Duration,
+    /// What puts a demo unit's clock wrong, for campaigns and drills.
+    pub shift_file: Option<PathBuf>,
 }
 
 /// `clock.source`
@@ -262,6 +264,7 @@ impl Default for ClockSettings {
             state_files: vec!["/run/systemd/timesync/synchronized".into()],
             state_age_max: Duration::from_secs(3600),
             state_uncertainty: Duration::from_secs(1),
+            shift_file: None,
         }
     }
 }

@@ -155,6 +155,20 @@ fn broken_configurations() {
     }
 }
 
+/// A clock is put wrong on purpose at demo units alone; any other unit is refused, at the line.
+#[test]
+fn only_demo_units_shift_their_clocks() {
+    let text = |unit: &str| format!("[node]\nunit = \"{unit}\"\n[clock]\nshift_file = \"shift\"\n");
+    let demo = Files::new(&text("xz.ncu"));
+    let settings = load(&demo.path()).unwrap();
+    assert_eq!(settings.clock.shift_file, Some(demo.0.path().join("shift")));
+    let faults = Files::new(&text("de.bka")).faults();
+    let [fault] = faults.as_slice() else { panic!("{faults:#?}") };
+    assert_eq!((fault.label, fault.key.as_str()), ("WRONG_VALUE", "clock.shift_file"));
+    assert_eq!(fault.place.unwrap().line, 4);
+    assert!(fault.problem.contains("only demo units") && fault.mend.contains("remove"), "{fault}");
+}
+
 /// What is wrong with a profile is told with the profile's own file.
 #[test]
 fn broken_profiles() {
@@ -306,6 +320,7 @@ const BROKEN: &[(&str, usize, &str, &str, &str)] = &[
     ("[api]\ntcp = true", 4, "api.tcp", "not a section", "[api.tcp]"),
     ("[clock]\nsource = \"gps\"", 4, "clock.source",
         "is not known", "\"kernel\" or \"assumed\""),
+    ("[clock]\nshift_file = \"\"", 4, "clock.shift_file", "empty", "clock.shift"),
     ("[clock]\nassumed_uncertainty = \"0s\"", 4, "clock.assumed_uncertainty", "limits", "1ms"),
     ("[store]\nsegment_bytes = \"1MB\"", 4, "store.segment_bytes", "not a size", "64MiB"),
     ("[store]\nsegment_bytes = \"1KiB\"", 4, "store.segment_bytes",
