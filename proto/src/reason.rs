@@ -128,6 +128,10 @@ reasons! {
     SignerUnavailable = "SIGNER_UNAVAILABLE";
     /// The local clock is not trusted; no verdict about times is given.
     ClockUntrusted = "CLOCK_UNTRUSTED";
+    /// Peers' clocks contradict the local clock; it gives no verdict about times.
+    ClockContradicted = "CLOCK_CONTRADICTED";
+    /// A peer's clock and the local clock differ by more than they may.
+    ClockDiffers = "CLOCK_DIFFERS";
     /// The receiver's directory is older than the sender's.
     DirectoryBehind = "DIRECTORY_BEHIND";
     /// The request id is missing or not a UUID.

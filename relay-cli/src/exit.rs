@@ -140,6 +140,8 @@ impl Exit {
             | R::StoreDamaged
             | R::SignerUnavailable
             | R::ClockUntrusted
+            | R::ClockContradicted
+            | R::ClockDiffers
             | R::DirectoryBehind
             | R::FailedPrecondition
             | R::LateAfterFailure

@@ -24,14 +24,16 @@ pub struct ClockView {
     pub now: Timestamp,
     /// The bound of its error; nothing when it is not trusted.
     pub bound: Option<Duration>,
+    /// It was stepped or only began, and those who could contradict it have not all been heard.
+    pub doubted: bool,
 }
 
 impl ClockView {
     /// What a clock says of itself.
-    pub fn new(now: Timestamp, clock: &v1::Clock) -> Self {
+    pub fn new(now: Timestamp, clock: &v1::Clock, doubted: bool) -> Self {
         let synced = clock.state() == v1::ClockState::Synced;
         let bound = Duration::from_millis(u64::from(clock.uncertainty_ms));
-        Self { now, bound: synced.then_some(bound) }
+        Self { now, bound: synced.then_some(bound), doubted }
     }
 }
 
@@ -93,13 +95,18 @@ pub fn judge(arrival: &Arrival<'_>) -> Judgement {
     let Some(bound) = arrival.clock.bound else {
         return Judgement::Accept { clock_unverified: true };
     };
-    if header.created_at > arrival.clock.now.after(limits::CLOCK_SKEW_MAX + bound * 2) {
-        return Judgement::Refuse(Reason::FutureDated);
+    let reason = if header.created_at > arrival.clock.now.after(limits::CLOCK_SKEW_MAX + bound * 2)
+    {
+        Reason::FutureDated
+    } else if is_past(header.expires_at, arrival.clock) {
+        Reason::Expired
+    } else {
+        return Judgement::Accept { clock_unverified: false };
+    };
+    match arrival.clock.doubted {
+        true => Judgement::Accept { clock_unverified: true },
+        false => Judgement::Refuse(reason),
     }
-    if header.expires_at.after(bound) < arrival.clock.now {
-        return Judgement::Refuse(Reason::Expired);
-    }
-    Judgement::Accept { clock_unverified: false }
 }
 
 /// Whether a profile takes messages of this kind.
@@ -119,8 +126,14 @@ pub fn default_expiry(profile: &Profile, priority: Priority, now: Timestamp) -> 
     now.after(profile.lifetimes.of(priority.to_wire()))
 }
 
-/// Whether an open entry may be given up now: only a trusted clock says that its time has passed.
+/// Whether an open entry may be given up now: only a trusted clock says that its time has passed,
+/// and only when those were heard who could contradict it.
 pub fn may_expire(expires_at: Timestamp, clock: ClockView) -> bool {
+    is_past(expires_at, clock) && !clock.doubted
+}
+
+/// Whether a clock that is trusted, though perhaps in doubt, says that a time has passed.
+pub fn is_past(expires_at: Timestamp, clock: ClockView) -> bool {
     clock.bound.is_some_and(|bound| expires_at.after(bound) < clock.now)
 }
 
@@ -188,7 +201,7 @@ mod tests {
     }
 
     fn synced() -> ClockView {
-        ClockView { now: NOW, bound: Some(Duration::from_secs(1)) }
+        ClockView { now: NOW, bound: Some(Duration::from_secs(1)), doubted: false }
     }
 
     /// Each mismatch has its own answer; what proves nothing about the sender is never a verdict.
@@ -223,6 +236,7 @@ mod tests {
                 false => NOW.after(Duration::from_secs(minutes.unsigned_abs() * 60)),
             },
             bound: Some(Duration::from_secs(1)),
+            doubted: false,
         };
         assert_eq!(judged(|_| {}, at(-6)), Judgement::Refuse(Reason::FutureDated));
         assert_eq!(judged(|_| {}, at(-4)), Judgement::Accept { clock_unverified: false });
@@ -234,11 +248,26 @@ mod tests {
     fn receiver_clock_one_day_ahead_rejects_nothing() {
         let day = Duration::from_secs(86_400);
         for now in [NOW.after(day), NOW.before(day)] {
-            let clock = ClockView { now, bound: None };
+            let clock = ClockView { now, bound: None, doubted: false };
             assert_eq!(judged(|_| {}, clock), Judgement::Accept { clock_unverified: true });
             assert!(!may_expire(NOW, clock));
         }
-        assert!(may_expire(NOW, ClockView { now: NOW.after(day), bound: Some(Duration::ZERO) }));
+        let (now, bound) = (NOW.after(day), Some(Duration::ZERO));
+        assert!(may_expire(NOW, ClockView { now, bound, doubted: false }));
+    }
+
+    /// A clock that nobody has confirmed since its start or a step refuses and ends nothing.
+    #[test]
+    fn a_clock_in_doubt_refuses_nothing() {
+        let doubted = |now| ClockView { now, doubted: true, ..synced() };
+        let day = Duration::from_secs(86_400);
+        for now in [NOW.after(day), NOW.before(day)] {
+            let taken = Judgement::Accept { clock_unverified: true };
+            assert_eq!(judged(|_| {}, doubted(now)), taken);
+            assert!(!may_expire(NOW, doubted(now)));
+        }
+        assert_eq!(judged(|_| {}, doubted(NOW)), Judgement::Accept { clock_unverified: false });
+        assert!(is_past(NOW, doubted(NOW.after(day))));
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Service {
                 waiting.push(self.message(&record, v1::MessageView::Basic)?);
             }
         }
+        let reading = relay.time();
         let name = own.value().names.first().map(|name| name.name.clone());
         let keys = own.keys().iter().chain(own.logs().iter().map(|log| &log.key));
         let keys = keys.chain(own.nodes().iter().flat_map(|node| &node.transport_keys));
@@ -80,9 +81,9 @@ impl Service {
             unit: own.unit().to_string(),
             node: relay.node().to_string(),
             software: relay.software().to_owned(),
-            now: time(relay.clock().now()),
+            now: time(reading.now),
             start_time: time(self.shared.started),
-            clock: Some(relay.clock().state()),
+            clock: Some(reading.state),
             display_name: name.unwrap_or_default(),
             store: Some(self.store_status()?),
             log: Some(self.log_status()),

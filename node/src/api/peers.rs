@@ -17,7 +17,10 @@ use super::{Service, args, convert::instant, principal::principal, status::Probl
 use crate::{
     directory::{DirectoryError, Heard, Peer, Trust},
     relay::recover::AcceptRollback,
-    store::{Filter, records::MessageRecord},
+    store::{
+        Filter,
+        records::{AlarmRecord, MessageRecord},
+    },
 };
 
 #[tonic::async_trait]
@@ -237,19 +240,25 @@ impl Service {
         })
     }
 
-    /// The newest alarms, of one peer or of all: label, when, what.
+    /// Alarms of clocks as they stand, then the newest of the others, of one peer or of all: label,
+    /// when, what.
     pub(super) fn alarms(&self, unit: Option<&UnitId>) -> Result<Vec<String>, Problem> {
+        let now = self.relay().clock().now();
+        let clocks = self.relay().clock_alarms().into_iter().map(|(reason, about, detail)| {
+            let (reason, peer) = (reason.label().to_owned(), about.to_string());
+            AlarmRecord { reason, peer, detail, at_ms: now.as_millis(), ..Default::default() }
+        });
         let alarms = self.relay().store().alarms(ALARMS_READ)?;
-        let of_unit =
-            alarms.iter().filter(|alarm| unit.is_none_or(|unit| alarm.peer == unit.as_str()));
-        let text = |alarm: &crate::store::records::AlarmRecord| {
+        let of_unit = |alarm: &AlarmRecord| unit.is_none_or(|unit| alarm.peer == unit.as_str());
+        let text = |alarm: AlarmRecord| {
             let at = Timestamp::from_millis(alarm.at_ms);
             match unit {
                 Some(_) => format!("{} {at} {}", alarm.reason, alarm.detail),
                 None => format!("{} {at} {}: {}", alarm.reason, alarm.peer, alarm.detail),
             }
         };
-        Ok(of_unit.take(ALARMS_SHOWN).map(text).collect())
+        let all = clocks.chain(alarms).filter(of_unit);
+        Ok(all.take(ALARMS_SHOWN).map(text).collect())
     }
 
     fn was_met(&self, unit: &UnitId) -> Result<bool, Problem> {

@@ -267,6 +267,8 @@ fn code_of(reason: Reason) -> Code {
         | Reason::DuplicateIdentity
         | Reason::HopLimit
         | Reason::ClockUntrusted
+        | Reason::ClockContradicted
+        | Reason::ClockDiffers
         | Reason::DirectoryBehind
         | Reason::JournalBehind
         | Reason::LogHeld

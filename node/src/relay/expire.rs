@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use relay_core::policy::may_expire;
+use relay_core::policy::{is_past, may_expire};
 use relay_proto::{
     envelope::Header, ids::UnitId, reason::Reason, receipt::Event, timestamp::Timestamp,
 };
@@ -42,11 +42,15 @@ pub(super) async fn run(ctx: Arc<Context>) {
 
 /// Ends what has expired, a batch at a time. Returns whether there may be more.
 async fn pass(ctx: &Context) -> Result<bool, StoreError> {
-    let clock = ctx.clock_view();
+    let clock = ctx.time().view();
     let entries = ctx.parts.store.expiring(BATCH)?;
     let mut expired = Vec::new();
     for entry in &entries {
-        if !may_expire(Timestamp::from_millis(entry.expires_at_ms), clock) {
+        let expires_at = Timestamp::from_millis(entry.expires_at_ms);
+        if !may_expire(expires_at, clock) {
+            if is_past(expires_at, clock) {
+                ctx.witnesses.ask();
+            }
             break;
         }
         expired.extend(failure(ctx, entry).await?);

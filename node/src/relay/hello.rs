@@ -23,11 +23,12 @@ impl HelloSource for Hellos {
             logs.sort_by_key(|origin| std::cmp::Reverse(origin.generation));
             logs.into_iter().find_map(|origin| store.held_checkpoint(origin).ok().flatten())
         });
+        let time = ctx.time();
         v1::Hello {
             software: ctx.parts.software.clone(),
             card_number: ctx.parts.directory.own().number(),
-            now_ms: ctx.now().as_millis(),
-            clock: Some(ctx.parts.clock.state()),
+            now_ms: time.now.as_millis(),
+            clock: Some(time.state),
             own_checkpoint: ctx.parts.tlog.newest_note(),
             held_checkpoint: held.map(|held| held.note).unwrap_or_default(),
             heads: Some(v1::Heads {

@@ -223,7 +223,7 @@ fn decide(
         None => Err(Reason::UnknownKey),
     };
     let profile = ctx.profile(&header.profile).map(Arc::as_ref);
-    let clock = ctx.clock_view();
+    let clock = ctx.time().view();
     let own = ctx.unit();
     let arrival = Arrival { header: &header, session: unit, own, profile, key, clock };
     let recovered = is_recovered(ctx, transfer, &header);
@@ -296,6 +296,9 @@ fn accept(
     (content, clear, carried): (Payload, Bytes, Priority),
     Seen { clock_unverified, recovered }: Seen,
 ) -> Result<Box<NewArrival>, Digest> {
+    if clock_unverified {
+        ctx.witnesses.ask();
+    }
     let now = ctx.now();
     let flags = [
         (clock_unverified, v1::StatementFlag::ClockUnverified),

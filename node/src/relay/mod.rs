@@ -24,10 +24,11 @@ pub mod recover;
 mod sending;
 mod settle;
 pub mod submit;
+mod times;
 
 use std::{sync::Arc, time::Duration};
 
-use relay_core::{outbox, policy::ClockView, profile::Profile, quota};
+use relay_core::{outbox, profile::Profile, quota};
 use relay_proto::{
     envelope::Header,
     ids::{NodeId, UnitId},
@@ -37,7 +38,10 @@ use relay_proto::{
 };
 use tokio::sync::mpsc;
 
-pub use peers::{PeerStatus, Peers};
+pub use self::{
+    peers::{PeerStatus, Peers},
+    times::Reading,
+};
 
 use crate::{
     clock::Clock,
@@ -118,6 +122,7 @@ pub(crate) struct Context {
     pub inbox: inbox::Inbox,
     pub quotas: quotas::Quotas,
     pub gate: gate::Gate,
+    pub witnesses: times::Witnesses,
 }
 
 impl Relay {
@@ -127,8 +132,8 @@ impl Relay {
         let quotas = quotas::Quotas::new(parts.limits.quotas);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let gate = gate::Gate::new(processors);
-        let peers = Peers::default();
-        Ok(Self { ctx: Arc::new(Context { parts, peers, inbox, quotas, gate }) })
+        let (peers, witnesses) = (Peers::default(), times::Witnesses::default());
+        Ok(Self { ctx: Arc::new(Context { parts, peers, inbox, quotas, gate, witnesses }) })
     }
 
     /// Starts serving: the peers that are known, the link's events, expiries.
@@ -139,6 +144,8 @@ impl Relay {
         tasks.spawn("relay-peers", TaskKind::Process, peers::run(ctx, events));
         let ctx = Arc::clone(&self.ctx);
         tasks.spawn("relay-expiry", TaskKind::Process, expire::run(ctx));
+        let ctx = Arc::clone(&self.ctx);
+        tasks.spawn("relay-clock", TaskKind::Process, times::run(ctx));
     }
 
     /// What the node says in its Hello.
@@ -202,7 +209,10 @@ impl Relay {
 
     /// How a peer stands.
     pub fn peer_status(&self, unit: &UnitId) -> PeerStatus {
-        self.ctx.peers.status(unit)
+        let mut status = self.ctx.peers.status(unit);
+        let skew_ms = self.ctx.witnesses.skew_ms(unit, self.ctx.now());
+        status.clock_skew_ms = skew_ms.unwrap_or_default();
+        status
     }
 
     /// The round trip to a peer.
@@ -215,10 +225,6 @@ impl Relay {
 impl Context {
     fn now(&self) -> Timestamp {
         self.parts.clock.now()
-    }
-
-    fn clock_view(&self) -> ClockView {
-        ClockView::new(self.parts.clock.now(), &self.parts.clock.state())
     }
 
     fn unit(&self) -> &UnitId {
@@ -249,7 +255,7 @@ impl Context {
         event: Event,
         now: Timestamp,
     ) -> NewStatement<'a> {
-        let clock: v1::Clock = self.parts.clock.state();
+        let clock: v1::Clock = self.time().state;
         let node = &self.parts.node;
         let mut new = NewStatement::about(header, event, node, now, clock, self.random());
         new.software = &self.parts.software;

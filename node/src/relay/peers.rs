@@ -50,7 +50,7 @@ pub struct PeerStatus {
     pub last_contact: Option<Timestamp>,
     /// Negotiated key exchange group.
     pub key_exchange: String,
-    /// The peer's clock minus ours at the last Hello, in milliseconds.
+    /// The peer's clock minus ours, by its last Hello, in milliseconds.
     pub clock_skew_ms: i64,
     /// What the peer runs.
     pub software: String,
@@ -233,13 +233,12 @@ impl Peers {
         let hello = Arc::new(session.hello.clone());
         self.ensure(ctx, &unit);
         let now = ctx.now();
-        let skew = i128::from(hello.now_ms) - i128::from(now.as_millis());
+        ctx.witnesses.heard(&unit, &hello);
         self.update(&unit, |status| {
             status.up = true;
             status.unanswered = None;
             status.last_contact = Some(now);
             session.key_exchange().clone_into(&mut status.key_exchange);
-            status.clock_skew_ms = i64::try_from(skew).unwrap_or(i64::MAX);
             status.software.clone_from(&hello.software);
             status.rtt_us = u32::try_from(session.rtt().as_micros()).unwrap_or(u32::MAX);
         });

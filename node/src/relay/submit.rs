@@ -284,7 +284,7 @@ impl Context {
         let key_id = self.parts.signer.key_id(KeyUse::Envelope);
         let key = self.parts.directory.own().key(v1::KeyKind::Signing, key_id);
         let usable = key.ok_or(Reason::UnknownKey).and_then(|key| key.check_at(now));
-        usable.map_err(|reason| match self.parts.clock.is_synced() {
+        usable.map_err(|reason| match self.time().state.state() == v1::ClockState::Synced {
             true => SubmitError::Refused(reason),
             false => SubmitError::Refused(Reason::ClockUntrusted),
         })
