@@ -48,16 +48,27 @@ pub async fn submit(client: &Client, draft: &v1::Draft, count: usize) -> Vec<Str
     ids
 }
 
-/// What waits at a node.
+/// What waits at a node, counted page by page: its status counts up to a bound.
 pub async fn waiting(client: &Client) -> u64 {
-    let status = client.node.clone().get_status(v1::GetStatusRequest {}).await;
-    status.expect("a status").into_inner().outbox_open
+    let (mut count, mut page_token) = (0, String::new());
+    loop {
+        let filter = "open = yes".to_owned();
+        let request = v1::ListMessagesRequest { page_size: 1000, page_token, filter };
+        let page = client.messages.clone().list_messages(request).await.expect("a page");
+        let page = page.into_inner();
+        count += page.messages.len() as u64;
+        if page.next_page_token.is_empty() {
+            return count;
+        }
+        page_token = page.next_page_token;
+    }
 }
 
 /// Waits until nothing does.
 pub async fn drained(client: &Client) {
     let started = Instant::now();
-    while waiting(client).await > 0 {
+    let status = async || client.node.clone().get_status(v1::GetStatusRequest {}).await;
+    while status().await.expect("a status").into_inner().outbox_open > 0 {
         assert!(started.elapsed() < DRAIN_MAX, "not drained");
         tokio::time::sleep(LOOK_EVERY).await;
     }

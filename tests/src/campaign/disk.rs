@@ -37,7 +37,7 @@ pub(super) async fn full(campaign: &mut Campaign, scarce: Scarce) {
                 campaign.row.fail(why);
                 break;
             }
-            let found = federation.check(Terms::default()).await;
+            let found = federation.check(Terms::USUAL).await;
             campaign.row.take(found);
             campaign.row.runs += 1;
         }
@@ -134,7 +134,7 @@ pub(super) async fn failing(campaign: &mut Campaign) {
             let took = federation.restart(victim, campaign.orders("")).await;
             campaign.row.recovered(took);
             load.stop().await;
-            let found = federation.check(Terms::default()).await;
+            let found = federation.check(Terms::USUAL).await;
             campaign.row.take(found);
             campaign.row.runs += 1;
         }

@@ -18,7 +18,7 @@ pub(super) async fn run(campaign: &mut Campaign) {
         let mut federation = Federation::start(campaign, 2).await;
         let twin = campaign.rng.random_bool(0.5);
         work(Load::start(&federation)).await;
-        let found = federation.check(Terms::default()).await;
+        let found = federation.check(Terms::USUAL).await;
         campaign.row.take(found);
         match set_back(&mut federation, twin).await {
             Ok(took) => campaign.row.recovered(took),
@@ -82,7 +82,7 @@ async fn work(load: Load) {
 
 async fn settled(federation: &mut Federation) -> Result<(), String> {
     let mut found = super::check::Found::default();
-    let until = Instant::now() + Terms::default().within;
+    let until = Instant::now() + Terms::USUAL.within;
     for place in 0..federation.nodes.len() {
         federation.wait_for_ends(place, until, &mut found).await;
     }
@@ -146,5 +146,4 @@ const WORK: Duration = Duration::from_millis(300);
 /// A handshake, and the wait before it.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// What such a history raises.
-const RAISED: Terms =
-    Terms { within: Duration::from_secs(60), alarms: &["LOG_HELD", "PEER_ROLLED_BACK"] };
+const RAISED: Terms = Terms { alarms: &["LOG_HELD", "PEER_ROLLED_BACK"], ..Terms::USUAL };

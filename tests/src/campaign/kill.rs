@@ -18,7 +18,7 @@ pub(super) async fn run(campaign: &mut Campaign) {
                 break;
             }
             one(campaign, &mut federation, &mut deaths).await;
-            let found = federation.check(Terms::default()).await;
+            let found = federation.check(Terms::USUAL).await;
             campaign.row.take(found);
             campaign.row.runs += 1;
         }

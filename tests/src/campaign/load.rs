@@ -65,6 +65,16 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
     }
 
+    /// What was acknowledged so far, which stays.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).sent.clone()
+    }
+
+    /// Another client was told that a message is stored.
+    pub fn acknowledged(&self, sent: Sent) {
+        self.note(|records| records.sent.push(sent));
+    }
+
     /// Records something.
     pub(super) fn note(&self, change: impl FnOnce(&mut Records)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -82,10 +92,15 @@ impl Load {
     /// some of what arrives.
     pub fn start(federation: &Federation) -> Self {
         let places: Vec<usize> = (0..federation.nodes.len()).collect();
-        Self::paced(federation, &places, PAUSE)
+        Self::start_at(federation, &places)
     }
 
-    /// The same at some of the nodes, with another pause between two messages of a client.
+    /// The same at some of the nodes.
+    pub fn start_at(federation: &Federation, places: &[usize]) -> Self {
+        Self::paced(federation, places, PAUSE)
+    }
+
+    /// The same with another pause between two messages of a client.
     pub fn paced(federation: &Federation, places: &[usize], pause: Duration) -> Self {
         let mut load = Self { stop: CancellationToken::new(), clients: JoinSet::new() };
         for place in places {

@@ -5,6 +5,7 @@
 //! be tried here says SKIPPED and never that it held.
 
 mod check;
+mod clock;
 mod disk;
 mod federation;
 mod history;
@@ -13,6 +14,7 @@ mod load;
 mod net;
 mod power;
 mod report;
+mod resources;
 mod rot;
 mod volume;
 
@@ -51,6 +53,10 @@ pub enum Fault {
     Net,
     /// Stores that are set back, by a backup or by a twin.
     History,
+    /// Clocks that jump by hours and years, trusted and not.
+    Clock,
+    /// Few descriptors, little memory, floods of Initial packets, pauses.
+    Resources,
 }
 
 /// Something wrong with the node itself that a campaign must find.
@@ -118,6 +124,8 @@ pub async fn run(options: &Options) -> Report {
             Fault::Eio => disk::failing(&mut campaign).await,
             Fault::History => history::run(&mut campaign).await,
             Fault::Net => net::run(&mut campaign).await,
+            Fault::Clock => clock::run(&mut campaign).await,
+            Fault::Resources => resources::run(&mut campaign).await,
         }
         let row = campaign.row.judged();
         eprintln!("{row}");

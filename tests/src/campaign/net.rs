@@ -121,7 +121,7 @@ impl World {
             self.federation.wait_for_ends(place, healed + DRAINED_WITHIN, &mut found).await;
         }
         campaign.row.recovered(healed.elapsed());
-        let mut checked = self.federation.check(Terms::default()).await;
+        let mut checked = self.federation.check(Terms::USUAL).await;
         checked.problems.extend(found.problems);
         for problem in &mut checked.problems {
             *problem = format!("{}: {problem}", kind.name());

@@ -32,7 +32,7 @@ pub(super) async fn run(campaign: &mut Campaign, kind: Kind) {
             if let Err(why) = one_cut(campaign, &mut federation, &volumes).await {
                 return campaign.row.fail(why);
             }
-            let found = federation.check(Terms::default()).await;
+            let found = federation.check(Terms::USUAL).await;
             campaign.row.take(found);
             campaign.row.runs += 1;
         }

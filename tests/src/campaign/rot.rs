@@ -68,7 +68,7 @@ pub(super) async fn run(campaign: &mut Campaign, damage: Damage) {
         federation.node(victim).kill();
         put(&sound, federation.node(victim));
         federation.restart(victim, campaign.orders("")).await;
-        let mut found = federation.check(Terms::default()).await;
+        let mut found = federation.check(Terms::USUAL).await;
         campaign.row.take(found);
         found = federation.check_all().await;
         campaign.row.take(found);
@@ -82,7 +82,7 @@ async fn work(campaign: &mut Campaign, federation: &mut Federation) {
     let load = Load::start(federation);
     tokio::time::sleep(WORK).await;
     load.stop().await;
-    let found = federation.check(Terms::default()).await;
+    let found = federation.check(Terms::USUAL).await;
     campaign.row.take(found);
 }
 
