@@ -22,6 +22,9 @@ struct Arguments {
     /// Seed of all chance in the attacks
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The machine is others' as well: tell latencies, do not judge them
+    #[arg(long)]
+    shared: bool,
     /// One JSON document instead of a table
     #[arg(long)]
     json: bool,
@@ -34,7 +37,8 @@ async fn main() -> ExitCode {
         [] => Attack::value_variants(),
         named => named,
     };
-    let options = Options { length: Duration::from_secs(arguments.seconds), seed: arguments.seed };
+    let Arguments { seconds, seed, shared, .. } = arguments;
+    let options = Options { length: Duration::from_secs(seconds), seed, shared };
     let told = |row: &_| {
         if !arguments.json {
             println!("{row}");

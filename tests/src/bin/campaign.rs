@@ -26,6 +26,9 @@ struct Arguments {
     /// Break every node on purpose: the campaign must fail
     #[arg(long)]
     sabotage: Option<Sabotage>,
+    /// The machine is others' as well: tell latencies and rates, do not judge them
+    #[arg(long)]
+    shared: bool,
     /// One JSON document instead of a table
     #[arg(long)]
     json: bool,
@@ -39,6 +42,7 @@ async fn main() -> ExitCode {
         time: Duration::from_secs_f64(arguments.minutes.max(0.0) * 60.0),
         seed: arguments.seed,
         sabotage: arguments.sabotage,
+        shared: arguments.shared,
     };
     let report = tokio::select! {
         report = run(&options) => report,

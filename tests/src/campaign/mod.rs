@@ -92,6 +92,8 @@ pub struct Options {
     pub seed: u64,
     /// What is wrong with every node.
     pub sabotage: Option<Sabotage>,
+    /// The machine is others' as well: latencies and rates are told, not judged.
+    pub shared: bool,
 }
 
 /// Runs the classes one after the other, each for its share of the time and at least once.
@@ -110,6 +112,7 @@ pub async fn run(options: &Options) -> Report {
             rng: StdRng::seed_from_u64(options.seed ^ rows.len() as u64),
             until: Instant::now() + share,
             sabotage: options.sabotage,
+            shared: options.shared,
             row: Row::new(&name),
         };
         match fault {
@@ -139,6 +142,7 @@ struct Campaign {
     rng: StdRng,
     until: Instant,
     sabotage: Option<Sabotage>,
+    shared: bool,
     row: Row,
 }
 
@@ -146,6 +150,14 @@ impl Campaign {
     /// Whether there is time for another run; there always is for the first.
     fn goes_on(&self) -> bool {
         self.row.runs == 0 || (Instant::now() < self.until && !self.row.is_hopeless())
+    }
+
+    /// Something was slower than it may be.
+    fn too_slow(&mut self, what: String) {
+        match self.shared {
+            true => self.row.notes.push(format!("slow: {what}")),
+            false => self.row.fail(what),
+        }
     }
 
     /// The orders for a node: what the run wants of it, and what is wrong with all of them.

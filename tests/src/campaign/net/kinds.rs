@@ -129,7 +129,7 @@ impl World {
         let (count, p99) = (times.count(), times.p99());
         let line = format!("p99 of {count} deliveries {}", ms(p99));
         if p99 > 2 * FAR_P99 {
-            campaign.row.fail(format!("{FAR}: {line}"));
+            campaign.too_slow(format!("{FAR}: {line}"));
         }
         Figure { of: FAR, weight: p99.as_secs_f64(), line }
     }

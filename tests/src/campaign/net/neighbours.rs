@@ -35,8 +35,15 @@ struct Beside {
 
 impl Beside {
     fn is_good(&self) -> bool {
+        self.is_quick() && self.is_small()
+    }
+
+    fn is_quick(&self) -> bool {
         self.bad.p99() <= 2 * self.good.p99() + FLOOR
-            && self.grown_bad <= self.grown_good + MEMORY_BYTES
+    }
+
+    fn is_small(&self) -> bool {
+        self.grown_bad <= self.grown_good + MEMORY_BYTES
     }
 }
 
@@ -76,8 +83,10 @@ impl World {
             Neighbour::Silent => "beside a silent third",
         };
         let line = beside.to_string();
-        if !beside.is_good() {
+        if !beside.is_small() {
             campaign.row.fail(format!("{of}: {line}"));
+        } else if !beside.is_quick() {
+            campaign.too_slow(format!("{of}: {line}"));
         }
         let weight = beside.bad.p99().as_secs_f64() - beside.good.p99().as_secs_f64();
         Figure { of, weight, line }
