@@ -131,7 +131,8 @@ fn abort_on_index_panic() {
     std::panic::set_hook(Box::new(move |info| {
         before(info);
         let in_index = info.location().is_some_and(|at| at.file().contains("/sled-"));
-        if in_index {
+        // While it opens the panic is caught, and the index made anew.
+        if in_index && !store::is_index_opening() {
             std::process::exit(1);
         }
     }));

@@ -216,7 +216,7 @@ impl Process {
         let client = self.client();
         let answer = async {
             while client.node.clone().get_card(v1::GetCardRequest {}).await.is_err() {
-                assert!(self.is_alive(), "{} ended: {}", self.unit, self.log());
+                assert!(self.is_running(), "{} ended: {}", self.unit, self.log());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -283,12 +283,6 @@ impl Process {
     /// A client of its API.
     pub fn client(&self) -> Client {
         Client::over(&self.socket())
-    }
-
-    fn is_alive(&self) -> bool {
-        self.child
-            .as_ref()
-            .is_some_and(|child| Path::new(&format!("/proc/{}", child.id())).exists())
     }
 }
 

@@ -38,6 +38,7 @@ use relay_proto::{
 };
 use tokio::sync::{oneshot, watch};
 
+pub use self::sled::is_opening as is_index_opening;
 pub use engine::LogHead;
 pub use open::{Backend, Hashes, OpenStore, create};
 pub use scrubber::{ScrubSettings, ScrubStatus};

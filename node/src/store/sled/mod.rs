@@ -10,6 +10,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::cmp::Ordering as CmpOrdering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -50,6 +51,15 @@ struct Rows {
 /// A change with the name of its pair in its row.
 type InRow<'a> = (Vec<u8>, Change<'a>);
 
+thread_local! {
+    static OPENING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread opens an index: a panic of sled is then caught and told as `Damaged`.
+pub fn is_opening() -> bool {
+    OPENING.get()
+}
+
 /// A sled database with one or two trees per `Tree`.
 #[derive(Debug)]
 pub struct SledIndex {
@@ -63,7 +73,13 @@ pub struct SledIndex {
 impl SledIndex {
     /// Opens or creates. `Damaged` means: set it aside, open a new one, replay the journal.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+        let is_new = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+        if !is_new && !has_settings(dir) {
+            return Err(IndexError::Damaged { detail: "its settings are not there".to_owned() });
+        }
+        OPENING.set(true);
         let opened = catch_unwind(AssertUnwindSafe(|| open_trees(dir, cache_bytes)));
+        OPENING.set(false);
         let (db, trees) = opened
             .map_err(|_panic| IndexError::Damaged { detail: "panic while opening".to_owned() })??;
         let index = Self { dir: dir.to_owned(), db, trees, applied: AtomicU64::new(0) };
@@ -72,6 +88,10 @@ impl SledIndex {
             least = least.min(index.applied_of(*tree)?);
         }
         index.applied.store(least, Ordering::Release);
+        if is_new {
+            // sled itself does not: a power cut soon after would leave its settings empty.
+            sync_tree(dir, 0).map_err(|source| IndexError::Io { step: "sync", source })?;
+        }
         Ok(index)
     }
 
@@ -380,6 +400,11 @@ pub fn set_aside(dir: &Path) -> io::Result<PathBuf> {
     ))
 }
 
+/// Without its settings sled takes what it finds for something else, and panics over it.
+fn has_settings(dir: &Path) -> bool {
+    fs::metadata(dir.join("conf")).is_ok_and(|settings| settings.len() > SETTINGS_BYTES_MIN)
+}
+
 fn open_trees(dir: &Path, cache_bytes: u64) -> Result<(Db, BTreeMap<Tree, Handle>), IndexError> {
     let db = Config::new()
         .path(dir)
@@ -395,6 +420,9 @@ fn open_trees(dir: &Path, cache_bytes: u64) -> Result<(Db, BTreeMap<Tree, Handle
     }
     Ok((db, trees))
 }
+
+/// What sled takes for empty settings.
+const SETTINGS_BYTES_MIN: u64 = 8;
 
 /// Syncs every file below a directory, then the directory itself.
 fn sync_tree(dir: &Path, depth: usize) -> io::Result<()> {

@@ -27,6 +27,22 @@ fn open(dir: &Path) -> Result<SledIndex, IndexError> {
     }
 }
 
+/// A power cut soon after the index was made left its settings empty: it is damaged, and sled is
+/// not asked, for it panics over such an index.
+#[test]
+fn an_index_without_settings_is_damaged() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("index");
+    let index = open(&dir).unwrap();
+    index.apply([put(Tree::Due, b"a")].iter().map(Op::change), 4).unwrap();
+    drop(index);
+    drop(open(&dir).unwrap());
+    fs::write(dir.join("conf"), "").unwrap();
+    assert!(matches!(open(&dir), Err(IndexError::Damaged { .. })));
+    fs::remove_file(dir.join("conf")).unwrap();
+    assert!(matches!(open(&dir), Err(IndexError::Damaged { .. })));
+}
+
 /// Dropped without `make_durable`, opened again: content is there (the process ended, the
 /// machine did not), but trees that were idle claim nothing, so replay starts at their least.
 /// After `make_durable` every tree claims what the mark says.
