@@ -262,6 +262,8 @@ pub async fn until_stored<T>(store: &Store, what: &str, look: impl Fn(&Store) ->
 /// Copies a directory with all that is in it.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
+    let mode = std::fs::metadata(from).expect("a directory to copy").permissions();
+    std::fs::set_permissions(to, mode).expect("the same mode");
     for entry in std::fs::read_dir(from).expect("a directory to copy") {
         let entry = entry.expect("an entry");
         let to = to.join(entry.file_name());

@@ -4,7 +4,6 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use rand::RngExt as _;
 use relay_proto::v1;
 use tokio::time::Instant;
 
@@ -12,11 +11,9 @@ use super::{Campaign, check::Terms, federation::Federation, load::Load};
 use crate::{cluster::copy, process::Binaries};
 
 /// Sets stores back until the time is over.
-pub(super) async fn run(campaign: &mut Campaign) {
-    let (mut restored, mut twins) = (0, 0);
+pub(super) async fn run(campaign: &mut Campaign, twin: bool) {
     while campaign.goes_on() {
         let mut federation = Federation::start(campaign, 2).await;
-        let twin = campaign.rng.random_bool(0.5);
         work(Load::start(&federation)).await;
         let found = federation.check(Terms::USUAL).await;
         campaign.row.take(found);
@@ -29,9 +26,7 @@ pub(super) async fn run(campaign: &mut Campaign) {
         let found = federation.check_all().await;
         campaign.row.take(found);
         campaign.row.runs += 1;
-        *(if twin { &mut twins } else { &mut restored }) += 1;
     }
-    campaign.row.notes.push(format!("backups put back {restored}, twins that worked {twins}"));
 }
 
 /// One history: returns how long it took until the set-back was noticed.

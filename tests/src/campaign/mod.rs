@@ -51,8 +51,10 @@ pub enum Fault {
     Eio,
     /// Loss, delay, partitions and slow peers between nodes in network namespaces.
     Net,
-    /// Stores that are set back, by a backup or by a twin.
+    /// Stores that are set back by a backup.
     History,
+    /// Stores whose twin worked meanwhile.
+    Twin,
     /// Clocks that jump by hours and years, trusted and not.
     Clock,
     /// Few descriptors, little memory, floods of Initial packets, pauses.
@@ -125,7 +127,8 @@ pub async fn run(options: &Options) -> Report {
             Fault::DiskFull => disk::full(&mut campaign, Scarce::Bytes).await,
             Fault::Inodes => disk::full(&mut campaign, Scarce::Files).await,
             Fault::Eio => disk::failing(&mut campaign).await,
-            Fault::History => history::run(&mut campaign).await,
+            Fault::History => history::run(&mut campaign, false).await,
+            Fault::Twin => history::run(&mut campaign, true).await,
             Fault::Net => net::run(&mut campaign).await,
             Fault::Clock => clock::run(&mut campaign).await,
             Fault::Resources => resources::run(&mut campaign).await,
