@@ -78,20 +78,25 @@ impl SledIndex {
             return Err(IndexError::Damaged { detail: "its settings are not there".to_owned() });
         }
         OPENING.set(true);
-        let opened = catch_unwind(AssertUnwindSafe(|| open_trees(dir, cache_bytes)));
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_all(dir, cache_bytes)));
         OPENING.set(false);
-        let (db, trees) = opened
+        let index = opened
             .map_err(|_panic| IndexError::Damaged { detail: "panic while opening".to_owned() })??;
+        if is_new {
+            // sled itself does not: a power cut soon after would leave its settings empty.
+            sync_tree(dir, 0).map_err(|source| IndexError::Io { step: "sync", source })?;
+        }
+        Ok(index)
+    }
+
+    fn open_all(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+        let (db, trees) = open_trees(dir, cache_bytes)?;
         let index = Self { dir: dir.to_owned(), db, trees, applied: AtomicU64::new(0) };
         let mut least = u64::MAX;
         for tree in Tree::all() {
             least = least.min(index.applied_of(*tree)?);
         }
         index.applied.store(least, Ordering::Release);
-        if is_new {
-            // sled itself does not: a power cut soon after would leave its settings empty.
-            sync_tree(dir, 0).map_err(|source| IndexError::Io { step: "sync", source })?;
-        }
         Ok(index)
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-on_each![an_alarm_ends_and_comes_again];
+on_each![an_alarm_ends_and_comes_again, a_peer_names_one_later_log];
 
 /// An operator's word ends an alarm, once for each request, and the same one that comes after it
 /// stands anew; what ended is kept with who, why and when.
@@ -60,4 +60,20 @@ async fn reopened(place: &Place, store: Store) -> Store {
     store.close().await;
     drop(store);
     place.open()
+}
+
+/// A peer's word that there is a later log of ours is kept, once, whatever it names next; that of
+/// another peer is kept as well.
+async fn a_peer_names_one_later_log(place: Place) {
+    let store = place.open();
+    let peers: [UnitId; 2] = ["xb.ncu", "xc.ncu"].map(|unit| unit.parse().unwrap());
+    for generation in 2..20 {
+        store.keep_later(&peers[0], &us().log_origin(generation), at(1)).await.unwrap();
+    }
+    store.keep_later(&peers[1], &us().log_origin(5), at(1)).await.unwrap();
+    let later: Vec<(String, String)> =
+        store.later_logs().unwrap().into_iter().map(|one| (one.peer, one.origin)).collect();
+    let wanted = [(2, "xb.ncu"), (5, "xc.ncu")];
+    let wanted = wanted.map(|(n, peer)| (peer.to_owned(), us().log_origin(n).to_string()));
+    assert_eq!(later, wanted);
 }

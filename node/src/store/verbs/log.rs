@@ -150,7 +150,8 @@ pub struct LaterLog {
 }
 
 impl Store {
-    /// Keeps that a peer names a later log of ours: the card, and perhaps the store, are old.
+    /// Keeps that a peer names a later log of ours: the card, and perhaps the store, are old. One
+    /// log a peer: nothing proves its word, and it may name as many as it likes.
     pub async fn keep_later(
         &self,
         peer: &UnitId,
@@ -158,7 +159,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (peer, origin) = (peer.to_string(), later.to_string());
-        if self.later_logs()?.contains(&LaterLog { peer: peer.clone(), origin: origin.clone() }) {
+        if self.later_logs()?.iter().any(|known| known.peer == peer) {
             return Ok(());
         }
         self.commit(Priority::Urgent, move |txn| {
