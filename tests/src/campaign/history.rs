@@ -59,10 +59,12 @@ async fn set_back(federation: &mut Federation, twin: bool) -> Result<Duration, S
     federation.seen.forget(VICTIM);
     let begun = Instant::now();
     federation.node(VICTIM).start().await;
-    noticed(federation).await?;
+    // Nodes that have nothing for each other do not speak. It takes messages and signs nothing.
+    let load = Load::senders(federation, 0);
+    let noticed = noticed(federation).await;
     let took = begun.elapsed();
-    // It takes messages and signs nothing.
-    work(Load::senders(federation, 0)).await;
+    work(load).await;
+    noticed?;
     federation.node(VICTIM).terminate();
     succeed(&dir)?;
     federation.node(VICTIM).start().await;
