@@ -17,7 +17,10 @@ use relay_tests::{
     hostile::{Claim, HostileLog},
 };
 
-use crate::hostile::{Stage, payload};
+use crate::{
+    hostile::{Stage, payload},
+    rollback::has_alarm,
+};
 
 /// Sender of the envelope, key that signed and peer of the session must be one unit: of all nine
 /// pairs of sender and key on this session one passes, the others are unsigned faults.
@@ -140,6 +143,8 @@ async fn proofs_that_do_not_verify_settle_nothing() {
     let good = log.group(keys, 5, consigned.bytes(), "").await;
     let mut unsigned = good.clone();
     unsigned.checkpoint = flip_signature(&unsigned.checkpoint);
+    let mut later = HostileLog::of_generation(&stage.peer.unit, 2);
+    let later = later.group(keys, 5, consigned.bytes(), "").await;
     let mut fork = HostileLog::new(&stage.peer.unit);
     for n in 0..5u8 {
         fork.group(keys, 9, &Bytes::copy_from_slice(&[n]), "").await;
@@ -153,6 +158,7 @@ async fn proofs_that_do_not_verify_settle_nothing() {
         (wrong_role, Reason::WrongIssuer),
         (unknown, Reason::UnknownMessage),
         (unsigned, Reason::BadSignature),
+        (later, Reason::PeerRolledBack),
     ];
     for (group, reason) in breaches {
         stage.peer.say(Kind::Receipts(group)).await;
@@ -164,6 +170,8 @@ async fn proofs_that_do_not_verify_settle_nothing() {
         of(to[recipient].as_str())
     };
     assert!(matches!(state(0), EntryState::Queued | EntryState::Deferred), "settled by nothing");
+    // A log whose card was not imported yet contradicts nothing.
+    assert!(!has_alarm(node, Reason::UnknownLog));
     stage.peer.say(Kind::Receipts(good)).await;
     // The bystander's receipt settled its own entry all the while.
     entries_until(node, &sent.digest, |entry| entry.state() == EntryState::Delivered).await;

@@ -83,15 +83,7 @@ impl Settler {
         let Some(card) = self.card() else { return Ok(()) };
         let signed = match check_group(note, &card) {
             Ok(signed) => signed,
-            Err(error) if error.reason() == Reason::UnknownLog => {
-                // Nothing of it settles anything before the card that names it was accepted.
-                let detail = format!(
-                    "it shows a log that its card here does not name: import its new card, then \
-                     relay-cli peer rollback-accept {} --by NAME",
-                    self.unit
-                );
-                return alarm_once(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await;
-            }
+            Err(error) if error.reason() == Reason::UnknownLog => return self.unnamed_log().await,
             Err(error) => {
                 self.bad_checkpoint(error.reason()).await;
                 return Ok(());
@@ -182,6 +174,10 @@ impl Settler {
         let Some(card) = self.card() else { return Ok(None) };
         let signed = match check_group(&group.checkpoint, &card) {
             Ok(signed) => signed,
+            Err(error) if error.reason() == Reason::UnknownLog => {
+                self.unnamed_log().await?;
+                return Ok(None);
+            }
             Err(error) => {
                 self.bad_checkpoint(error.reason()).await;
                 return Ok(None);
@@ -365,6 +361,17 @@ impl Settler {
         let evidence = Bytes::from([held.as_str(), note].concat());
         proof(&self.ctx, Reason::PeerRolledBack, &self.unit, detail, evidence).await;
         Ok(())
+    }
+
+    /// A log that its card here does not name, as after a restore. Nothing of it settles anything
+    /// before the card that names it was accepted; what it signed comes again on the session after.
+    async fn unnamed_log(&self) -> Result<(), StoreError> {
+        let detail = format!(
+            "it shows a log that its card here does not name: import its new card, then relay-cli \
+             peer rollback-accept {} --by NAME",
+            self.unit
+        );
+        alarm_once(&self.ctx, Reason::PeerRolledBack, &self.unit, detail).await
     }
 
     async fn bad_checkpoint(&self, reason: Reason) {

@@ -35,8 +35,13 @@ pub struct Claim<'a> {
 impl HostileLog {
     /// An empty log of a unit.
     pub fn new(unit: &UnitId) -> Self {
+        Self::of_generation(unit, 1)
+    }
+
+    /// An empty log that came after others of the unit.
+    pub fn of_generation(unit: &UnitId, generation: u32) -> Self {
         let node = NodeId::new(unit.clone(), "a").expect("a node id");
-        Self { node, origin: unit.log_origin(1), tree: MemoryTree::new() }
+        Self { node, origin: unit.log_origin(generation), tree: MemoryTree::new() }
     }
 
     /// What this unit states about a message that came to it.
