@@ -87,7 +87,7 @@ pub struct Process {
     /// The faults that are ordered of it (`node/src/faults.rs`); with any, it runs the program that
     /// has them.
     pub faults: String,
-    /// What runs the program: `ip netns exec NAME`, `taskset -c 0`; each becomes it.
+    /// What runs the program: `nsenter --net=FILE`, `taskset -c 0`; each becomes it.
     pub wrapper: Vec<String>,
     child: Option<Child>,
 }
@@ -216,7 +216,8 @@ impl Process {
         let client = self.client();
         let answer = async {
             while client.node.clone().get_card(v1::GetCardRequest {}).await.is_err() {
-                assert!(self.is_running(), "{} ended: {}", self.unit, self.log());
+                let how = self.child.as_mut().map(|child| child.try_wait());
+                assert!(self.is_running(), "{} ended, {how:?}: {}", self.unit, self.log());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -7,7 +7,7 @@
 use std::{
     any::Any,
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::BytesMut;
@@ -21,26 +21,39 @@ use quinn_proto::{
 
 /// Frames that wait for a packet; a clone is the same queue.
 #[derive(Clone, Default)]
-pub struct Injector(Arc<Mutex<VecDeque<Vec<u8>>>>);
+pub struct Injector(Arc<Mutex<Queue>>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Vec<u8>>,
+    left: u64,
+}
 
 impl Injector {
     /// The frames of one more packet.
     pub fn push(&self, frames: Vec<u8>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(frames);
+        self.queue().waiting.push_back(frames);
     }
 
     /// Packets that are not sent yet.
     pub fn waiting(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.queue().waiting.len()
+    }
+
+    /// Packets that were.
+    pub fn left(&self) -> u64 {
+        self.queue().left
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next(&self, room: usize) -> Option<Vec<u8>> {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.front().is_some_and(|frames| frames.len() <= room) {
-            queue.pop_front()
-        } else {
-            None
-        }
+        let mut queue = self.queue();
+        let fits = queue.waiting.front().is_some_and(|frames| frames.len() <= room);
+        queue.left += u64::from(fits);
+        if fits { queue.waiting.pop_front() } else { None }
     }
 }
 

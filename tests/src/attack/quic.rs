@@ -15,7 +15,7 @@ use super::{
 /// Every second byte of all four lanes' windows, so that nothing can be read and everything has to
 /// be kept.
 pub async fn gaps(stage: &Stage, until: Instant) -> Outcome {
-    let mut outcome = Outcome::default();
+    let (mut outcome, mut left) = (Outcome::default(), 0);
     while Instant::now() < until {
         let (injector, session) = strained(stage, &mut outcome).await;
         let Some(mut session) = session else { continue };
@@ -37,13 +37,15 @@ pub async fn gaps(stage: &Stage, until: Instant) -> Outcome {
         } else {
             outcome.answered.add(closed(&session.connection).await);
         }
+        left += injector.left();
     }
+    outcome.demand(left > 0, NOTHING_LEFT);
     outcome
 }
 
 /// Frames that QUIC forbids: each ends the connection with its code of RFC 9000, 20.1.
 pub async fn forbidden(stage: &Stage, until: Instant) -> Outcome {
-    let mut outcome = Outcome::default();
+    let (mut outcome, mut left) = (Outcome::default(), 0);
     while Instant::now() < until {
         for (what, frames, codes) in broken() {
             let (injector, session) = strained(stage, &mut outcome).await;
@@ -53,9 +55,12 @@ pub async fn forbidden(stage: &Stage, until: Instant) -> Outcome {
             drain(&mut session, &injector).await;
             let answer = closed(&session.connection).await;
             outcome.demand(codes.contains(&answer.as_str()), format!("{what}: {answer}"));
+            outcome.demand(injector.left() > 0, format!("{what}: {NOTHING_LEFT}"));
             outcome.answered.add(answer);
+            left += injector.left();
         }
     }
+    outcome.demand(left > 0, NOTHING_LEFT);
     outcome
 }
 
@@ -98,7 +103,7 @@ async fn repeat(
     what: &str,
     frame: impl Fn(&mut Vec<u8>, u64),
 ) -> Outcome {
-    let mut outcome = Outcome::default();
+    let (mut outcome, mut left) = (Outcome::default(), 0);
     while Instant::now() < until {
         let (injector, session) = strained(stage, &mut outcome).await;
         let Some(mut session) = session else { continue };
@@ -117,7 +122,9 @@ async fn repeat(
             true => outcome.answered.add("kept open"),
             false => outcome.answered.add(closed(&session.connection).await),
         }
+        left += injector.left();
     }
+    outcome.demand(left > 0, NOTHING_LEFT);
     outcome
 }
 
@@ -181,6 +188,9 @@ fn broken() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
         ("handshake data far ahead", [number(0x06, 1 << 30), vec![1, 0]].concat(), &["QUIC 0xd"]),
     ]
 }
+
+/// The attack was none.
+const NOTHING_LEFT: &str = "none of its packets was sent";
 
 /// Stream ids of the client's four lanes.
 const LANES: [u64; 4] = [0, 4, 8, 12];

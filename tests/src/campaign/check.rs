@@ -14,11 +14,11 @@ use relay_proto::{
     v1,
 };
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{
     federation::Federation,
-    load::{Records, Sent, Taken},
+    load::{self, Records, Sent, Taken},
 };
 use crate::{client::Client, process::Process};
 
@@ -33,6 +33,8 @@ pub struct Found {
     pub doubled: u64,
     /// Receipts that contradict each other or do not verify.
     pub contradictory: u64,
+    /// Messages that a desk was told are taken.
+    pub taken: u64,
     /// In words.
     pub problems: Vec<String>,
 }
@@ -42,19 +44,47 @@ pub struct Found {
 pub struct Seen {
     all: BTreeSet<Sent>,
     places: Vec<Place>,
+    /// The message that each request became, by what the request said.
+    requests: BTreeMap<String, String>,
 }
 
 #[derive(Default)]
 struct Place {
     cursor: String,
     received: BTreeMap<String, u64>,
+    /// What was received when a backup was made.
+    kept: BTreeSet<String>,
 }
 
 impl Seen {
-    /// A node's store was set back: what it showed is shown again.
-    pub fn forget(&mut self, place: usize) {
+    /// A backup of a node is made.
+    pub fn back_up(&mut self, place: usize) {
         if let Some(seen) = self.places.get_mut(place) {
-            *seen = Place::default();
+            seen.kept = seen.received.keys().cloned().collect();
+        }
+    }
+
+    /// A node's store was set back to its backup: what it had shown then is shown again. What came
+    /// after it may come again only as what it is, flagged.
+    pub fn set_back(&mut self, place: usize) {
+        if let Some(seen) = self.places.get_mut(place) {
+            seen.cursor.clear();
+            seen.received.retain(|id, _| !seen.kept.contains(id));
+        }
+    }
+
+    /// One request became one message.
+    fn came_of(&mut self, message: &v1::Message, found: &mut Found) {
+        let payload = message.payload.as_ref();
+        let request = payload.map(|payload| payload.urgency_reason.clone()).unwrap_or_default();
+        if !request.starts_with(load::REQUEST) {
+            return;
+        }
+        let id = message.message_id.clone();
+        let first = self.requests.entry(request).or_insert_with(|| id.clone());
+        if *first != id {
+            found.doubled += 1;
+            found.problems.push(format!("{first} and {id} came of one request"));
         }
     }
 }
@@ -66,13 +96,16 @@ pub struct Terms {
     pub within: Duration,
     /// Labels of alarms that the run raises on purpose.
     pub alarms: &'static [&'static str],
+    /// Labels of refusals that it causes on purpose.
+    pub refusals: &'static [&'static str],
     /// Clocks were not trusted: that a statement's date proves nothing is as it should be.
     pub undated: bool,
 }
 
 impl Terms {
     /// A minute, no alarm, right clocks.
-    pub const USUAL: Self = Self { within: Duration::from_secs(60), alarms: &[], undated: false };
+    pub const USUAL: Self =
+        Self { within: Duration::from_secs(60), alarms: &[], refusals: &[], undated: false };
 }
 
 impl Federation {
@@ -82,14 +115,29 @@ impl Federation {
         let mut found = Found::default();
         let until = Instant::now() + terms.within;
         for place in 0..self.nodes.len() {
+            let sent = persist(async || load::send_one(self, place).await).await;
+            let why = sent.err().map(|status| format!("{place} takes nothing: {status}"));
+            found.problems.extend(why);
+        }
+        for place in 0..self.nodes.len() {
             self.wait_for_ends(place, until, &mut found).await;
+        }
+        for place in 0..self.nodes.len() {
+            let taken = persist(async || load::take_one(self, place).await).await;
+            let why = taken.err().map(|status| format!("{place} hands nothing over: {status}"));
+            found.problems.extend(why);
         }
         let records = self.ledger.drain();
         found.acknowledged = records.sent.len() as u64;
+        found.taken = records.taken.len() as u64;
         found.problems.extend(records.wrong.iter().cloned());
+        let mut refused = records.refused.iter().map(|(label, _)| label.as_str());
+        if let Some(label) = refused.find(|label| !terms.refusals.contains(label)) {
+            found.problems.push(format!("a client was refused with {label}"));
+        }
         let clients: Vec<Client> = self.nodes.iter().map(Process::client).collect();
         for sent in &records.sent {
-            look_up(&clients, sent, &mut found).await;
+            look_up(&clients, sent, &mut self.seen, &mut found).await;
         }
         let trust = trust_of(&self.nodes);
         self.verify(&clients, &records, &trust, (until, terms.undated), &mut found).await;
@@ -109,6 +157,12 @@ impl Federation {
         for client in &clients {
             held.push((ids(client, "OUT").await, ids(client, "IN").await));
         }
+        let acknowledged: BTreeSet<&String> = self.seen.all.iter().map(|sent| &sent.id).collect();
+        let mut unanswered = Vec::new();
+        for (place, (out, _)) in held.iter().enumerate() {
+            let ids = out.iter().filter(|id| !acknowledged.contains(id));
+            unanswered.extend(ids.map(|id| (place, id.clone())));
+        }
         for Sent { from, to, id } in &self.seen.all {
             let out = held.get(*from).is_some_and(|(out, _)| out.contains(id));
             let arrived = held.get(*to).is_some_and(|(_, arrived)| arrived.contains(id));
@@ -116,6 +170,26 @@ impl Federation {
                 found.lost += 1;
                 found.problems.push(format!("{id} from {from} to {to}: out {out}, in {arrived}"));
             }
+        }
+        // What was stored and never answered may be a second message of one request.
+        for (place, id) in unanswered {
+            let message = match clients.get(place) {
+                Some(client) => full(client, &id).await,
+                None => continue,
+            };
+            match message {
+                Ok(message) => self.seen.came_of(&message, &mut found),
+                Err(status) => found.problems.push(format!("{id} at {place}: {status}")),
+            }
+        }
+        found
+    }
+
+    /// Reads what a node has to tell by now.
+    pub async fn read_on(&mut self, place: usize, terms: Terms) -> Found {
+        let mut found = Found::default();
+        if let Some(client) = self.nodes.get(place).map(Process::client) {
+            self.read_events(place, &client, terms.alarms, &mut found).await;
         }
         found
     }
@@ -215,15 +289,29 @@ impl Federation {
     }
 }
 
+/// Repeats a call that is refused.
+async fn persist(mut call: impl AsyncFnMut() -> Result<(), Status>) -> Result<(), Status> {
+    let until = Instant::now() + TAKES_WITHIN;
+    loop {
+        match call().await {
+            Err(_) if Instant::now() < until => tokio::time::sleep(LOOK_EVERY).await,
+            done => return done,
+        }
+    }
+}
+
 /// A message must be there at both ends, readable, and the same bytes.
-async fn look_up(clients: &[Client], sent: &Sent, found: &mut Found) {
+async fn look_up(clients: &[Client], sent: &Sent, seen: &mut Seen, found: &mut Found) {
     let mut digests = Vec::new();
     for place in [sent.from, sent.to] {
         let Some(client) = clients.get(place) else { continue };
-        let request =
-            v1::GetMessageRequest { name: sent.id.clone(), view: v1::MessageView::Full.into() };
-        match client.messages.clone().get_message(request).await {
-            Ok(message) => digests.push(message.into_inner().header_digest),
+        match full(client, &sent.id).await {
+            Ok(message) => {
+                if place == sent.from {
+                    seen.came_of(&message, found);
+                }
+                digests.push(message.header_digest);
+            }
             Err(status) => {
                 found.lost += u64::from(status.code() == Code::NotFound);
                 found.problems.push(format!("{} at {place}: {status}", sent.id));
@@ -235,6 +323,12 @@ async fn look_up(clients: &[Client], sent: &Sent, found: &mut Found) {
     {
         found.problems.push(format!("{} is not the same at both ends", sent.id));
     }
+}
+
+async fn full(client: &Client, id: &str) -> Result<v1::Message, Status> {
+    let view = v1::MessageView::Full.into();
+    let request = v1::GetMessageRequest { name: id.to_owned(), view };
+    client.messages.clone().get_message(request).await.map(tonic::Response::into_inner)
 }
 
 /// Verifies one message's evidence. Returns what is not there yet.
@@ -315,5 +409,7 @@ pub(super) fn trust_of(nodes: &[Process]) -> TrustAnchors {
     trust
 }
 
+/// A node that was at its limits tells when to come back.
+const TAKES_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks at what takes its time.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -7,6 +7,8 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
+    fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -112,10 +114,7 @@ async fn prepare(campaign: &mut Campaign, count: usize) -> Federation {
     for place in 0..count {
         let node = federation.node(place);
         node.kill();
-        let path = node.dir.join("relay.toml");
-        let text = std::fs::read_to_string(&path).expect("a configuration");
-        let text = text.replacen("[clock]\n", "[clock]\nshift_file = \"shift\"\n", 1);
-        std::fs::write(&path, text).expect("a configuration that can be written");
+        follow(node, Path::new("shift"));
         federation.restart(place, campaign.orders("")).await;
     }
     let load = Load::start(&federation);
@@ -212,11 +211,24 @@ async fn while_wrong(
 /// Writes how wrong the clocks are.
 fn set(federation: &Federation, jump: &Jump, text: &str) {
     for node in jump.places.iter().filter_map(|place| federation.nodes.get(*place)) {
-        let written = std::fs::write(node.dir.join("shift.new"), text);
-        let moved = written
-            .and_then(|()| std::fs::rename(node.dir.join("shift.new"), node.dir.join("shift")));
-        moved.expect("a file beside the node");
+        write(&node.dir.join("shift"), text);
     }
+}
+
+/// The node's clock follows a file from its next start on.
+pub(super) fn follow(node: &Process, file: &Path) {
+    let path = node.dir.join("relay.toml");
+    let text = fs::read_to_string(&path).expect("a configuration");
+    let shift = format!("[clock]\nshift_file = \"{}\"\n", file.display());
+    let text = text.replacen("[clock]\n", &shift, 1);
+    fs::write(&path, text).expect("a configuration that can be written");
+}
+
+/// Writes how wrong a clock is that follows this file.
+pub(super) fn write(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    let moved = fs::write(&new, text).and_then(|()| fs::rename(&new, file));
+    moved.expect("a file of the campaign's own");
 }
 
 /// The recipient's receipt says how far its clock was trusted. Returns what is wrong.

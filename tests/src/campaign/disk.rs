@@ -6,7 +6,13 @@ use rand::RngExt as _;
 use relay_proto::v1;
 use tokio::time::Instant;
 
-use super::{Campaign, check::Terms, federation::Federation, load::Load, volume::Volume};
+use super::{
+    Campaign,
+    check::{Found, Terms},
+    federation::Federation,
+    load::Load,
+    volume::Volume,
+};
 use crate::process::Process;
 
 /// What the file system has too little of.
@@ -37,7 +43,7 @@ pub(super) async fn full(campaign: &mut Campaign, scarce: Scarce) {
                 campaign.row.fail(why);
                 break;
             }
-            let found = federation.check(Terms::USUAL).await;
+            let found = federation.check(REFUSING).await;
             campaign.row.take(found);
             campaign.row.runs += 1;
         }
@@ -72,6 +78,12 @@ async fn fill(
     }
     if !federation.node(0).is_running() {
         return Err(format!("ended on a full disk: {}", federation.node(0).log()));
+    }
+    // Receipts of what was taken have their room, also while there is none for anything else.
+    let (mut found, until) = (Found::default(), Instant::now() + REFUSING.within);
+    federation.wait_for_ends(0, until, &mut found).await;
+    if let Some(problem) = found.problems.into_iter().next() {
+        return Err(format!("while the disk is full: {problem}"));
     }
     volume.change(ROOMY)?;
     let begun = Instant::now();
@@ -164,7 +176,9 @@ fn used(path: &Path) -> Result<(u64, u64), String> {
 
 const ROOMY: &str = "size=256m,nr_inodes=2000,mode=0700";
 /// What is kept back, so that receipts for what was taken fit.
-const RESERVED: &str = "reserve_percent = 5\nreserve_bytes_min = \"16MiB\"\n";
+pub(super) const RESERVED: &str = "reserve_percent = 5\nreserve_bytes_min = \"16MiB\"\n";
+/// Full disks refuse.
+const REFUSING: Terms = Terms { refusals: &["STORAGE_FULL"], ..Terms::USUAL };
 const FULL_WITHIN: Duration = Duration::from_secs(30);
 const ROOM_WITHIN: Duration = Duration::from_secs(10);
 const FILLS_A_FEDERATION: usize = 8;

@@ -33,6 +33,7 @@ pub(super) async fn run(campaign: &mut Campaign, twin: bool) {
 async fn set_back(federation: &mut Federation, twin: bool) -> Result<Duration, String> {
     let kept = tempfile::tempdir().map_err(|error| error.to_string())?;
     let copied = kept.path().join("copy");
+    federation.seen.back_up(VICTIM);
     federation.node(VICTIM).terminate();
     let dir = federation.node(VICTIM).dir.clone();
     copy(&dir, &copied);
@@ -47,6 +48,10 @@ async fn set_back(federation: &mut Federation, twin: bool) -> Result<Duration, S
     work(Load::senders(federation, 0)).await;
     settled(federation).await?;
     second_is_refused(federation)?;
+    let found = federation.read_on(VICTIM, Terms::USUAL).await;
+    if let Some(problem) = found.problems.into_iter().next() {
+        return Err(problem);
+    }
     federation.node(VICTIM).terminate();
     match twin {
         true => {
@@ -56,7 +61,7 @@ async fn set_back(federation: &mut Federation, twin: bool) -> Result<Duration, S
         // The anchor stays, as README says.
         false => put_store(&copied, &dir),
     }
-    federation.seen.forget(VICTIM);
+    federation.seen.set_back(VICTIM);
     let begun = Instant::now();
     federation.node(VICTIM).start().await;
     // Nodes that have nothing for each other do not speak. It takes messages and signs nothing.

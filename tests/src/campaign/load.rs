@@ -48,8 +48,8 @@ pub struct Records {
     pub sent: Vec<Sent>,
     /// Messages that were taken.
     pub taken: Vec<Taken>,
-    /// Submissions that were refused for a while, by label.
-    pub refused: Vec<String>,
+    /// Calls that were refused for a while: by which label, and what it was.
+    pub refused: Vec<(String, Status)>,
     /// What no client should be told.
     pub wrong: Vec<String>,
 }
@@ -62,7 +62,8 @@ impl Ledger {
 
     /// The labels of refusals since the last time.
     pub fn refused(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.refused.iter().map(|(label, _)| label.clone()).collect()
     }
 
     /// What was acknowledged so far, which stays.
@@ -162,16 +163,8 @@ impl Desk {
             let Some((to, draft)) = self.peers.get(number % self.peers.len().max(1)) else {
                 return;
             };
-            let (to, mut draft) = (*to, draft.clone());
-            draft.priority = i32::try_from(number % 3).unwrap_or(0) + 1;
-            if let Some(payload) = &mut draft.payload {
-                payload.urgency_reason = "a campaign".to_owned();
-            }
-            let request = v1::SendMessageRequest {
-                request_id: request_id(),
-                draft: Some(draft),
-                validate_only: false,
-            };
+            let to = *to;
+            let request = request(draft.clone(), number);
             if let Some(id) = self.answered(request, &stop).await {
                 let sent = Sent { from: self.place, to, id };
                 self.ledger.note(|records| records.sent.push(sent));
@@ -191,12 +184,8 @@ impl Desk {
                 Ok(answer) => return Some(answer.into_inner().message?.message_id),
                 Err(status) if is_away(&status) && !stop.is_cancelled() => {}
                 Err(status) if is_away(&status) => return None,
-                Err(status) if status.code() == Code::ResourceExhausted => {
-                    self.ledger.note(|records| records.refused.push(label_of(&status)));
-                    return None;
-                }
                 Err(status) => {
-                    self.ledger.note(|records| records.wrong.push(format!("send: {status}")));
+                    self.refused("send", status);
                     return None;
                 }
             }
@@ -207,34 +196,76 @@ impl Desk {
     /// Takes what arrived, some at a time, as a case system.
     async fn take(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            for id in self.untaken().await {
-                let request = v1::AcknowledgeMessageRequest {
-                    request_id: request_id(),
-                    name: id.clone(),
-                    capacity: v1::AckCapacity::Handover.into(),
-                    by: String::new(),
-                };
-                if self.client.messages.acknowledge_message(request).await.is_ok() {
-                    let taken = Taken { at: self.place, id };
-                    self.ledger.note(|records| records.taken.push(taken));
+            for id in self.untaken().await.unwrap_or_default() {
+                match self.acknowledge(id).await {
+                    Ok(()) => {}
+                    Err(status) if is_away(&status) => {}
+                    Err(status) => self.refused("acknowledge", status),
                 }
             }
             tokio::time::sleep(10 * PAUSE).await;
         }
     }
 
-    async fn untaken(&mut self) -> Vec<String> {
+    /// Some refusals pass; whether a run may cause them is for its check to say.
+    fn refused(&self, what: &str, status: Status) {
+        let passes = [Code::ResourceExhausted, Code::FailedPrecondition].contains(&status.code());
+        self.ledger.note(|records| match passes {
+            true => records.refused.push((label_of(&status), status)),
+            false => records.wrong.push(format!("{what}: {status}")),
+        });
+    }
+
+    async fn acknowledge(&mut self, id: String) -> Result<(), Status> {
+        let request = v1::AcknowledgeMessageRequest {
+            request_id: request_id(),
+            name: id.clone(),
+            capacity: v1::AckCapacity::Handover.into(),
+            by: String::new(),
+        };
+        self.client.messages.acknowledge_message(request).await?;
+        self.ledger.note(|records| records.taken.push(Taken { at: self.place, id }));
+        Ok(())
+    }
+
+    async fn untaken(&mut self) -> Result<Vec<String>, Status> {
         let request = v1::ListMessagesRequest {
             page_size: TAKEN_AT_ONCE,
             page_token: String::new(),
             filter: "direction = IN AND acknowledged = no".to_owned(),
         };
-        let page = self.client.messages.list_messages(request).await;
-        page.map(|page| page.into_inner().messages)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|m| m.message_id)
-            .collect()
+        let page = self.client.messages.list_messages(request).await?.into_inner();
+        Ok(page.messages.into_iter().map(|message| message.message_id).collect())
+    }
+}
+
+/// A request, the same for each repetition; its message shows which one it came of.
+fn request(mut draft: v1::Draft, number: usize) -> v1::SendMessageRequest {
+    let request_id = request_id();
+    draft.priority = i32::try_from(number % 3).unwrap_or(0) + 1;
+    if let Some(payload) = &mut draft.payload {
+        payload.urgency_reason = format!("{REQUEST}{request_id}");
+    }
+    v1::SendMessageRequest { request_id, draft: Some(draft), validate_only: false }
+}
+
+/// Sends one message from a node to the next one, and records it.
+pub async fn send_one(federation: &Federation, place: usize) -> Result<(), Status> {
+    let desk = Desk::of(federation, place);
+    let Some((to, draft)) = desk.peers.first() else { return Ok(()) };
+    let answer = desk.client.messages.clone().send_message(request(draft.clone(), 0)).await?;
+    if let Some(message) = answer.into_inner().message {
+        federation.ledger.acknowledged(Sent { from: place, to: *to, id: message.message_id });
+    }
+    Ok(())
+}
+
+/// Takes one message at a node, if there is any.
+pub async fn take_one(federation: &Federation, place: usize) -> Result<(), Status> {
+    let mut desk = Desk::of(federation, place);
+    match desk.untaken().await?.into_iter().next() {
+        Some(id) => desk.acknowledge(id).await,
+        None => Ok(()),
     }
 }
 
@@ -250,6 +281,8 @@ pub fn label_of(status: &Status) -> String {
     reason.unwrap_or_else(|| status.code().to_string())
 }
 
+/// How a message says which request it came of.
+pub const REQUEST: &str = "a campaign, request ";
 /// Clients of one node that send.
 const LANES: usize = 6;
 /// Between two messages of a client.

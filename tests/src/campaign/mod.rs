@@ -4,6 +4,7 @@
 //! Enter through [`run`]. Invariant: a run counts only when it was checked, and a class that cannot
 //! be tried here says SKIPPED and never that it held.
 
+mod chaos;
 mod check;
 mod clock;
 mod disk;
@@ -59,6 +60,8 @@ pub enum Fault {
     Clock,
     /// Few descriptors, little memory, floods of Initial packets, pauses.
     Resources,
+    /// All of them together, but for damage that is not mended by itself.
+    Chaos,
 }
 
 /// Something wrong with the node itself that a campaign must find.
@@ -132,6 +135,7 @@ pub async fn run(options: &Options) -> Report {
             Fault::Net => net::run(&mut campaign).await,
             Fault::Clock => clock::run(&mut campaign).await,
             Fault::Resources => resources::run(&mut campaign).await,
+            Fault::Chaos => chaos::run(&mut campaign).await,
         }
         let row = campaign.row.judged();
         eprintln!("{row}");

@@ -8,18 +8,19 @@ mod kinds;
 mod neighbours;
 mod one_way;
 mod probe;
-mod wires;
+pub(super) mod wires;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use rand::{RngExt as _, seq::SliceRandom as _};
 use tokio::time::Instant;
 
+pub(super) use self::kinds::disorder;
 use self::{kinds::Kind, wires::Wires};
 use super::{
     Campaign,
     check::{Found, Terms},
-    federation::Federation,
+    federation::{CONFIG, Federation},
     load::Load,
 };
 use crate::netns;
@@ -101,7 +102,7 @@ impl World {
         let wires = Wires::new(count, campaign.rng.random())?;
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let quick = campaign.rng.random_bool(0.5);
-        let nodes = wires.nodes(&dir, if quick { QUICK } else { "" });
+        let nodes = wires.nodes(&vec![dir.path(); count], CONFIG, if quick { QUICK } else { "" });
         Ok(Self { federation: Federation::of(campaign, Some(dir), nodes).await, wires, quick })
     }
 

@@ -33,6 +33,8 @@ pub struct Row {
     pub doubled: u64,
     /// Receipts that contradict each other or do not verify.
     pub contradictory: u64,
+    /// Messages that a desk was told are taken.
+    pub taken: u64,
     /// The longest time from the start of a node to its first answer, in milliseconds.
     pub recovery_ms: u64,
     /// What it came to.
@@ -53,6 +55,7 @@ impl Row {
             lost: 0,
             doubled: 0,
             contradictory: 0,
+            taken: 0,
             recovery_ms: 0,
             verdict: Verdict::Held,
             problems: Vec::new(),
@@ -60,9 +63,12 @@ impl Row {
         }
     }
 
-    /// The class cannot be tried here.
+    /// The class cannot be tried here. After a run it could, and something went wrong.
     pub fn skip(&mut self, why: impl Into<String>) {
-        self.verdict = Verdict::Skipped(why.into());
+        match self.runs {
+            0 if self.verdict == Verdict::Held => self.verdict = Verdict::Skipped(why.into()),
+            runs => self.fail(format!("cannot go on after {runs} runs: {}", why.into())),
+        }
     }
 
     /// Something else than a loss did not hold.
@@ -79,6 +85,7 @@ impl Row {
         self.lost += found.lost;
         self.doubled += found.doubled;
         self.contradictory += found.contradictory;
+        self.taken += found.taken;
         for problem in found.problems {
             self.fail(problem);
         }
@@ -98,9 +105,10 @@ impl Row {
     /// The row with its verdict: a class without runs did not hold, it was not tried.
     pub fn judged(mut self) -> Self {
         let skipped = matches!(self.verdict, Verdict::Skipped(_));
-        if !skipped && (self.runs == 0 || self.acknowledged == 0) {
-            self.fail("nothing was tried");
+        if !skipped && (self.runs == 0 || self.acknowledged == 0 || self.taken == 0) {
+            self.fail("nothing was tried, or nobody could take anything");
         }
+        self.notes.push(format!("taken by desks {}", self.taken));
         self
     }
 }
@@ -125,9 +133,13 @@ impl Report {
         Self { schema: "relay.campaign/1", seed: options.seed, sabotage, rows }
     }
 
-    /// Whether nothing failed.
-    pub fn is_good(&self) -> bool {
-        self.rows.iter().all(|row| row.verdict != Verdict::Failed)
+    /// Whether nothing failed, nor was skipped where that is not allowed.
+    pub fn is_good(&self, may_skip: bool) -> bool {
+        self.rows.iter().all(|row| match row.verdict {
+            Verdict::Held => true,
+            Verdict::Failed => false,
+            Verdict::Skipped(_) => may_skip,
+        })
     }
 
     /// As one JSON document.

@@ -11,6 +11,7 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -25,7 +26,10 @@ use super::{
     federation::Federation,
     load::{Load, label_of},
 };
-use crate::{cluster::copy, process::Process};
+use crate::{
+    cluster::copy,
+    process::{Binaries, Process},
+};
 
 /// What happens to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +61,23 @@ pub(super) async fn run(campaign: &mut Campaign, damage: Damage) {
         for _ in 0..DAMAGES_A_STORE {
             federation.node(victim).terminate();
             put(&sound, federation.node(victim));
-            let file = one(&mut campaign.rng, federation.node(victim), damage, &old);
-            let end = start(campaign, federation.node(victim), &file, &contents).await;
+            let (file, how) = one(&mut campaign.rng, federation.node(victim), damage, &old);
+            let path = |data: &Path| fs::read(data.join(&file)).expect("a file of the store");
+            if path(&sound) == path(&federation.node(victim).dir.join("data")) {
+                // Zeros in the place of zeros.
+                continue;
+            }
+            let what = format!("{}: {how}", file.display());
+            let is_seen = is_seen(federation.node(victim));
+            if !is_seen && is_named(&file, "segment-") {
+                campaign.row.fail(format!("{what}: a dry run of repair finds nothing"));
+            }
+            let end = start(campaign, federation.node(victim), &what, &contents).await;
+            if end == REFUSED && !is_named(&file, "segment-") && !is_of_use(&file) {
+                campaign
+                    .row
+                    .fail(format!("{what}: follows from the journal, and it does not start"));
+            }
             *ends.entry(end.to_owned()).or_default() += 1;
             campaign.row.runs += 1;
             if !campaign.goes_on() {
@@ -100,8 +119,20 @@ fn put(from: &Path, node: &Process) {
     copy(from, &data);
 }
 
+/// Whether `repair` would find anything; it changes nothing.
+fn is_seen(node: &Process) -> bool {
+    let mut order = Command::new(&Binaries::built().node);
+    order.args(["repair", "--dry-run", "--config"]).arg(node.dir.join("relay.toml"));
+    !order.output().expect("relay-node runs").status.success()
+}
+
+/// Whether a store cannot be without this file as it was.
+fn is_of_use(file: &Path) -> bool {
+    ["store.id", "mark"].iter().any(|name| file.ends_with(name))
+}
+
 /// Damages one file; says which and how.
-fn one(rng: &mut StdRng, node: &Process, damage: Damage, old: &Path) -> String {
+fn one(rng: &mut StdRng, node: &Process, damage: Damage, old: &Path) -> (PathBuf, String) {
     let data = node.dir.join("data");
     let mut files = Vec::new();
     list(&data, Path::new(""), &mut files);
@@ -146,7 +177,7 @@ fn one(rng: &mut StdRng, node: &Process, damage: Damage, old: &Path) -> String {
             swap(&path, one, two).map(|()| format!("pages {one} and {two} changed"))
         }
     };
-    format!("{}: {}", file.display(), how.expect("a file that can be damaged"))
+    (file, how.expect("a file that can be damaged"))
 }
 
 /// Starts the node; returns how it ended: a word for the notes. Anything that it must not do is a
@@ -165,7 +196,7 @@ async fn start(
         if !node.is_running() {
             let log = node.log();
             if ["reason: STORE_", "reason: NOT_A_STORE"].iter().any(|said| log.contains(said)) {
-                return "refused to start and said why";
+                return REFUSED;
             }
             campaign.row.fail(format!("{file}: ended without a reason: {}", last(&log)));
             return "ended without a reason";
@@ -292,6 +323,7 @@ fn last(log: &str) -> String {
     lines.join(" | ")
 }
 
+const REFUSED: &str = "refused to start and said why";
 /// Enough for some hundred messages.
 const WORK: Duration = Duration::from_millis(300);
 /// A store is small, and copied and read for each.

@@ -93,7 +93,7 @@ impl World {
     }
 
     /// Measures both in turns.
-    async fn beside(&mut self, campaign: &Campaign, neighbour: Neighbour) -> Beside {
+    async fn beside(&mut self, campaign: &mut Campaign, neighbour: Neighbour) -> Beside {
         let mut beside = Beside::default();
         for _ in 0..TURNS {
             let begun = self.memory();
@@ -109,21 +109,26 @@ impl World {
                 self.wires.until_free(THIRD).await;
                 self.federation.restart(THIRD, campaign.orders("")).await;
             }
-            self.caught_up().await;
+            if !self.caught_up().await {
+                campaign.row.fail(format!("{neighbour:?} third: not drained within a minute"));
+            }
         }
         beside
     }
 
-    /// The third has nearly all that waited for it: what comes next is a good time again.
-    async fn caught_up(&self) {
+    /// Waits until the third has nearly all that waited for it: what comes next is a good time
+    /// again. False when that is not so in time.
+    async fn caught_up(&self) -> bool {
         let until = Instant::now() + DRAINED_WITHIN;
         for place in [0, 1] {
-            while probe::peer(&self.federation, place, THIRD).await.outbox_messages > FEW
-                && Instant::now() < until
-            {
+            while probe::peer(&self.federation, place, THIRD).await.outbox_messages > FEW {
+                if Instant::now() > until {
+                    return false;
+                }
                 sleep(Duration::from_millis(100)).await;
             }
         }
+        true
     }
 
     /// Resident bytes of the first node.

@@ -5,17 +5,17 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use quinn::{Runtime as _, TokioRuntime};
 use relay_node::link::Wire;
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    campaign::federation::{CONFIG, UNITS},
+    campaign::federation::UNITS,
     forwarder::{End, Forwarder, Way},
     netns::{ALL, Namespace},
     process::Process,
@@ -48,13 +48,13 @@ impl Wires {
         Ok(Self { forwarder, places, drops: BTreeMap::new(), _middle: middle })
     }
 
-    /// Makes the nodes, each in its namespace; `link` is added to the section of their link.
-    pub fn nodes(&self, dir: &TempDir, link: &str) -> Vec<Process> {
-        let made = self.places.iter().zip(UNITS).enumerate();
-        let made = made.map(|(place, (namespace, unit))| {
-            let (dir, address) = (dir.path().join(unit), public(place).to_string());
-            let mut node =
-                Process::init_at(&dir, unit, &address, (unit, "+1-202-555-0100"), CONFIG);
+    /// Makes the nodes, each in its namespace and its directory; `extra` goes to the end of their
+    /// configuration, `link` to its section of the link.
+    pub fn nodes(&self, dirs: &[impl AsRef<Path>], extra: &str, link: &str) -> Vec<Process> {
+        let made = self.places.iter().zip(UNITS).zip(dirs).enumerate();
+        let made = made.map(|(place, ((namespace, unit), dir))| {
+            let (dir, address) = (dir.as_ref().join(unit), public(place).to_string());
+            let mut node = Process::init_at(&dir, unit, &address, (unit, "+1-202-555-0100"), extra);
             // Known to others by its public address, it listens at its own.
             let config = dir.join("relay.toml");
             let text = std::fs::read_to_string(&config).expect("a configuration");
