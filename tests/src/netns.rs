@@ -34,8 +34,8 @@ impl Namespace {
         Ok(made)
     }
 
-    /// What runs a program in it. Unlike `ip netns exec` it leaves the mounts as they are: a copy of
-    /// them would hold a file system that is taken away.
+    /// What runs a program in it. Unlike `ip netns exec` it leaves the mounts as they are: a copy
+    /// of them would hold a file system that is taken away.
     pub fn wrapper(&self) -> Vec<String> {
         vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", self.name)]
     }

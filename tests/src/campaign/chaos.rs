@@ -271,27 +271,31 @@ impl Stage {
                 self.later(campaign, End::Clock(place));
                 Ok(Some("wrong clock"))
             }
-            Trouble::Loss | Trouble::Cut => {
-                let mut ways = self.wires.ways();
-                ways.shuffle(&mut campaign.rng);
-                ways.truncate(campaign.rng.random_range(1..=ways.len()));
-                let (share, what) = match trouble {
-                    Trouble::Loss => (campaign.rng.random_range(10..=300), "loss"),
-                    _ => (netns::ALL, "cut wires"),
-                };
-                self.wires.lose(&ways, share);
-                self.later(campaign, End::Mend(ways));
-                Ok(Some(what))
-            }
-            Trouble::Disorder => {
-                let ways = self.wires.ways();
-                let way = *ways.choose(&mut campaign.rng).expect("wires");
-                let shape = disorder(campaign);
-                self.wires.shape(way, shape);
-                self.later(campaign, End::Smooth(way));
-                Ok(Some("disorder"))
+            Trouble::Loss | Trouble::Disorder | Trouble::Cut => {
+                Ok(Some(self.cause_on_wires(campaign, trouble)))
             }
         }
+    }
+
+    fn cause_on_wires(&mut self, campaign: &mut Campaign, trouble: Trouble) -> &'static str {
+        let mut ways = self.wires.ways();
+        ways.shuffle(&mut campaign.rng);
+        ways.truncate(campaign.rng.random_range(1..=ways.len()));
+        let (share, what) = match trouble {
+            Trouble::Disorder => {
+                for way in ways {
+                    let shape = disorder(campaign);
+                    self.wires.shape(way, shape);
+                    self.later(campaign, End::Smooth(way));
+                }
+                return "disorder";
+            }
+            Trouble::Loss => (campaign.rng.random_range(10..=300), "loss"),
+            _ => (netns::ALL, "cut wires"),
+        };
+        self.wires.lose(&ways, share);
+        self.later(campaign, End::Mend(ways));
+        what
     }
 
     fn later(&mut self, campaign: &mut Campaign, end: End) {
