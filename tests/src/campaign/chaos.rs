@@ -111,16 +111,26 @@ enum Trouble {
     Cut,
 }
 
-const TROUBLES: [Trouble; 10] = [
+/// As often as they come; all nodes seldom lose their power at once.
+const TROUBLES: [Trouble; 19] = [
+    Trouble::Kill,
     Trouble::Kill,
     Trouble::Point,
+    Trouble::Point,
+    Trouble::Power,
     Trouble::Power,
     Trouble::Blackout,
     Trouble::Full,
+    Trouble::Full,
+    Trouble::Pause,
     Trouble::Pause,
     Trouble::Clock,
+    Trouble::Clock,
+    Trouble::Loss,
     Trouble::Loss,
     Trouble::Disorder,
+    Trouble::Disorder,
+    Trouble::Cut,
     Trouble::Cut,
 ];
 
@@ -164,6 +174,8 @@ impl Stage {
         self.end_what_is_due(campaign, last)?;
         self.wires.heal();
         for place in places {
+            // A power cut may have brought it back.
+            let _ = fs::remove_file(self.filler(place));
             if !self.federation.node(place).faults.is_empty() {
                 self.federation.node(place).kill();
             }
