@@ -212,17 +212,27 @@ impl Process {
 
     /// Starts the process and waits until its API answers.
     pub async fn start(&mut self) {
+        let answers = self.start_or_end().await;
+        let how = self.child.as_mut().map(|child| child.try_wait());
+        assert!(answers, "{} ended, {how:?}: {}", self.unit, self.log());
+    }
+
+    /// The same for one that may end by what is ordered of it; false when it did.
+    pub async fn start_or_end(&mut self) -> bool {
         self.spawn();
         let client = self.client();
         let answer = async {
             while client.node.clone().get_card(v1::GetCardRequest {}).await.is_err() {
-                let how = self.child.as_mut().map(|child| child.try_wait());
-                assert!(self.is_running(), "{} ended, {how:?}: {}", self.unit, self.log());
+                if !self.is_running() {
+                    return false;
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+            true
         };
         let in_time = tokio::time::timeout(Duration::from_secs(30), answer).await;
         assert!(in_time.is_ok(), "{} does not answer: {}", self.unit, self.log());
+        in_time.is_ok_and(|answers| answers)
     }
 
     /// Whether it runs; one that ended by itself is not waited for yet.

@@ -127,7 +127,7 @@ impl Federation {
             let why = taken.err().map(|status| format!("{place} hands nothing over: {status}"));
             found.problems.extend(why);
         }
-        let records = self.ledger.drain();
+        let mut records = self.ledger.drain();
         found.acknowledged = records.sent.len() as u64;
         found.taken = records.taken.len() as u64;
         found.problems.extend(records.wrong.iter().cloned());
@@ -136,6 +136,9 @@ impl Federation {
             found.problems.push(format!("a client was refused with {label}"));
         }
         let clients: Vec<Client> = self.nodes.iter().map(Process::client).collect();
+        if terms.undated {
+            records.sent = self.without_false_dates(&clients, records.sent).await;
+        }
         for sent in &records.sent {
             look_up(&clients, sent, &mut self.seen, &mut found).await;
         }
@@ -147,6 +150,25 @@ impl Federation {
         }
         self.seen.all.extend(records.sent);
         found
+    }
+
+    /// What was sent with a date that its recipient had to refuse for good is no loss: its sender
+    /// was told so, by a receipt.
+    async fn without_false_dates(&self, clients: &[Client], sent: Vec<Sent>) -> Vec<Sent> {
+        let mut rest = Vec::with_capacity(sent.len());
+        for one in sent {
+            let Some(client) = clients.get(one.from) else { continue };
+            let deliveries = full(client, &one.id).await.unwrap_or_default().deliveries;
+            let is_refused = |delivery: &v1::Delivery| {
+                let dates = [Reason::FutureDated, Reason::Expired].map(Reason::label);
+                delivery.state() == v1::DeliveryState::Refused
+                    && dates.contains(&delivery.reason.as_str())
+            };
+            if deliveries.is_empty() || !deliveries.iter().all(is_refused) {
+                rest.push(one);
+            }
+        }
+        rest
     }
 
     /// The last look: the lists of all nodes hold everything that was ever acknowledged.
