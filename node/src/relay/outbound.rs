@@ -168,7 +168,7 @@ impl Worker {
             return Ok(Some(Priority::Urgent));
         }
         let waiting = self.ctx.parts.store.most_urgent(&self.unit)?;
-        let owed = self.ctx.parts.store.owed_receipts(&self.unit, 0, 1)?;
+        let owed = self.ctx.parts.store.waiting_receipts(&self.unit, 1)?;
         Ok(waiting.or_else(|| owed.first().map(|_| Priority::Routine)))
     }
 

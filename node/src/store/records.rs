@@ -231,7 +231,7 @@ pub struct ReceiptRecord {
     pub owed_number: u64,
 }
 
-/// A receipt that waits for the peer's `Have`. Key: peer || number.
+/// A receipt that a peer is owed; above what it confirmed, it waits. Key: peer || number.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct OwedRecord {
     /// Where the receipt lies in the receipts' tree.
