@@ -85,7 +85,7 @@ async fn a_held_log_fills_no_log() {
         if round == 0 {
             stage.send(&side, Priority::Routine, 1).await;
             until_stored(store, "a receipt", |store| {
-                store.owed_receipts(&stage.twin.unit, 0, 1).unwrap().pop()
+                store.waiting_receipts(&stage.twin.unit, 1).unwrap().pop()
             })
             .await;
         }

@@ -32,7 +32,11 @@ pub async fn order(member: &Member, by: &[&str]) -> Result<Succeeded, SucceedErr
 }
 
 /// The same, also when nothing asks for it.
-async fn command(member: &Member, by: &[&str], anyway: bool) -> Result<Succeeded, SucceedError> {
+pub async fn command(
+    member: &Member,
+    by: &[&str],
+    anyway: bool,
+) -> Result<Succeeded, SucceedError> {
     let settings = config::load(&member.dir.join("relay.toml")).unwrap();
     let now = relay_node::clock::Clock::new(&settings.clock).now();
     let by = by.iter().map(|by| (*by).to_owned()).collect();
@@ -58,7 +62,7 @@ fn card(member: &Member) -> Card {
 }
 
 /// The receipts that a node holds of one event about a message: log, and whether stated again.
-fn receipts(node: &Node, digest: &Digest, event: Event) -> Vec<(String, bool)> {
+pub fn receipts(node: &Node, digest: &Digest, event: Event) -> Vec<(String, bool)> {
     let held = node.store().receipts(digest).unwrap().into_iter().map(|held| {
         let statement = Statement::from_bytes(&held.statement).unwrap();
         let recovered = statement.has(v1::StatementFlag::Recovered);

@@ -198,7 +198,7 @@ async fn handover_receipt_lost_with_the_connection_arrives() {
         (confirmed >= 2).then_some(())
     })
     .await;
-    assert!(node.store().owed_receipts(&stage.twin.unit, 0, 9).unwrap().is_empty());
+    assert!(node.store().waiting_receipts(&stage.twin.unit, 9).unwrap().is_empty());
 }
 
 /// A peer that says that it has receipts which were never made: our store was set back, or it lies.

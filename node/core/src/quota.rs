@@ -26,7 +26,8 @@ pub struct Settings {
     /// receipts, and as many forks of a log with their proofs.
     pub alarms_per_hour: u32,
     /// Notes an hour in the journal that bring no message: receipts owed once more, deferrals,
-    /// back-offs, checkpoints without a new receipt.
+    /// back-offs, checkpoints without a new receipt. Beside them as many groups of receipts that
+    /// were confirmed before.
     pub notes_per_hour: u32,
 }
 
@@ -69,6 +70,7 @@ struct Inner {
     /// Logs of which a fork was kept.
     forked: BTreeSet<Vec<u8>>,
     notes: Budget,
+    again: Budget,
     lines: Budget,
     deferrals: Budget,
     emergency_told: Budget,
@@ -89,6 +91,7 @@ impl Budgets {
             forks: hour(settings.alarms_per_hour),
             forked: BTreeSet::new(),
             notes: hour(settings.notes_per_hour),
+            again: hour(settings.notes_per_hour),
             lines: Budget::new(LINES_PER_MINUTE, MINUTE),
             deferrals: Budget::new(DEFERRALS_PER_MINUTE, MINUTE),
             emergency_told: hour(1),
@@ -184,6 +187,11 @@ impl Meter {
     /// Whether one more note without a message may be written down.
     pub fn note(&self) -> bool {
         self.lock().notes.take(self.now).is_granted()
+    }
+
+    /// Whether one more group of receipts that it confirmed before is sent to it.
+    pub fn again(&self) -> bool {
+        self.lock().again.take(self.now).is_granted()
     }
 
     /// Whether one more line about this peer may be logged, and how many of earlier minutes were
@@ -364,6 +372,7 @@ mod tests {
         assert!(meter.refusal() && meter.refusal() && !meter.refusal());
         assert!(!budgets.at(Duration::ZERO).refusal());
         assert!(meter.note() && meter.note() && !meter.note());
+        assert!(meter.again() && meter.again() && !meter.again());
         assert!(meter.tells_lowered_there() && !meter.tells_lowered_there());
         let urgent = Priority::Urgent;
         assert!(meter.tells_lowered(urgent) && !meter.tells_lowered(urgent));

@@ -3,7 +3,10 @@
 //! Invariant: this reader never waits for anything that sending waits for; answers that find their
 //! queue full are given again later, all of them are cumulative or asked for again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use relay_core::outbox::Input;
 use relay_proto::{ids::UnitId, reason::Reason, signed, timestamp::Timestamp, v1};
@@ -134,8 +137,9 @@ impl Answers {
                 }
             }
             v1::frame::Kind::Have(have) => {
-                self.ctx.parts.store.bells(&self.unit).hear(have.receipts);
                 let store = &self.ctx.parts.store;
+                self.live.has.fetch_max(have.receipts, Ordering::AcqRel);
+                store.bells(&self.unit).receipts.notify_one();
                 if_room(store.record_have(self.unit.clone(), have.receipts, now).await)?;
             }
             v1::frame::Kind::Fault(fault) => self.fault(&fault),

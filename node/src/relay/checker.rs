@@ -32,6 +32,15 @@ pub(super) struct Checker<'a> {
     pub card: &'a Card,
 }
 
+/// What is wrong with a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It is about a message that is not here, as after a restore.
+    NotHere,
+    /// It is itself not as it must be.
+    Bad(Reason),
+}
+
 impl Checker<'_> {
     /// Tells that the message of a receipt cannot be read.
     pub async fn unreadable(
@@ -46,33 +55,32 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks one receipt; a reason says what is wrong with it. `taken` came before it in its
-    /// group.
+    /// Checks one receipt. `taken` came before it in its group.
     pub fn check(
         &self,
         numbered: &v1::NumberedReceipt,
         taken: &[Statement],
-    ) -> Result<Result<(NewReceipt, Statement), Reason>, StoreError> {
+    ) -> Result<Result<(NewReceipt, Statement), Wrong>, StoreError> {
         let statement = match Statement::from_bytes(&numbered.statement) {
             Ok(statement) => statement,
-            Err(error) => return Ok(Err(error.reason())),
+            Err(error) => return Ok(Err(Wrong::Bad(error.reason()))),
         };
         let Some(header) = self.header(&statement.header_digest)? else {
-            return Ok(Err(Reason::UnknownMessage));
+            return Ok(Err(Wrong::NotHere));
         };
         let Some(path) = digests(&numbered.path, limits::PATH_HASHES_MAX) else {
-            return Ok(Err(Reason::BadInclusion));
+            return Ok(Err(Wrong::Bad(Reason::BadInclusion)));
         };
         let received = Received { statement: &statement, index: numbered.index, path: &path };
         let expected = Expected { header: &header, issuer: self.card, hubs: &[] };
         if let Err(error) = check_receipt(received, self.signed.checkpoint(), expected) {
-            return Ok(Err(error.reason()));
+            return Ok(Err(Wrong::Bad(error.reason())));
         }
         let actor_fits = numbered.actor.is_empty()
             || (numbered.actor.chars().count() <= limits::ACTOR_CHARS_MAX
                 && statement.is_actor(&numbered.actor));
         if !actor_fits {
-            return Ok(Err(Reason::Malformed));
+            return Ok(Err(Wrong::Bad(Reason::Malformed)));
         }
         let flags = self.flags(&statement, taken)?;
         let receipt = NewReceipt {

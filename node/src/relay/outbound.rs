@@ -168,7 +168,7 @@ impl Worker {
             return Ok(Some(Priority::Urgent));
         }
         let waiting = self.ctx.parts.store.most_urgent(&self.unit)?;
-        let owed = self.ctx.parts.store.owed_receipts(&self.unit, 0, 1)?;
+        let owed = self.ctx.parts.store.waiting_receipts(&self.unit, 1)?;
         Ok(waiting.or_else(|| owed.first().map(|_| Priority::Routine)))
     }
 
@@ -180,9 +180,11 @@ impl Worker {
                 let now = self.ctx.now();
                 let recovered = claimed.iter().filter(|(_, record)| record.recovered);
                 self.recovered.extend(recovered.map(|(entry, _)| entry.number));
-                let entries = claimed.into_iter().map(|(entry, _)| Entry {
-                    not_before: self.steady.of(now, entry.not_before),
-                    ..entry
+                // As with the back-off: no wait is longer than when it was kept.
+                let entries = claimed.into_iter().map(|(entry, record)| {
+                    let not_before = self.steady.of(now, entry.not_before);
+                    let longest = self.steady.now().after(record.wait());
+                    Entry { not_before: not_before.min(longest), ..entry }
                 });
                 let entries = entries.collect();
                 return Ok(Some(Input::Claimed { lane, entries, asked: max }));

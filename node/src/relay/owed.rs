@@ -5,7 +5,10 @@
 //! While the peer has not confirmed the last group, more gather for the next one: each group costs
 //! both sides a commit, a signature and its verification.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -40,13 +43,15 @@ pub(super) async fn run(
         let mut wait = None;
         if let Some(live) = &live {
             if sent.session != Some(live.id) {
-                sent = Sent::at_session_start(&ctx, live);
+                sent = Sent::at_session_start(&ctx, &unit, live);
             }
             if bells.take_rewind() {
-                sent.up_to = ctx.parts.store.counter("receipts-confirmed", &unit).unwrap_or(0);
+                let confirmed = ctx.parts.store.receipts_confirmed(&unit).unwrap_or(0);
+                // Further back on a session whose peer has less than it confirmed.
+                sent.up_to = sent.up_to.min(confirmed);
                 sent.awaited = None;
             }
-            wait = sent.wait(bells.heard());
+            wait = sent.wait(live.has.load(Ordering::Acquire));
             let group = match wait {
                 Some(_) => Ok(false),
                 None => send_group(&ctx, &unit, live, &mut sent).await,
@@ -111,7 +116,7 @@ struct Sent {
 }
 
 impl Sent {
-    fn at_session_start(ctx: &Context, live: &Live) -> Self {
+    fn at_session_start(ctx: &Context, unit: &UnitId, live: &Live) -> Self {
         let heads = live.hello.heads.unwrap_or_default();
         // Only a note with our own valid signature counts as a claim about our log.
         let log = ctx.parts.directory.own().log(ctx.parts.tlog.origin());
@@ -122,7 +127,11 @@ impl Sent {
             SignedCheckpoint::open(note, key).ok()
         });
         let held = held.map_or(0, |held| held.checkpoint().size);
-        Self { session: Some(live.id), up_to: heads.receipts_have, held, ..Self::default() }
+        // The peer's word, also where it confirmed more: its store was set back. What is of a log
+        // that ended cannot be proven under the open one.
+        let from = ctx.parts.store.counter("receipts-from", unit).unwrap_or(0);
+        let up_to = heads.receipts_have.max(from);
+        Self { session: Some(live.id), up_to, held, ..Self::default() }
     }
 
     /// How much longer the last group's confirmation is waited for.
@@ -144,6 +153,12 @@ async fn send_group(
     sent: &mut Sent,
 ) -> Result<bool, TlogError> {
     let store = &ctx.parts.store;
+    let confirmed = store.receipts_confirmed(unit)?;
+    if sent.up_to < confirmed && !ctx.quotas.meter(unit).again() {
+        // It had that again too often. What it has not is not called settled: it comes on a later
+        // session.
+        (sent.up_to, sent.begun) = (confirmed, true);
+    }
     let in_turn = store.owed_receipts(unit, sent.up_to, GROUP_MAX)?;
     let (Some((first, _)), Some((last, _))) = (in_turn.first(), in_turn.last()) else {
         return Ok(false);

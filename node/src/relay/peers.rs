@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
 };
 
 use bytes::Bytes;
@@ -93,6 +93,9 @@ pub(super) struct Live {
     pub settling: Arc<tokio::sync::Mutex<()>>,
     /// A checkpoint of ours that the peer holds and our store does not bear out.
     pub claim: Option<NewClaim>,
+    /// Receipts of ours up to this number are there, as the peer says on this session; paces
+    /// sending, proves nothing.
+    pub has: Arc<AtomicU64>,
     /// Receipts of the unit that were here when the session came up. Nothing when another of its
     /// nodes had one: what that brings meanwhile is newer than this Hello.
     pub had: Option<u64>,
@@ -262,7 +265,8 @@ impl Peers {
             let settling = Arc::clone(&worker.settling);
             let alone = worker.sessions.iter().all(|other| other.node == node);
             let had = had.filter(|_| alone);
-            let live = Live { id, settled, node, sender, hello, claim, had, settling };
+            let has = Arc::default();
+            let live = Live { id, settled, node, sender, hello, claim, has, had, settling };
             let stands = worker.up(live.clone());
             (live, stands)
         }) else {

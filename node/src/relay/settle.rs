@@ -24,7 +24,7 @@ use tracing::info;
 
 use super::{
     Context,
-    checker::{Checker, digests},
+    checker::{Checker, Wrong, digests},
     peers::{Live, alarm, alarm_once, proof},
 };
 use crate::{
@@ -39,11 +39,13 @@ pub(super) struct Settler {
     ctx: Arc<Context>,
     unit: UnitId,
     live: Live,
-    /// The issuer owes nothing up to this number, it says. What of it did not come was confirmed
-    /// before our store was set back, or the peer's numbers go on from elsewhere since its own was.
+    /// The issuer owes nothing up to this number, it says: it does not keep what was confirmed, or
+    /// its numbers go on from elsewhere since a log of its ended.
     owed_after: u64,
     /// Since when receipts that came were not kept, for want of room.
     full_since: Option<Instant>,
+    /// It was told that receipts are about messages that are not here.
+    told_not_here: bool,
     /// Groups whose checkpoint waits for a proof. They settle nothing until it is here.
     waiting: VecDeque<Waiting>,
 }
@@ -59,7 +61,8 @@ struct Waiting {
 impl Settler {
     /// For one session.
     pub(super) fn new(ctx: Arc<Context>, unit: UnitId, live: Live) -> Self {
-        Self { ctx, unit, live, owed_after: 0, full_since: None, waiting: VecDeque::new() }
+        let (full_since, told_not_here, waiting) = (None, false, VecDeque::new());
+        Self { ctx, unit, live, owed_after: 0, full_since, told_not_here, waiting }
     }
 
     /// Compares the log that the peer's Hello shows with the one that is held: a log that shrank or
@@ -253,7 +256,11 @@ impl Settler {
         card: &Card,
     ) -> Result<Option<u64>, StoreError> {
         let checkpoint = signed.checkpoint();
-        let Checked { receipts, have } = self.check_all(group.receipts, signed, card).await?;
+        let Checked { receipts, have, not_here } =
+            self.check_all(group.receipts, signed, card).await?;
+        if not_here > 0 {
+            self.not_here(not_here).await?;
+        }
         faults::at(Point::Settle);
         let recorded = self
             .ctx
@@ -306,7 +313,7 @@ impl Settler {
         let mut have = had.max(self.owed_after);
         let mut receipts = Vec::with_capacity(group.len());
         let mut taken = Vec::with_capacity(group.len());
-        let mut lowered = false;
+        let (mut lowered, mut not_here) = (false, 0);
         for numbered in group {
             let checked = match checker.check(&numbered, &taken) {
                 Err(error) if error.reason() == Reason::StoreDamaged => {
@@ -327,7 +334,8 @@ impl Settler {
                     receipts.push(receipt);
                     taken.push(statement);
                 }
-                Err(reason) => {
+                Err(Wrong::NotHere) => not_here += 1,
+                Err(Wrong::Bad(reason)) => {
                     self.ctx.parts.counters.add(Counter::VerifyFailure);
                     let detail = format!("receipt {} at index {}", numbered.number, numbered.index);
                     alarm(&self.ctx, reason, &self.unit, detail).await;
@@ -339,7 +347,26 @@ impl Settler {
             let detail = "our messages are over its quota: it carries them in a lower lane";
             alarm(&self.ctx, Reason::Quota, &self.unit, detail.to_owned()).await;
         }
-        Ok(Checked { receipts, have })
+        Ok(Checked { receipts, have, not_here })
+    }
+
+    /// Receipts about messages that are not here: as many as were sent since a backup that was put
+    /// in place. One alarm stands for all of them.
+    async fn not_here(&mut self, count: u64) -> Result<(), StoreError> {
+        self.ctx.parts.counters.add_many(Counter::VerifyFailure, count);
+        if let Some(left_out) = self.meter().line() {
+            info!(peer = %self.unit, count, left_out, "receipts about messages that are not here");
+        }
+        if std::mem::replace(&mut self.told_not_here, true) {
+            return Ok(());
+        }
+        let detail = format!(
+            "it sends receipts about messages that this store does not have: if a backup was put \
+             in place, what was sent since is not here any more, and {} proves it: ask it for \
+             relay-cli evidence export of these messages",
+            self.unit
+        );
+        alarm_once(&self.ctx, Reason::UnknownMessage, &self.unit, detail).await
     }
 
     fn card(&self) -> Option<Arc<Card>> {
@@ -381,10 +408,12 @@ impl Settler {
     }
 }
 
-/// What is good of a group, and up to which number receipts are dealt with.
+/// What is good of a group, up to which number receipts are dealt with, and how many are about
+/// messages that are not here.
 struct Checked {
     receipts: Vec<NewReceipt>,
     have: u64,
+    not_here: u64,
 }
 
 /// Groups that wait for a proof.

@@ -264,10 +264,10 @@ pub struct HaveRecorded {
     /// Who has them.
     #[prost(string, tag = "1")]
     pub peer: String,
-    /// First number that goes.
+    /// First number that was not confirmed before.
     #[prost(uint64, tag = "2")]
     pub from: u64,
-    /// Last number that goes.
+    /// Last number that is confirmed.
     #[prost(uint64, tag = "3")]
     pub up_to: u64,
 }

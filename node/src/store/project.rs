@@ -32,10 +32,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::Refused(fact)) => ops.refused(fact),
         Some(Fact::ReceiptsRecorded(fact)) => ops.receipts(fact),
         Some(Fact::HaveRecorded(fact)) => {
-            let last = fact.up_to.min(fact.from.saturating_add(HAVE_MAX));
-            for number in fact.from..=last {
-                ops.delete(Tree::Owed, key::numbered(&fact.peer, number));
-            }
+            // The rows stay: a peer whose store is set back wants them again.
             ops.number("receipts-confirmed", &fact.peer, fact.up_to);
         }
         Some(Fact::Acknowledged(fact)) => ops.acknowledged(fact),
@@ -323,7 +320,8 @@ impl Ops {
         }
         self.grown(&fact.new_origin, 0, std::slice::from_ref(&fact.leaf_hash));
         for peer in &fact.peers {
-            for name in ["receipts-made", "receipts-confirmed", "transfers-made"] {
+            // What was confirmed stays: what lies above it waits, and moves to the new log.
+            for name in ["receipts-made", "receipts-from", "transfers-made"] {
                 self.number(name, peer, fact.numbers_from);
             }
         }
@@ -353,6 +351,3 @@ pub fn unacknowledged_key(record: &MessageRecord) -> Vec<u8> {
     let urgency = u8::MAX - u8::try_from(priority_number(record.lane())).unwrap_or(0);
     [&[urgency][..], &record.stored_at_ms.to_be_bytes(), &record.digest].concat()
 }
-
-/// Most receipts that one `Have` confirms; the rest is confirmed by the next.
-pub const HAVE_MAX: u64 = 100_000;

@@ -6,7 +6,7 @@
 
 pub mod key;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use prost::Message;
@@ -177,6 +177,9 @@ pub struct EntryRecord {
     /// When it ended.
     #[prost(uint64, tag = "13")]
     pub settled_at_ms: u64,
+    /// When it was last deferred, by the clock of that time.
+    #[prost(uint64, tag = "14")]
+    pub deferred_at_ms: u64,
     /// It had its receipt, which the recipient's log lost: it is sent again, and never expires.
     #[prost(bool, tag = "30")]
     pub recovered: bool,
@@ -196,6 +199,11 @@ impl EntryRecord {
     /// The lane.
     pub fn lane(&self) -> Priority {
         priority_of(self.priority)
+    }
+
+    /// How long its last deferral is. A clock that was stepped since makes no longer wait of it.
+    pub fn wait(&self) -> Duration {
+        Duration::from_millis(self.not_before_ms.saturating_sub(self.deferred_at_ms))
     }
 }
 
@@ -231,7 +239,7 @@ pub struct ReceiptRecord {
     pub owed_number: u64,
 }
 
-/// A receipt that waits for the peer's `Have`. Key: peer || number.
+/// A receipt that a peer is owed; above what it confirmed, it waits. Key: peer || number.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct OwedRecord {
     /// Where the receipt lies in the receipts' tree.

@@ -271,6 +271,12 @@ impl<'a> View<'a> {
         Ok(value.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes))
     }
 
+    /// Receipts up to this number are confirmed by a peer, or are of a log that ended.
+    pub fn confirmed(&self, peer: &str) -> Result<u64, StoreError> {
+        let confirmed = self.counter("receipts-confirmed", peer)?;
+        Ok(confirmed.max(self.counter("receipts-from", peer)?))
+    }
+
     /// The record of a message.
     pub fn message(&self, digest: &Digest) -> Result<Option<MessageRecord>, StoreError> {
         self.record(Tree::Messages, digest.as_bytes())

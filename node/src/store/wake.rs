@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -28,25 +28,12 @@ pub struct Bells {
     pub receipts: Notify,
     /// Receipts that were sent and not confirmed are to be sent again.
     rewind: AtomicBool,
-    /// Receipts up to this number were confirmed, as the peer says; paces sending, proves nothing.
-    heard: AtomicU64,
 }
 
 impl Bells {
     /// Whether receipts are to be sent again; asked once.
     pub fn take_rewind(&self) -> bool {
         self.rewind.swap(false, Ordering::AcqRel)
-    }
-
-    /// The peer says that it has receipts up to this number.
-    pub fn hear(&self, up_to: u64) {
-        self.heard.fetch_max(up_to, Ordering::AcqRel);
-        self.receipts.notify_one();
-    }
-
-    /// Up to which number the peer said that it has receipts, in this run.
-    pub fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Acquire)
     }
 }
 

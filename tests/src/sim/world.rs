@@ -353,11 +353,7 @@ impl<'a> World<'a> {
             if open.is_none() && !asked {
                 return Ok(());
             }
-            // A deferral that was kept by a clock that was ahead waits its longest time.
-            let defers = self.plan.queue < SMALL_QUEUE || self.plan.reserve > 0;
-            let deferred = self.plan.clock_faults && defers;
-            let within = if deferred { DEFERRED_WITHIN } else { SETTLED_WITHIN };
-            if healed.elapsed() > within {
+            if healed.elapsed() > SETTLED_WITHIN {
                 let open = open.unwrap_or_else(|| "a client has no answer".to_owned());
                 return Err(Violation::new("I4", 0, format!("not settled: {open}")));
             }
@@ -400,9 +396,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// From the end of all faults until everything is settled: the longest back-off of ROUTINE mail,
 /// and a minute.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(5 * 60 + 60);
-
-/// The same with full inboxes or disks, and wrong clocks: the longest deferral, and a minute.
-const DEFERRED_WITHIN: Duration = Duration::from_secs(15 * 60 + 60);
 
 /// Queues below this fill up.
 const SMALL_QUEUE: u64 = 100;

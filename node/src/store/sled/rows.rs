@@ -34,7 +34,7 @@ pub(super) fn shared(tree: Tree) -> Option<Shared> {
         Tree::Statements => Some(Shared::Message { member: 4 }),
         Tree::Timeline => Some(Shared::Run { length: 8 }),
         Tree::TreeHashes => Some(Shared::Run { length: 12 }),
-        Tree::Transfers => Some(Shared::NamedRun),
+        Tree::Transfers | Tree::Owed => Some(Shared::NamedRun),
         _ => None,
     }
 }
@@ -46,6 +46,7 @@ impl Shared {
             (Self::Message { .. }, _) => "rows-of-messages",
             (_, Tree::Timeline) => "rows-of-timeline",
             (_, Tree::TreeHashes) => "rows-of-tree-hashes",
+            (_, Tree::Owed) => "rows-of-owed",
             _ => "rows-of-transfers",
         }
     }
@@ -90,7 +91,11 @@ impl Shared {
             Bound::Included(key) | Bound::Excluded(key) => Bound::Included(match self {
                 Self::Message { .. } => key.get(..GROUP_BYTES).unwrap_or(key).to_vec(),
                 Self::Run { length } => key.get(..length - 1).unwrap_or(key).to_vec(),
-                Self::NamedRun => key.get(..name_end(key).unwrap_or(0)).unwrap_or(key).to_vec(),
+                // Names may be long: what is wanted begins in the row of the first number.
+                Self::NamedRun => match self.place(key) {
+                    Some((group, _)) => group,
+                    None => key.get(..name_end(key).unwrap_or(0)).unwrap_or(key).to_vec(),
+                },
             }),
         };
         // A group's name is never above the keys of its pairs.

@@ -131,7 +131,7 @@ fn works_through_the_enum() {
     assert_eq!(index.get(Tree::Meta, b"k").unwrap(), Some(b"k".to_vec()));
 }
 
-const TREES: [Tree; 8] = [
+const TREES: [Tree; 9] = [
     Tree::Messages,
     Tree::Outbox,
     Tree::Receipts,
@@ -139,6 +139,7 @@ const TREES: [Tree; 8] = [
     Tree::Timeline,
     Tree::TreeHashes,
     Tree::Transfers,
+    Tree::Owed,
     Tree::ById,
 ];
 
@@ -244,7 +245,8 @@ fn places_are_fixed() {
     assert_eq!(place(Tree::Timeline, &number[1..]), None);
     let named = [b"xa\0".as_slice(), &number].concat();
     let row = [b"xa\0".as_slice(), &run].concat();
-    assert_eq!(place(Tree::Transfers, &named), Some((row, vec![0xe5])));
+    assert_eq!(place(Tree::Transfers, &named), Some((row.clone(), vec![0xe5])));
+    assert_eq!(place(Tree::Owed, &named), Some((row, vec![0xe5])));
     assert_eq!(place(Tree::Transfers, &named[1..4]), None);
     assert_eq!(shared(Tree::Requests), None);
 }

@@ -337,7 +337,7 @@ async fn arrive(store: &Store, verdict: Verdict) -> ArrivalAnswer {
 }
 
 fn owed(store: &Store) -> Vec<(u64, Bytes)> {
-    let owed = store.owed_receipts(&them(), 0, 10_000).unwrap();
+    let owed = store.waiting_receipts(&them(), 10_000).unwrap();
     owed.into_iter().map(|(number, receipt)| (number, receipt.statement)).collect()
 }
 

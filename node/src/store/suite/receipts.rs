@@ -12,6 +12,7 @@ on_each![
     a_receipt_that_lost_to_the_failure_is_late,
     the_same_group_again_changes_nothing,
     have_never_deletes_what_was_not_made,
+    what_was_confirmed_is_had_again,
     owed_again_but_never_doubled,
     the_first_acknowledgement_makes_the_one_receipt,
     checkpoints_are_held_by_size,
@@ -159,6 +160,102 @@ async fn have_never_deletes_what_was_not_made(place: Place) {
     store.record_have(unit("xc.ncu"), 5, at(2)).await.unwrap();
     assert_eq!(seq(&store), before);
     assert_sound(&store);
+}
+
+/// What a peer confirmed is still there by its number, in order, for a peer that was set back: also
+/// after a restart, and in an index that was made anew. It waits no more.
+async fn what_was_confirmed_is_had_again(place: Place) {
+    let store = place.open();
+    for n in 1..=70 {
+        arrive(&store, arrival(n, 0)).await;
+    }
+    store.record_have(them(), 66, at(1)).await.unwrap();
+    let all: Vec<(u64, Bytes)> = (1..=70).map(|n| (n, statement("consignment", n * 10))).collect();
+    let had = |store: &Store, after, limit| -> Vec<(u64, Bytes)> {
+        let receipts = store.owed_receipts(&them(), after, limit).unwrap();
+        receipts.into_iter().map(|(number, receipt)| (number, receipt.statement)).collect()
+    };
+    let check = |store: &Store| {
+        assert_eq!(owed(store), all[66..]);
+        assert_eq!(had(store, 0, 100), all);
+        assert_eq!(had(store, 31, 3), all[31..34]);
+        assert_eq!(had(store, 66, 100), all[66..]);
+        let (ahead, looked) = store.owed_ahead(&them(), 3, Priority::Emergency, 100).unwrap();
+        let urgent = |n: &u64| priority(*n) == Priority::Emergency;
+        let numbers: Vec<u64> = ahead.into_iter().map(|(number, _)| number).collect();
+        assert_eq!((numbers, looked), ((4..=70).filter(urgent).collect(), 70));
+    };
+    check(&store);
+    assert_sound(&store);
+    store.close().await;
+    drop(store);
+    let store = place.open();
+    check(&store);
+    store.close().await;
+    drop(store);
+    if place.dir.is_some() {
+        std::fs::remove_dir_all(place.path().join("index")).unwrap();
+    }
+    let store = place.open();
+    check(&store);
+    assert_sound(&store);
+}
+
+/// A log ends: what its peer did not confirm moves to the next one under new numbers, what it did
+/// stays where it was; by that log's numbers the rest is told apart. The same with the log after.
+#[tokio::test(start_paused = true)]
+async fn only_what_waits_moves_to_the_next_log() {
+    let place = Place::memory(1);
+    let store = place.open();
+    for n in 1..=5 {
+        arrive(&store, arrival(n, 0)).await;
+    }
+    store.record_have(them(), 3, at(1)).await.unwrap();
+    let numbers = |store: &Store| -> Vec<u64> {
+        let owed = store.owed_receipts(&them(), 0, 100).unwrap();
+        owed.into_iter().map(|(number, _)| number).collect()
+    };
+    let (second, third) = (1 << 40, 2 << 40);
+    let store = end_log(&place, store, 1).await;
+    assert_eq!(store.move_leaves(&us().log_origin(1), 5, at(2)).await.unwrap(), 2);
+    assert_eq!(store.move_leaves(&us().log_origin(1), 5, at(2)).await.unwrap(), 0);
+    assert_eq!(numbers(&store), [1, 2, 3, second + 1, second + 2]);
+    let waiting =
+        [(second + 1, statement("consignment", 40)), (second + 2, statement("consignment", 50))];
+    assert_eq!(owed(&store), waiting);
+    let open = store.owed_receipts(&them(), second, 9).unwrap();
+    assert!(open.iter().all(|(_, receipt)| receipt.origin == "xa.ncu/log/2"));
+    let from = |store: &Store| store.counter("receipts-from", &them()).unwrap();
+    assert_eq!((from(&store), store.receipts_confirmed(&them()).unwrap()), (second, second));
+    // An old number of its confirms nothing new.
+    store.record_have(them(), 5, at(3)).await.unwrap();
+    assert_eq!(owed(&store), waiting);
+    store.record_have(them(), second + 1, at(3)).await.unwrap();
+    assert_eq!(owed(&store), waiting[1..]);
+
+    let store = end_log(&place, store, 2).await;
+    assert_eq!(store.move_leaves(&us().log_origin(2), 3, at(4)).await.unwrap(), 1);
+    assert_eq!(numbers(&store), [1, 2, 3, second + 1, third + 1]);
+    assert_eq!(owed(&store), [(third + 1, statement("consignment", 50))]);
+    assert_eq!((from(&store), store.receipts_confirmed(&them()).unwrap()), (third, third));
+}
+
+/// Ends the log of a generation, and opens the store with the next.
+async fn end_log(place: &Place, store: Store, generation: u32) -> Store {
+    let head = store.log_head();
+    let (size, root) = (head.size, Bytes::copy_from_slice(head.root.as_bytes()));
+    let origin = us().log_origin(generation + 1);
+    let new = NewSuccession {
+        closing: records::CheckpointRecord { note: String::new(), root, size },
+        origin: origin.clone(),
+        succession: Bytes::from_static(b"succession"),
+        leaf_hash: Digest::of(b"leaf"),
+        by: vec!["A. Ito".to_owned(), "B. Cruz".to_owned()],
+    };
+    store.succeed_log(new, at(2)).await.unwrap();
+    store.close().await;
+    drop(store);
+    OpenStore { backend: place.backend.clone(), unit: us(), origin }.open().unwrap()
 }
 
 /// All receipts of a message are owed again under new numbers, those that wait are not doubled, and

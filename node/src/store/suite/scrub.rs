@@ -82,8 +82,9 @@ async fn every_difference_is_found() {
     assert!(tried > 10);
     assert!(store.scrub().unwrap().is_sound());
     // What was deleted and is there again.
-    let gone = records::key::numbered(them().as_str(), 3);
-    tamper(&store, Tree::Owed, &gone, Some(vec![1]));
+    let gone = records::key::due(them().as_str(), priority(2), 2);
+    assert_eq!(store.read(|view| view.get(Tree::Due, &gone)).unwrap(), None);
+    tamper(&store, Tree::Due, &gone, Some(vec![1]));
     let report = store.scrub().unwrap();
     assert_eq!((report.differences.len(), report.counts.len()), (1, 1));
 }

@@ -164,7 +164,7 @@ fn assert_messages(store: &Store, events: &[(u64, Position, Event)]) {
     let mut waits = BTreeSet::new();
     for peer in store.peers().unwrap().iter().map(|peer| unit(&peer.unit)).chain([them()]) {
         waits.clear();
-        for (_, receipt) in store.owed_receipts(&peer, 0, 10_000).unwrap() {
+        for (_, receipt) in store.waiting_receipts(&peer, 10_000).unwrap() {
             assert!(waits.insert(receipt.statement), "owed twice at once");
         }
     }

@@ -185,6 +185,7 @@ async fn deferring_is_repeatable(place: Place) {
     assert_eq!(seq(&store), before);
     let (entry, record) = store.claim_due(&them(), priority(1), 0, 9).unwrap().remove(0);
     assert_eq!((entry.not_before, entry.attempts), (at(500), 3));
+    assert_eq!(record.wait(), Duration::from_millis(500 - 9));
     assert_eq!((record.state(), record.reason.as_str()), (EntryState::Deferred, "BUSY"));
     // Neither an unknown entry nor a settled one is touched.
     store.defer(ours(2), them().to_string(), Reason::Busy, at(1), 1, at(1)).await.unwrap();

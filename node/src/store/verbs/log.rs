@@ -16,6 +16,7 @@ use relay_proto::{
     timestamp::Timestamp,
 };
 
+use super::owed::owed_numbers;
 use crate::store::{
     MovedOwed, Store, StoreError,
     event::{Fact, LogClaimed, LogSucceeded},
@@ -211,19 +212,7 @@ fn to_move(
     open: &str,
     left: u64,
 ) -> Result<Vec<(Bytes, Option<MovedOwed>)>, StoreError> {
-    let mut owed: BTreeMap<Bytes, MovedOwed> = BTreeMap::new();
-    each(view, Tree::Owed, |key, value| {
-        let record: OwedRecord = decode(Tree::Owed, value)?;
-        let (Some(before), Some(peer)) = (key.last_chunk::<8>(), key.split(|b| *b == 0).next())
-        else {
-            return Err(StoreError::IndexDamaged("owed"));
-        };
-        let peer = String::from_utf8_lossy(peer).into_owned();
-        let before = u64::from_be_bytes(*before);
-        let waits = MovedOwed { peer, before, priority: record.priority };
-        owed.insert(record.receipt_key, waits);
-        Ok(())
-    })?;
+    let mut owed = waiting(view)?;
     let mut found = Vec::new();
     each(view, Tree::Receipts, |key, value| {
         let receipt: ReceiptRecord = decode(Tree::Receipts, value)?;
@@ -241,6 +230,25 @@ fn to_move(
     })?;
     found.sort_by_key(|(index, ..)| *index);
     Ok(found.into_iter().map(|(_, key, waits)| (key, waits)).collect())
+}
+
+/// What a peer has not confirmed. By its own word alone: where numbers went on from elsewhere,
+/// what waited below did not move yet.
+fn waiting(view: &View<'_>) -> Result<BTreeMap<Bytes, MovedOwed>, StoreError> {
+    let mut waiting = BTreeMap::new();
+    for peer in numbered_peers(view)? {
+        let mut after = view.counter("receipts-confirmed", &peer)?;
+        loop {
+            let page = owed_numbers(view, &peer, after, PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            for (before, OwedRecord { receipt_key, priority }) in page {
+                let waits = MovedOwed { peer: peer.clone(), before, priority };
+                waiting.insert(receipt_key, waits);
+            }
+        }
+    }
+    Ok(waiting)
 }
 
 /// All units to whom anything was numbered.

@@ -147,6 +147,7 @@ impl Store {
             if before == entry {
                 return Ok(());
             }
+            entry.deferred_at_ms = now.as_millis();
             let fact = EntryChanged { entry: Some(entry), leaf: None };
             txn.push(now, Fact::EntryDeferred(fact), Bytes::new());
             Ok(())

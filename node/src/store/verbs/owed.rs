@@ -1,4 +1,5 @@
-//! Receipts that wait for a peer's `Have`: read in order, and owed once more.
+//! Receipts that a peer is owed: read in order, and owed once more. They stay when it confirmed
+//! them: a peer whose store is set back wants them again.
 
 use std::ops::Bound::{Excluded, Included};
 
@@ -19,7 +20,7 @@ use crate::store::{
 };
 
 impl Store {
-    /// Receipts owed to a peer with numbers above `after`, with their numbers.
+    /// Receipts made for a peer with numbers above `after`, confirmed or not, with their numbers.
     pub fn owed_receipts(
         &self,
         peer: &UnitId,
@@ -27,6 +28,20 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(u64, ReceiptRecord)>, StoreError> {
         self.read(|view| owed(&view, peer, after, limit))
+    }
+
+    /// Receipts that wait for a peer's `Have`, with their numbers.
+    pub fn waiting_receipts(
+        &self,
+        peer: &UnitId,
+        limit: usize,
+    ) -> Result<Vec<(u64, ReceiptRecord)>, StoreError> {
+        self.read(|view| owed(&view, peer, view.confirmed(peer.as_str())?, limit))
+    }
+
+    /// Receipts up to this number are confirmed by a peer, or are of a log that ended.
+    pub fn receipts_confirmed(&self, peer: &UnitId) -> Result<u64, StoreError> {
+        self.read(|view| view.confirmed(peer.as_str()))
     }
 
     /// Receipts about messages of one lane among those owed above `after`, and up to which number
@@ -41,7 +56,7 @@ impl Store {
         self.read(|view| {
             let mut list = Vec::new();
             let mut looked = after;
-            for (number, owed) in owed_numbers(&view, peer, after, OWED_LOOK_MAX)? {
+            for (number, owed) in owed_numbers(&view, peer.as_str(), after, OWED_LOOK_MAX)? {
                 if list.len() >= limit {
                     break;
                 }
@@ -61,18 +76,19 @@ fn owed(
     after: u64,
     limit: usize,
 ) -> Result<Vec<(u64, ReceiptRecord)>, StoreError> {
-    let numbers = owed_numbers(view, peer, after, limit)?;
+    let numbers = owed_numbers(view, peer.as_str(), after, limit)?;
     numbers.iter().map(|(number, owed)| Ok((*number, owed_receipt(view, owed)?))).collect()
 }
 
-fn owed_numbers(
+/// The numbers above `after` and what stands under them.
+pub(super) fn owed_numbers(
     view: &View<'_>,
-    peer: &UnitId,
+    peer: &str,
     after: u64,
     limit: usize,
 ) -> Result<Vec<(u64, OwedRecord)>, StoreError> {
-    let lower = key::numbered(peer.as_str(), after.saturating_add(1));
-    let upper = key::after_prefix(&[peer.as_str().as_bytes(), b"\0"].concat()).unwrap_or_default();
+    let lower = key::numbered(peer, after.saturating_add(1));
+    let upper = key::after_prefix(&[peer.as_bytes(), b"\0"].concat()).unwrap_or_default();
     let pairs = view.range(Tree::Owed, Included(&lower), Excluded(&upper), limit, false)?;
     let number = |key: &[u8]| key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
     pairs.iter().map(|(key, value)| Ok((number(key), decode(Tree::Owed, value)?))).collect()
@@ -94,7 +110,7 @@ pub(super) fn owe_again(
     let to = header.from.to_string();
     txn.wake(&to);
     let view = txn.view();
-    let confirmed = view.counter("receipts-confirmed", &to)?;
+    let confirmed = view.confirmed(&to)?;
     // About another's message there are none but our own here: one for each event at most.
     let pairs = view.prefix(Tree::Receipts, header.digest.as_bytes(), ISSUED_OF_MESSAGE_MAX)?;
     let mut missing = Vec::new();

@@ -154,7 +154,8 @@ impl Store {
         self.recent(|recent| recent.from(seq, 0)).is_some()
     }
 
-    /// A counter: `transfers-made`, `receipts-made`, `receipts-confirmed`, `receipts-have`.
+    /// A counter: `transfers-made`, `receipts-made`, `receipts-have`; `receipts-confirmed`, by the
+    /// peer; `receipts-from`, above which all are of the open log.
     pub fn counter(&self, name: &str, peer: &UnitId) -> Result<u64, StoreError> {
         self.read(|view| view.counter(name, peer.as_str()))
     }

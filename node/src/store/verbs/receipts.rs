@@ -20,7 +20,6 @@ use crate::store::{
     Store, StoreError,
     event::{EntryChanged, Fact, HaveRecorded, ReceiptsRecorded, RecordedReceipt},
     index::Tree,
-    project::HAVE_MAX,
     records::{
         CheckpointRecord, EntryRecord, EntryState, LostLeaves, ReceiptRecord, digest_of, key,
     },
@@ -95,8 +94,8 @@ impl Store {
         self.commit(Priority::Routine, move |txn| {
             let peer = peer.as_str();
             let made = txn.view().counter("receipts-made", peer)?;
-            let confirmed = txn.view().counter("receipts-confirmed", peer)?;
-            let up_to = up_to.min(made).min(confirmed.saturating_add(HAVE_MAX));
+            let confirmed = txn.view().confirmed(peer)?;
+            let up_to = up_to.min(made);
             if up_to > confirmed {
                 let fact = HaveRecorded { peer: peer.to_owned(), from: confirmed + 1, up_to };
                 txn.push(now, Fact::HaveRecorded(fact), Bytes::new());
