@@ -271,6 +271,7 @@ impl StoreError {
             | Self::Journal(JournalError::Damage { .. } | JournalError::NoEvent { .. }) => {
                 Reason::StoreDamaged
             }
+            Self::Journal(error) if error.is_unread() => Reason::StoreDamaged,
             Self::Stopped | Self::Journal(_) => Reason::StoreStopped,
             Self::Erased => Reason::NotFound,
             Self::TooLarge(_) => Reason::TooLarge,

@@ -81,7 +81,7 @@ pub fn is_damage(error: &StoreError) -> bool {
         error,
         StoreError::Damaged { .. }
             | StoreError::Journal(JournalError::Damage { .. } | JournalError::NoEvent { .. })
-    )
+    ) || matches!(error, StoreError::Journal(error) if error.is_unread())
 }
 
 /// Why an index does not help.

@@ -21,7 +21,7 @@ use crate::store::{
     Backend, OpenStore, Store, StoreError,
     event::Event,
     files::{self, FilesError, Lock, StoreId},
-    journal::{BodyState, Found, RealIo, Seen, Survey, survey},
+    journal::{BodyState, Damage, Found, RealIo, Seen, Survey, survey},
     records::{DamageRecord, MessageRecord},
     scrubber::{BODY, message_of},
     sled::set_aside,
@@ -144,7 +144,10 @@ impl Work<'_> {
     }
 
     fn lacks_events(&self) -> bool {
-        self.done.remains.iter().any(|damage| damage.what != BODY && damage.seq <= damage.last_seq)
+        let unread = Damage::Unread.to_string();
+        self.done.remains.iter().any(|damage| {
+            damage.what == unread || (damage.what != BODY && damage.seq <= damage.last_seq)
+        })
     }
 
     /// Damaged ones are set aside; a rebuild begins at the newest good one.
@@ -255,7 +258,9 @@ impl Events {
             Seen::Event { segment, seq, offset, meta, body } => (segment, seq, offset, meta, body),
             Seen::Damage(found) => {
                 // What can be read of a damaged batch is shown next.
-                self.within = Some(found.seq..=found.last_seq);
+                if found.what != Damage::Unread {
+                    self.within = Some(found.seq..=found.last_seq);
+                }
                 return;
             }
         };

@@ -13,6 +13,7 @@ mod mark;
 mod open;
 mod reader;
 mod recover;
+mod sectors;
 mod segment;
 mod simdisk;
 mod siminode;
