@@ -125,6 +125,7 @@ impl Peers {
     /// more.
     pub(super) fn directory_changed(&self, ctx: &Arc<Context>) {
         let verified = verified(ctx);
+        ctx.witnesses.keep(&verified);
         for unit in &verified {
             self.ensure(ctx, unit);
             self.input(unit, Input::Woken);
