@@ -124,11 +124,16 @@ pub fn create(
 impl OpenStore {
     /// Opens the store and starts its writer. Call within a runtime.
     pub fn open(self) -> Result<Store, StoreError> {
+        self.open_under(None)
+    }
+
+    /// The same under a lock of its directory that is held already.
+    pub fn open_under(self, lock: Option<Lock>) -> Result<Store, StoreError> {
         let queue = Arc::new(Queue::new());
         let (end, ended) = watch::channel(None);
         let shared = match &self.backend {
             Backend::Embedded { dir, cache_bytes, .. } => {
-                let lock = Lock::take(dir)?;
+                let lock = lock.map_or_else(|| Lock::take(dir), Ok)?;
                 let id = StoreId::open(dir, &self.unit)?;
                 let mark = files::read_index_mark(dir);
                 let space = self.space()?;
