@@ -23,7 +23,7 @@ use crate::store::{
     index::{Index, Op, Tree},
     journal::{JournalError, JournalReader, Seen},
     project::project,
-    records::{EntryRecord, NumbersRecord, key},
+    records::{AlarmRecord, EntryRecord, NumbersRecord, key},
     scrub::{self, Unread},
     snapshot,
     view::View,
@@ -212,6 +212,12 @@ fn may_be_gone(view: &View<'_>, op: &Op) -> Result<bool, StoreError> {
             let end = key::after_prefix(digest);
             let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             Ok(!view.range(Tree::Acks, Bound::Included(digest), end, 1, false)?.is_empty())
+        }
+        Tree::Standing => {
+            // It ends with its number.
+            let seq = op.key.last_chunk::<NUMBER_BYTES>().copied().unwrap_or_default();
+            let alarm: Option<AlarmRecord> = view.record(Tree::Alarms, &seq)?;
+            Ok(alarm.is_some_and(|alarm| !alarm.stands()))
         }
         Tree::Backoff => Ok(true),
         Tree::Meta => Ok(op.key == key::SCRUB_PART),
