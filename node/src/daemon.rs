@@ -22,6 +22,7 @@ pub use error::RunError;
 use crate::{
     clock::Clock,
     config::Settings,
+    faults,
     keys::InstanceId,
     store::{self, Backend, Ended, space::ReserveSettings},
     tasks::Stopped,
@@ -29,6 +30,7 @@ use crate::{
 
 /// Runs a node until it is told to stop.
 pub fn run(settings: Settings) -> Result<(), RunError> {
+    faults::begin();
     abort_on_index_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -3,7 +3,8 @@
 //!
 //! They are there only with the feature `faults`, which no released program has; without it every
 //! call is nothing. Ordered by `RELAY_FAULTS`: `POINT=ACTION`, or `POINT=ACTION@N` for the Nth time
-//! alone, joined by commas. An order that cannot be read ends the process.
+//! alone, joined by commas. An order that cannot be read, or that its point cannot do, ends the
+//! process when it begins.
 
 use std::io;
 
@@ -80,6 +81,12 @@ pub fn later(step: impl FnOnce() -> io::Result<()> + Send + 'static) {
     });
 }
 
+/// Reads the orders, before anything is done.
+pub fn begin() {
+    #[cfg(feature = "faults")]
+    orders::read();
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "nothing can be ordered"))]
 enum Action {
@@ -134,6 +141,11 @@ mod orders {
         })
     });
 
+    /// Reads them, if they were not read.
+    pub(super) fn read() {
+        LazyLock::force(&ORDERS);
+    }
+
     /// What is to happen at this point this time.
     pub(super) fn next(point: Point) -> Option<Action> {
         let due = |order: &&Order| {
@@ -153,8 +165,18 @@ mod orders {
             "skip" => Action::Skip,
             _ => return None,
         };
-        let nth = nth.parse().ok()?;
-        Some(Order { point: named(point)?, action, nth, times: AtomicU64::new(0) })
+        let (point, nth) = (named(point)?, nth.parse().ok()?);
+        can(point, action).then(|| Order { point, action, nth, times: AtomicU64::new(0) })
+    }
+
+    /// Whether a point does this: what it does not is no order.
+    fn can(point: Point, action: Action) -> bool {
+        match action {
+            Action::Kill => true,
+            Action::Tear => point == Point::Write,
+            Action::Fail => matches!(point, Point::Write | Point::Sync),
+            Action::Skip => matches!(point, Point::Sync | Point::Wait | Point::Duplicate),
+        }
     }
 
     fn named(point: &str) -> Option<Point> {
@@ -173,6 +195,23 @@ mod orders {
             "settled" => Point::Settled,
             _ => return None,
         })
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn an_order_that_its_point_cannot_do_is_refused() {
+            for order in ["sign=kill", "write=tear@3", "sync=fail@9", "wait=skip", "send=kill@1"] {
+                assert!(parse(order).is_some(), "{order}");
+            }
+            for order in
+                ["sign=fail", "wait=fail", "send=skip", "sync=tear", "write=skip", "x=kill"]
+            {
+                assert!(parse(order).is_none(), "{order}");
+            }
+        }
     }
 }
 

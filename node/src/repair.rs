@@ -68,6 +68,9 @@ impl RepairReport {
 
     fn verdict(&self) -> String {
         let Repaired { dry_run, mended, remains, .. } = &self.0;
+        if self.0.failed.is_some() {
+            return format!("NOT ENDED: {} mended before an error", mended.len());
+        }
         match (mended.len(), remains.len(), dry_run) {
             (0, 0, true) => "SOUND as far as a dry run looks".to_owned(),
             (0, 0, false) => "SOUND: nothing to repair".to_owned(),
@@ -122,6 +125,11 @@ impl fmt::Display for RepairReport {
         }
         for kept in &self.0.kept {
             write!(f, "\n  KEPT     what stood there before: `{}`", kept.display())?;
+        }
+        let mut error = self.0.failed.as_ref().map(|error| error as &dyn std::error::Error);
+        while let Some(one) = error {
+            write!(f, "\n  ERROR    {one}")?;
+            error = one.source();
         }
         if self.0.remains.is_empty() {
             return Ok(());

@@ -248,7 +248,11 @@ impl Service {
             let (reason, peer) = (reason.label().to_owned(), about.to_string());
             AlarmRecord { reason, peer, detail, at_ms: now.as_millis(), ..Default::default() }
         });
-        let alarms = self.relay().store().alarms(ALARMS_READ)?;
+        let store = self.relay().store();
+        let alarms = match unit {
+            Some(unit) => store.alarms_about(unit, ALARMS_SHOWN)?,
+            None => store.alarms(ALARMS_SHOWN)?,
+        };
         let of_unit = |alarm: &AlarmRecord| unit.is_none_or(|unit| alarm.peer == unit.as_str());
         let text = |alarm: AlarmRecord| {
             let at = Timestamp::from_millis(alarm.at_ms);
@@ -331,7 +335,6 @@ pub(super) const QUEUE_COUNT_MAX: usize = 10_000;
 /// A peer dials at least so often while mail waits there: twice the longest wait for ROUTINE.
 const ONE_WAY_FOR: Duration = Duration::from_secs(10 * 60);
 
-const ALARMS_READ: usize = 256;
 const ALARMS_SHOWN: usize = 20;
 const FINGERPRINTS_MAX: usize = 1024;
 const GROUPS_MAX: usize = 12;

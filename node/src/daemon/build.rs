@@ -16,7 +16,7 @@ use crate::{
     keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
     relay::{Limits, Parts, Random, Relay},
-    store::{Backend, NewAlarm, OpenStore, QueueMax, ScrubSettings, Store, StoreError},
+    store::{Backend, Gone, NewAlarm, OpenStore, QueueMax, ScrubSettings, Store, StoreError},
     tasks::Tasks,
     telemetry::Counters,
     tlog::{Opened, Tlog, TlogError},
@@ -192,8 +192,13 @@ async fn open_log(
         }
     }
     if tlog.hold().is_none() {
-        let (unit, why) = (parts.id.unit(), "the log signs");
-        match store.end_alarms(unit, &[Reason::LogHeld], why, parts.clock.now()).await {
+        let gone = Gone {
+            reason: Reason::LogHeld,
+            why: "the log signs",
+            through: store.log_head().seq,
+            cause: tlog.held(),
+        };
+        match store.end_alarms(parts.id.unit(), gone, parts.clock.now()).await {
             Ok(()) | Err(StoreError::Full) => {}
             Err(error) => return Err(RunError::start("log", error)),
         }

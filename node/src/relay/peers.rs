@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use super::{Context, answers, inbound, outbound, owed, recover};
 use crate::{
     link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
-    store::{NewAlarm, NewClaim, StoreError, records::MessageRecord},
+    store::{Gone, NewAlarm, NewClaim, StoreError, records::MessageRecord},
     tasks::TaskKind,
     telemetry::Counter,
 };
@@ -128,6 +128,7 @@ impl Peers {
     /// more.
     pub(super) fn directory_changed(&self, ctx: &Arc<Context>) {
         let verified = verified(ctx);
+        ctx.witnesses.keep(&verified);
         for unit in &verified {
             self.ensure(ctx, unit);
             self.input(unit, Input::Woken);
@@ -427,8 +428,7 @@ pub(super) async fn proof(
     }
 }
 
-/// Keeps an alarm that is not among the newest already: what comes again with every session is told
-/// once.
+/// Keeps an alarm, unless the same one stands: what comes again with every session is told once.
 pub(super) async fn alarm_once(
     ctx: &Context,
     reason: Reason,
@@ -460,10 +460,15 @@ const REPAIR: &str = "stop the node and run relay-node repair --config FILE";
 /// The restored log signs again: nobody has to do anything about it any more.
 fn end_held(ctx: &Arc<Context>) {
     let again = Arc::clone(ctx);
+    let gone = Gone {
+        reason: Reason::LogHeld,
+        why: "every peer was heard, the log signs again",
+        through: ctx.parts.store.log_head().seq,
+        cause: ctx.parts.tlog.held(),
+    };
     ctx.parts.tasks.spawn("log-released", TaskKind::Session, async move {
         let (store, unit) = (&again.parts.store, again.unit());
-        let why = "every peer was heard, the log signs again";
-        if let Err(error) = store.end_alarms(unit, &[Reason::LogHeld], why, again.now()).await {
+        if let Err(error) = store.end_alarms(unit, gone, again.now()).await {
             warn!(%error, "alarms of the restored log stay");
         }
     });

@@ -4,7 +4,8 @@
 //! that differs by more than `CLOCK_SKEW_MAX` and both bounds; the own card, when that clock lies
 //! outside the window of the working keys, counts as one of the two. A peer's time runs on with the
 //! monotonic clock, so that a step of either clock shows at once; a peer that nobody vouches for is
-//! no witness.
+//! no witness. That clock stands still while the machine is suspended: once a peer that was heard
+//! since the last step bears the clock out, what others told before it counts no more.
 //!
 //! After the start, and after each step, the clock is in doubt until every verified peer was heard,
 //! for a minute at most: meanwhile one peer is enough to contradict, and no verdict rests on time.
@@ -131,6 +132,11 @@ impl Witnesses {
         self.lock().told.insert(unit.clone(), told);
     }
 
+    /// Only these units are known; what others told is forgotten.
+    pub fn keep(&self, units: &[UnitId]) {
+        self.lock().told.retain(|unit, _| units.contains(unit));
+    }
+
     /// Those who were not heard are to be asked: something waits for what they say.
     pub fn ask(&self) {
         self.lock().is_asked = true;
@@ -156,16 +162,8 @@ impl Witnesses {
         let state = clock.state();
         let doubted = inner.is_doubted(directory, after);
         let limit = CLOCK_SKEW_MAX + Duration::from_millis(state.uncertainty_ms.into());
-        let against: Vec<_> = inner
-            .told
-            .iter()
-            .map(|(unit, told)| (unit, told, told.skew_ms(now, before)))
-            .filter(|(_, told, skew)| {
-                told.counts && u128::from(skew.unsigned_abs()) > (limit + told.bound).as_millis()
-            })
-            .filter(|(unit, ..)| directory.verified(unit).is_some())
-            .map(|(unit, _, skew)| (unit.clone(), skew))
-            .collect();
+        let is_verified = |unit: &UnitId| directory.verified(unit).is_some();
+        let against = inner.against((now, before), limit, is_verified);
         drop(inner);
         let is_contradicted = match against.len() {
             0 => false,
@@ -211,6 +209,28 @@ impl Inner {
             self.is_doubted = !is_over && !self.unheard(directory).is_empty();
         }
         self.is_doubted
+    }
+
+    /// The verified peers whose clocks differ too much, and by how much they are ahead.
+    fn against(
+        &self,
+        (now, at): (Timestamp, Instant),
+        limit: Duration,
+        is_verified: impl Fn(&UnitId) -> bool,
+    ) -> Vec<(UnitId, i64)> {
+        let witnesses = self.told.iter().filter(|(unit, told)| told.counts && is_verified(unit));
+        let looked = witnesses.map(|(unit, told)| {
+            let skew = told.skew_ms(now, at);
+            let differs = u128::from(skew.unsigned_abs()) > (limit + told.bound).as_millis();
+            (unit, skew, differs, told.at >= self.doubted_since)
+        });
+        let looked: Vec<_> = looked.collect();
+        let is_borne_out = looked.iter().any(|(_, _, differs, is_new)| *is_new && !differs);
+        let against = looked.into_iter().filter(|(_, _, differs, is_new)| {
+            // Without a newer word an older one is better than none.
+            *differs && (*is_new || !is_borne_out)
+        });
+        against.map(|(unit, skew, ..)| (unit.clone(), skew)).collect()
     }
 
     /// Verified peers that were not heard since the doubt began.
@@ -321,3 +341,82 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long verdicts wait for peers that are not heard.
 const DOUBT_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn unit(name: &str) -> UnitId {
+        name.parse().unwrap()
+    }
+
+    /// What a peer tells, so far ahead of the right time.
+    fn hello(now: Timestamp, ahead: Duration) -> v1::Hello {
+        let clock = v1::Clock { state: v1::ClockState::Synced.into(), ..v1::Clock::default() };
+        let now_ms = now.after(ahead).as_millis();
+        v1::Hello { now_ms, clock: Some(clock), ..v1::Hello::default() }
+    }
+
+    /// Who speaks against the clock by now.
+    fn against(witnesses: &Witnesses, now: Timestamp) -> Vec<String> {
+        let (mut inner, at) = (witnesses.lock(), Instant::now());
+        inner.look_for_a_step(now, at, at);
+        let against = inner.against((now, at), CLOCK_SKEW_MAX, |unit| unit.as_str() != "xd.ncu");
+        against.into_iter().map(|(unit, _)| unit.to_string()).collect()
+    }
+
+    /// The machine is suspended for ten minutes, in which the monotonic clock stands still: what
+    /// peers told before speaks against the clock until one that is heard bears it out.
+    #[tokio::test(start_paused = true)]
+    async fn a_suspended_machine_is_not_held_by_peers_that_are_down() {
+        let witnesses = Witnesses::default();
+        for down in ["xb.ncu", "xc.ncu"] {
+            witnesses.heard(&unit(down), &hello(NOW, Duration::ZERO));
+        }
+        assert!(against(&witnesses, NOW).is_empty());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let resumed = NOW.after(Duration::from_secs(605));
+        // Nobody is heard yet: as if the clock alone had been set.
+        assert_eq!(against(&witnesses, resumed), ["xb.ncu", "xc.ncu"]);
+        // Nobody vouches for this one.
+        witnesses.heard(&unit("xd.ncu"), &hello(resumed, Duration::ZERO));
+        assert_eq!(against(&witnesses, resumed).len(), 2);
+        witnesses.heard(&unit("xe.ncu"), &hello(resumed, Duration::from_secs(1)));
+        assert!(against(&witnesses, resumed).is_empty());
+        // Those that are heard and differ count all the same.
+        for wrong in ["xf.ncu", "xg.ncu"] {
+            witnesses.heard(&unit(wrong), &hello(resumed, Duration::from_secs(3600)));
+        }
+        assert_eq!(against(&witnesses, resumed), ["xf.ncu", "xg.ncu"]);
+    }
+
+    /// A clock that was set wrong while nobody can be reached is contradicted by what was told
+    /// before, and one that peers who are heard bear out only by them.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_set_wrong_is_contradicted_by_what_was_told() {
+        let witnesses = Witnesses::default();
+        for down in ["xb.ncu", "xc.ncu"] {
+            witnesses.heard(&unit(down), &hello(NOW, Duration::ZERO));
+        }
+        assert!(against(&witnesses, NOW).is_empty());
+        let wrong = NOW.after(Duration::from_secs(86_400));
+        assert_eq!(against(&witnesses, wrong), ["xb.ncu", "xc.ncu"]);
+        witnesses.heard(&unit("xe.ncu"), &hello(NOW, Duration::ZERO));
+        assert_eq!(against(&witnesses, wrong), ["xb.ncu", "xc.ncu", "xe.ncu"]);
+    }
+
+    /// A unit that is not known any more says nothing.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_removed_is_forgotten() {
+        let witnesses = Witnesses::default();
+        for name in ["xb.ncu", "xc.ncu"] {
+            witnesses.heard(&unit(name), &hello(NOW, Duration::from_secs(3600)));
+        }
+        witnesses.keep(&[unit("xc.ncu")]);
+        assert_eq!(against(&witnesses, NOW), ["xc.ncu"]);
+        assert_eq!(witnesses.skew_ms(&unit("xb.ncu"), NOW), None);
+    }
+}

@@ -149,6 +149,13 @@ fn whole_file() -> nix::libc::flock {
 }
 
 impl Lock {
+    /// The same lock once more: it is let go with the last of them.
+    pub fn share(&self) -> Result<Self, FilesError> {
+        let file = self.file.try_clone();
+        let file = file.map_err(|source| FilesError::Io { path: LOCK_FILE.into(), source })?;
+        Ok(Self { file, same_boot: self.same_boot })
+    }
+
     /// Whether whoever held it last did so since this machine was started: then all that he wrote
     /// is there, synced or not.
     pub fn is_same_boot(&self) -> bool {
@@ -440,7 +447,8 @@ fn hex(bytes: &[u8]) -> String {
 const LOCK_FILE: &str = "lock";
 const HOLDER_BYTES: usize = 128;
 const ID_FILE: &str = "store.id";
-const MARK_FILE: &str = "index.mark";
+/// The index's mark.
+pub const MARK_FILE: &str = "index.mark";
 const RESTORED_FILE: &str = "restored";
 const RESTORED_HEAD: &str = "relay-restored/v1\n";
 const FORMAT_NAME: &str = "relay-store";

@@ -11,6 +11,7 @@ pub mod index;
 pub mod journal;
 mod open;
 mod project;
+mod proven;
 mod queue;
 mod recent;
 pub mod records;
@@ -238,6 +239,19 @@ pub enum StoreError {
         /// Its sequence.
         seq: u64,
     },
+    /// An event that cannot be read is needed to make the index anew.
+    #[error(
+        "event {seq} of the journal (segment {segment}) cannot be read, and the index {index}: put \
+         that segment back from a backup; nothing was removed"
+    )]
+    Forgotten {
+        /// Its sequence.
+        seq: u64,
+        /// Where it is.
+        segment: u64,
+        /// Why that does not help.
+        index: &'static str,
+    },
     /// The verb found that it may not do this.
     #[error("{0}")]
     Refused(Reason),
@@ -253,9 +267,11 @@ impl StoreError {
                 Reason::StorageFull
             }
             Self::Damaged { .. }
+            | Self::Forgotten { .. }
             | Self::Journal(JournalError::Damage { .. } | JournalError::NoEvent { .. }) => {
                 Reason::StoreDamaged
             }
+            Self::Journal(error) if error.is_unread() => Reason::StoreDamaged,
             Self::Stopped | Self::Journal(_) => Reason::StoreStopped,
             Self::Erased => Reason::NotFound,
             Self::TooLarge(_) => Reason::TooLarge,

@@ -1,7 +1,8 @@
 //! Making and opening a store: lock, journal, index, replay.
 //!
 //! The journal is opened first and decides; the index is believed only up to the mark that was
-//! proven durable, and set aside when it is damaged or ahead of the journal.
+//! proven durable, and set aside when it is damaged or ahead of the journal. Invariant: an index is
+//! moved or removed only once the journal was read and gives it anew.
 
 use std::{
     path::{Path, PathBuf},
@@ -33,7 +34,7 @@ use crate::{
             Damage, DurableMark, Io, Journal, JournalError, JournalSettings, RealIo, Recovered,
             SimDisk,
         },
-        project::project,
+        proven::{self, Useless, replay},
         queue::{Job, Queue},
         records::{AlarmRecord, key},
         scrub,
@@ -123,11 +124,16 @@ pub fn create(
 impl OpenStore {
     /// Opens the store and starts its writer. Call within a runtime.
     pub fn open(self) -> Result<Store, StoreError> {
+        self.open_under(None)
+    }
+
+    /// The same under a lock of its directory that is held already.
+    pub fn open_under(self, lock: Option<Lock>) -> Result<Store, StoreError> {
         let queue = Arc::new(Queue::new());
         let (end, ended) = watch::channel(None);
         let shared = match &self.backend {
             Backend::Embedded { dir, cache_bytes, .. } => {
-                let lock = Lock::take(dir)?;
+                let lock = lock.map_or_else(|| Lock::take(dir), Ok)?;
                 let id = StoreId::open(dir, &self.unit)?;
                 let mark = files::read_index_mark(dir);
                 let space = self.space()?;
@@ -181,18 +187,28 @@ impl OpenStore {
             Ok(_) if !same_boot && !recovered.clean => Some(Doubt::MachineStopped),
             Ok(_) => None,
         };
+        let reader = journal.reader();
         let (index, erased) = match (stored, &doubt) {
             (Ok(index), None) => {
-                let erased = replay(&journal, &index, mark, recovered.last_seq)?;
+                let erased = replay(&reader, &index, mark, recovered.last_seq)?;
                 (index, erased)
             }
-            (stored, _) => {
-                let keep = !matches!(doubt, Some(Doubt::MachineStopped));
-                let doubt = doubt.as_ref().map(Doubt::to_string);
-                warn!(doubt, mark, journal = recovered.last_seq, "index not believed");
-                drop(stored);
-                self.rebuild(&journal, recovered.last_seq, keep, fresh)?
+            (stored, Some(doubt)) => {
+                warn!(%doubt, mark, journal = recovered.last_seq, "index not believed");
+                match proven::can_rebuild(self.dir(), &reader) {
+                    Ok(()) => {
+                        drop(stored);
+                        let keep = !matches!(doubt, Doubt::MachineStopped);
+                        self.rebuild(&journal, recovered.last_seq, keep, fresh)?
+                    }
+                    Err(error) if proven::is_damage(&error) => {
+                        let stored = stored.ok().filter(|_| matches!(doubt, Doubt::MachineStopped));
+                        self.remembered(&journal, stored, mark, recovered.last_seq)?
+                    }
+                    Err(error) => return Err(error),
+                }
             }
+            (Err(error), None) => return Err(error.into()),
         };
         let frontier = frontier(&index, &self.origin)?;
         let shared = Arc::new(Shared::new(index, journal.reader(), &frontier, space));
@@ -202,6 +218,35 @@ impl OpenStore {
         engine.erase(erased)?;
         info!(seq = recovered.last_seq, clean = recovered.clean, "store opened");
         Ok(engine)
+    }
+
+    /// The index that remembers events which cannot be read, if it may be believed. Returns whose
+    /// bodies are to be erased as well.
+    fn remembered(
+        &self,
+        journal: &Journal,
+        stored: Option<Index>,
+        mark: u64,
+        last: u64,
+    ) -> Result<(Index, Vec<u64>), StoreError> {
+        let reader = journal.reader();
+        let refused = |why| Err(proven::forgotten(&reader, why).unwrap_or_else(|error| error));
+        let Some(index) = stored else { return refused(Useless::Unsound) };
+        let erased = match replay(&reader, &index, mark, last) {
+            Err(error) if proven::is_damage(&error) => return refused(Useless::Unproven),
+            replayed => replayed?,
+        };
+        match proven::believe(&index, &reader, mark, (&self.unit, &self.origin))? {
+            Ok(()) => Ok((index, erased)),
+            Err(why) => refused(why),
+        }
+    }
+
+    fn dir(&self) -> Option<&Path> {
+        match &self.backend {
+            Backend::Embedded { dir, .. } => Some(dir),
+            Backend::Memory { .. } => None,
+        }
     }
 
     /// Fills a new index from the newest good snapshot and what follows it, or from all events, and
@@ -217,19 +262,17 @@ impl OpenStore {
         let mut from_snapshot = true;
         loop {
             let index = fresh(keep)?;
-            let from = match &self.backend {
-                Backend::Embedded { dir, .. } if from_snapshot => {
-                    snapshot::restore(dir, &reader, &index)?
-                }
-                _ => 0,
+            let from = match self.dir().filter(|_| from_snapshot) {
+                Some(dir) => snapshot::restore(dir, &reader, &index)?,
+                None => 0,
             };
-            let erased = replay(journal, &index, from, last)?;
+            let erased = replay(&reader, &index, from, last)?;
             let view = View::new([None, None, None], &index);
             let source = scrub::Source {
                 get: &|tree, key| view.get(tree, key),
                 len: &|tree| Ok(index.len(tree)? as u64),
             };
-            let report = scrub::compare(&reader, &source, scrub::REBUILD_SEGMENTS)?;
+            let report = scrub::compare(&reader, &source, scrub::REBUILD_SEGMENTS, None)?;
             if report.is_sound() {
                 return Ok((index, erased));
             }
@@ -237,6 +280,7 @@ impl OpenStore {
             if from == 0 {
                 return Err(StoreError::IndexDamaged("rebuilt"));
             }
+            proven::can_rebuild(None, &reader)?;
             (from_snapshot, keep) = (false, true);
         }
     }
@@ -292,30 +336,6 @@ enum Doubt {
         /// How far it reaches.
         reach: u64,
     },
-}
-
-/// Brings events into an index that does not hold them yet. Returns whose bodies are to be erased.
-fn replay(journal: &Journal, index: &Index, from: u64, last: u64) -> Result<Vec<u64>, StoreError> {
-    let mut erased = Vec::new();
-    let reader = journal.reader();
-    let mut next = from + 1;
-    while next <= last {
-        let events = reader.scan(next, REPLAY_EVENTS, REPLAY_BYTES)?;
-        let Some((through, _, _)) = events.last() else {
-            return Err(StoreError::Damaged { seq: next });
-        };
-        let through = *through;
-        let mut ops = Vec::new();
-        for (seq, position, stored) in &events {
-            let event = Event::decode(stored.meta.clone())
-                .map_err(|_| StoreError::Damaged { seq: *seq })?;
-            ops.extend(project(&event, *seq, *position));
-            erased.extend(event.erases());
-        }
-        index.apply_ops(&ops, through)?;
-        next = through + 1;
-    }
-    Ok(erased)
 }
 
 fn frontier(index: &Index, origin: &LogOrigin) -> Result<Frontier, StoreError> {
@@ -437,6 +457,4 @@ fn journal_of(backend: &Backend) -> (JournalSettings, Arc<dyn Io>) {
 /// A SHA-256 hash.
 const HASH_BYTES: usize = 32;
 
-const REPLAY_EVENTS: usize = 4096;
-const REPLAY_BYTES: usize = 8 << 20;
 const SIM_SEGMENT_BYTES: u64 = 64 << 10;

@@ -18,8 +18,8 @@ use crate::store::{
     index::{Op, Tree},
     journal::Position,
     records::{
-        CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord, ReceiptRecord,
-        RequestRecord, ScrubRecord, digest_of, key, priority_number,
+        AlarmRecord, CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord,
+        ReceiptRecord, RequestRecord, ScrubRecord, digest_of, key, priority_number,
     },
 };
 
@@ -53,7 +53,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
             ops.put(Tree::Messages, record.digest.to_vec(), record);
         }
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
-        Some(Fact::Alarmed(alarm)) => ops.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm),
+        Some(Fact::Alarmed(alarm)) => ops.alarm(alarm, seq),
         Some(Fact::AlarmCleared(fact)) => ops.alarm_cleared(fact),
         Some(Fact::Anchor(anchor)) => ops.put(Tree::Meta, key::anchor(&anchor.origin), anchor),
         Some(Fact::LogClaimed(claim)) => {
@@ -249,9 +249,21 @@ impl Ops {
         self.put_bytes(Tree::Transfers, key::transfer(peer, number), value);
     }
 
+    /// An alarm, and whether it stands.
+    fn alarm(&mut self, alarm: &AlarmRecord, seq: u64) {
+        self.put(Tree::Alarms, seq.to_be_bytes().to_vec(), alarm);
+        let named = key::standing_named(&alarm.peer, &alarm.reason, &alarm.detail, seq);
+        for key in [key::standing(seq), named] {
+            match alarm.stands() {
+                true => self.put_bytes(Tree::Standing, key, Vec::new()),
+                false => self.delete(Tree::Standing, key),
+            }
+        }
+    }
+
     fn alarm_cleared(&mut self, fact: &AlarmCleared) {
         if let Some(alarm) = &fact.alarm {
-            self.put(Tree::Alarms, fact.seq.to_be_bytes().to_vec(), alarm);
+            self.alarm(alarm, fact.seq);
         }
         self.request(&fact.request_key, fact.request.as_ref());
     }

@@ -3,13 +3,14 @@
 //! Enter through [`repair`]. Order: the journal is read to its end; what the chain proves is
 //! written back; then the store is opened as a node opens it, which makes mark, index and prepared
 //! segments anew and cuts off a torn tail; then index and journal are compared in full. Invariants:
-//! no event is changed or removed; before a byte changes, a copy of its file lies below `repair-N`
-//! in the store's directory; a journal that lost events is left as it is, and so is its index,
-//! which may be all that remembers them.
+//! no event is changed or removed; before a byte of a segment, a snapshot or a mark changes, a copy
+//! of its file lies below `repair-N` in the store's directory, and an index that is made anew lies
+//! beside the new one; a journal that lost events is left as it is, and so is its index, which may
+//! be all that remembers them; one lock is held from the first look to the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
@@ -21,7 +22,10 @@ use crate::store::{
     Backend, OpenStore, Store, StoreError,
     event::Event,
     files::{self, FilesError, Lock, StoreId},
-    journal::{BodyState, Found, RealIo, Seen, Survey, survey},
+    journal::{
+        BodyState, Damage, Found, IoFile, MARK_NAME, RealIo, Sectors, Seen, Survey, segment_name,
+        survey,
+    },
     records::{DamageRecord, MessageRecord},
     scrubber::{BODY, message_of},
     sled::set_aside,
@@ -57,104 +61,159 @@ pub struct Repaired {
     pub not_looked: Option<&'static str>,
     /// Our own unit, to tell who has another copy.
     pub unit: String,
+    /// What ended the repair after the above.
+    pub failed: Option<StoreError>,
 }
 
 impl Repaired {
     /// Nothing is wrong any more; in a dry run: nothing is wrong.
     pub fn is_sound(&self) -> bool {
-        self.remains.is_empty() && (self.mended.is_empty() || !self.dry_run)
+        self.failed.is_none()
+            && self.remains.is_empty()
+            && (self.mended.is_empty() || !self.dry_run)
     }
 }
 
-/// Repairs a store, or looks only. Call within a runtime.
+/// Repairs a store, or looks only. An error is one after which nothing was changed; a later one is
+/// told with what was done. Call within a runtime.
 pub async fn repair(order: &RepairOrder) -> Result<Repaired, StoreError> {
     let Backend::Embedded { dir, .. } = &order.backend else {
         return Err(FilesError::NotThere(PathBuf::new()).into());
     };
     let lock = Lock::take(dir)?;
     StoreId::open(dir, &order.unit)?;
-    let mut work = Work { order, dir, done: Repaired::default(), aside: None };
+    let mut work =
+        Work { order, dir, lock, done: Repaired::default(), at_opening: Vec::new(), aside: None };
     work.done.dry_run = order.dry_run;
     work.done.unit = order.unit.to_string();
-    let refused = work.journal()?;
-    work.snapshots()?;
-    // The store takes it itself.
-    drop(lock);
-    if order.dry_run {
-        work.done.not_looked = Some("a dry run does not open it");
-    } else if refused || work.lacks_events() {
-        work.done.not_looked =
-            Some("it was left as it is: it cannot be made anew from a damaged journal");
-    } else {
-        work.index().await?;
+    match work.run().await {
+        Err(error) if work.done.mended.is_empty() && work.done.kept.is_empty() => Err(error),
+        ended => {
+            work.done.failed = ended.err();
+            Ok(work.done)
+        }
     }
-    Ok(work.done)
 }
 
 struct Work<'a> {
     order: &'a RepairOrder,
     dir: &'a Path,
+    lock: Lock,
     done: Repaired,
+    /// What an opening does by itself.
+    at_opening: Vec<String>,
     /// Where copies go; made when the first one is.
     aside: Option<PathBuf>,
 }
 
 impl Work<'_> {
-    /// Reads the journal and writes back what is proven. Whether the store cannot be opened.
-    fn journal(&mut self) -> Result<bool, StoreError> {
+    async fn run(&mut self) -> Result<(), StoreError> {
+        let found = self.journal()?;
+        self.snapshots()?;
+        if self.order.dry_run {
+            self.done.mended.append(&mut self.at_opening);
+            self.done.not_looked = Some("a dry run does not open it");
+        } else if found.refused || self.lacks_events() {
+            self.done.not_looked =
+                Some("it was left as it is: it cannot be made anew from a damaged journal");
+        } else {
+            self.keep_what_opening_changes(&found)?;
+            self.index().await?;
+            self.drop_idle_copies()?;
+        }
+        Ok(())
+    }
+
+    /// Reads the journal and writes back what is proven.
+    fn journal(&mut self) -> Result<Survey, StoreError> {
         let mut events = Events::default();
         let floor = files::read_index_mark(self.dir);
         let found =
             survey(&RealIo, &self.dir.join("journal"), floor, &mut |seen| events.see(seen))?;
         self.done.journal = (found.segments, found.bytes, events.count);
         for mend in &found.mends {
-            let text = format!("{}, segment {}: written back", mend.what, mend.segment);
-            self.done.mended.push(text);
             if !self.order.dry_run {
                 self.keep_copy(&mend.path)?;
                 let failed = |source| FilesError::Io { path: mend.path.clone(), source };
                 mend.write(&RealIo).map_err(failed)?;
             }
+            let text = format!("{}, segment {}: written back", mend.what, mend.segment);
+            self.done.mended.push(text);
         }
-        self.at_opening(&found);
+        self.note_opening(&found);
         let orders = &events.orders;
         let unordered = events.broken.iter().filter(|damage| !orders.contains(&damage.seq));
         self.done.remains.extend(unordered.cloned());
         for one in &found.found {
             self.done.remains.extend(events.named(one));
         }
-        Ok(found.refused)
+        Ok(found)
     }
 
-    /// What an opening does by itself.
-    fn at_opening(&mut self, found: &Survey) {
+    fn note_opening(&mut self, found: &Survey) {
         if found.refused {
             return;
         }
         if let Some(tail) = &found.tail {
             let (bytes, segment, offset) = (tail.bytes, tail.segment, tail.offset);
-            self.done.mended.push(format!(
+            self.at_opening.push(format!(
                 "tail of an interrupted write, {bytes} bytes that nobody was answered for (segment \
                  {segment}, offset {offset}): cut off"
             ));
         }
         if !found.marked {
-            self.done.mended.push("the journal's mark: made anew".to_owned());
+            self.at_opening.push("the journal's mark: made anew".to_owned());
+        }
+        if !self.order.dry_run && files::read_index_mark(self.dir) == 0 {
+            let text = "the index's mark: made anew, all events were replayed";
+            self.at_opening.push(text.to_owned());
         }
     }
 
+    /// An opening zeros a tail and writes both marks.
+    fn keep_what_opening_changes(&mut self, found: &Survey) -> Result<(), StoreError> {
+        if found.tail.is_some() {
+            self.keep_copy(&self.dir.join("journal").join(segment_name(found.segments)))?;
+        }
+        for mark in self.marks() {
+            if mark.exists() {
+                self.keep_copy(&mark)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn marks(&self) -> [PathBuf; 2] {
+        [self.dir.join("journal").join(MARK_NAME), self.dir.join(files::MARK_FILE)]
+    }
+
+    /// Where nothing was mended, marks moved on as they always do: their copies serve nobody.
+    fn drop_idle_copies(&mut self) -> Result<(), StoreError> {
+        let Some(aside) = self.aside.take_if(|_| self.done.mended.is_empty()) else {
+            return Ok(());
+        };
+        let failed = |source| FilesError::Io { path: aside.clone(), source };
+        fs::remove_dir_all(&aside).map_err(failed)?;
+        self.done.kept.retain(|kept| *kept != aside);
+        Ok(())
+    }
+
     fn lacks_events(&self) -> bool {
-        self.done.remains.iter().any(|damage| damage.what != BODY && damage.seq <= damage.last_seq)
+        let unread = Damage::Unread.to_string();
+        self.done.remains.iter().any(|damage| {
+            damage.what == unread || (damage.what != BODY && damage.seq <= damage.last_seq)
+        })
     }
 
     /// Damaged ones are set aside; a rebuild begins at the newest good one.
     fn snapshots(&mut self) -> Result<(), StoreError> {
         for path in snapshot::unsound(&self.dir.join(snapshot::DIR)) {
-            self.done.mended.push(format!("damaged snapshot `{}`: set aside", path.display()));
+            let text = format!("damaged snapshot `{}`: set aside", path.display());
             if !self.order.dry_run {
                 self.keep_copy(&path)?;
                 fs::remove_file(&path).map_err(|source| FilesError::Io { path, source })?;
             }
+            self.done.mended.push(text);
         }
         Ok(())
     }
@@ -162,10 +221,8 @@ impl Work<'_> {
     /// Opens the store, which makes the index anew when it is damaged, and compares it in full.
     async fn index(&mut self) -> Result<(), StoreError> {
         let before = self.damaged_indexes();
-        if files::read_index_mark(self.dir) == 0 {
-            self.done.mended.push("the index's mark: made anew, all events were replayed".into());
-        }
         let store = self.open()?;
+        self.done.mended.append(&mut self.at_opening);
         let compared = store.scrub();
         store.close().await;
         let sound = match compared {
@@ -195,7 +252,8 @@ impl Work<'_> {
 
     fn open(&self) -> Result<Store, StoreError> {
         let (backend, unit) = (self.order.backend.clone(), self.order.unit.clone());
-        OpenStore { backend, unit, origin: self.order.origin.clone() }.open()
+        OpenStore { backend, unit, origin: self.order.origin.clone() }
+            .open_under(Some(self.lock.share()?))
     }
 
     fn damaged_indexes(&self) -> BTreeSet<PathBuf> {
@@ -228,12 +286,25 @@ impl Work<'_> {
         let name = path.file_name().unwrap_or_default();
         let copy = aside.join(name);
         if !copy.exists() {
-            fs::copy(path, &copy).map_err(failed(&copy))?;
-            let synced = fs::File::open(&copy).and_then(|file| file.sync_all());
-            synced.map_err(failed(&copy))?;
+            copy_readable(path, &copy).map_err(failed(&copy))?;
         }
         Ok(())
     }
+}
+
+/// Copies a file durably; what the disk does not give of it is zeros in the copy.
+fn copy_readable(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (fs::File::open(from)?, fs::File::create_new(to)?);
+    to.set_permissions(from.metadata()?.permissions())?;
+    let (mut sectors, bytes) = (Sectors::default(), from.metadata()?.len());
+    let mut piece = vec![0; COPY_BYTES];
+    for offset in (0..bytes).step_by(COPY_BYTES) {
+        let length = (bytes - offset).min(COPY_BYTES as u64) as usize;
+        let piece = piece.get_mut(..length).unwrap_or_default();
+        sectors.read(&from, offset, piece)?;
+        IoFile::write_at(&to, offset, piece)?;
+    }
+    fs::File::sync_all(&to)
 }
 
 /// What the journal's events say while they are read.
@@ -255,7 +326,9 @@ impl Events {
             Seen::Event { segment, seq, offset, meta, body } => (segment, seq, offset, meta, body),
             Seen::Damage(found) => {
                 // What can be read of a damaged batch is shown next.
-                self.within = Some(found.seq..=found.last_seq);
+                if found.what != Damage::Unread {
+                    self.within = Some(found.seq..=found.last_seq);
+                }
                 return;
             }
         };
@@ -303,5 +376,7 @@ impl Events {
     }
 }
 
+/// What is copied at once.
+const COPY_BYTES: usize = 1 << 20;
 /// Copies of former repairs that are kept.
 const ASIDE_MAX: u32 = 1000;

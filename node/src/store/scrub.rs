@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    ops::Bound,
+    ops::{Bound, RangeInclusive},
 };
 
 use prost::Message as _;
@@ -16,7 +16,7 @@ use crate::store::{
     Store, StoreError,
     event::Event,
     index::{Op, Tree},
-    journal::JournalReader,
+    journal::{JournalReader, Position, Seen},
     project::project,
 };
 
@@ -94,7 +94,7 @@ impl Store {
             get: &|tree, key| self.read(|view| view.get(tree, key)),
             len: &|tree| self.count(tree),
         };
-        let mut report = compare(reader, &source, u64::MAX)?;
+        let mut report = compare(reader, &source, u64::MAX, None)?;
         for number in 1..=reader.last_segment() {
             let verified = reader.verify_segment(number)?;
             for seq in verified.erased.into_iter().chain(verified.damaged) {
@@ -148,16 +148,30 @@ pub struct Source<'a> {
     pub len: &'a dyn Fn(Tree) -> Result<u64, StoreError>,
 }
 
+/// Whether a key may be as it is by an event that cannot be read.
+pub type MayBe<'a> = dyn Fn(&Op, Option<&[u8]>) -> Result<bool, StoreError> + 'a;
+
+/// Events that cannot be read and are passed over.
+pub struct Unread<'a> {
+    /// The last of them.
+    pub last: u64,
+    /// Asked about each key that differs and that such an event may have changed last.
+    pub may_be: &'a MayBe<'a>,
+}
+
 /// Compares the newest segments, at most so many, with an index that holds all that is durable.
+/// Events that cannot be read are an error, unless `unread` says what may follow from them.
 pub fn compare(
     reader: &JournalReader,
     source: &Source<'_>,
     segments_max: u64,
+    unread: Option<&Unread<'_>>,
 ) -> Result<ScrubReport, StoreError> {
     let (through, last) = (reader.durable_seq(), reader.last_segment());
     let mut pass = Pass {
         reader,
         source,
+        unread,
         through,
         seen: HashSet::new(),
         expected: BTreeMap::new(),
@@ -173,7 +187,7 @@ pub fn compare(
     }
     pass.report.complete &= end == 0;
     // A commit meanwhile changes the counts; what it put is not damage.
-    if pass.report.complete && reader.durable_seq() == through {
+    if pass.report.complete && unread.is_none() && reader.durable_seq() == through {
         for tree in Tree::all() {
             let (journal, index) =
                 (pass.expected.get(tree).copied().unwrap_or(0), (source.len)(*tree)?);
@@ -185,9 +199,13 @@ pub fn compare(
     Ok(pass.report)
 }
 
+/// What is done with a change: its event, and its place within that.
+type Visit<'a, P> = dyn FnMut(&mut P, u64, usize, &Op) -> Result<(), StoreError> + 'a;
+
 struct Pass<'a> {
     reader: &'a JournalReader,
     source: &'a Source<'a>,
+    unread: Option<&'a Unread<'a>>,
     through: u64,
     /// Keys that a later segment has the last word on.
     seen: HashSet<u128>,
@@ -199,7 +217,7 @@ impl Pass<'_> {
     fn segment(&mut self, number: u64, first: u64, last: u64) -> Result<(), StoreError> {
         // Which event of this segment has the last word on a key.
         let mut final_at: HashMap<u128, (u64, usize)> = HashMap::new();
-        self.each(first, last, |_, seq, nth, op| {
+        self.each(number, (first, last), &mut |_, seq, nth, op| {
             final_at.insert(digest(op.tree, &op.key), (seq, nth));
             Ok(())
         })?;
@@ -208,7 +226,7 @@ impl Pass<'_> {
         let (mut journal, mut index) = (Sha256::new(), Sha256::new());
         let (mut pairs, mut events) = ((0, 0), 0);
         let mut counted = 0;
-        self.each(first, last, |pass, seq, nth, op| {
+        self.each(number, (first, last), &mut |pass, seq, nth, op| {
             if counted != seq {
                 (counted, events) = (seq, events + 1);
             }
@@ -222,7 +240,10 @@ impl Pass<'_> {
             let mut found = (pass.source.get)(op.tree, &op.key)?;
             if found != op.value {
                 let rewritten = !pass.report.complete && may_be_rewritten(op.tree);
-                if (rewritten && found.is_some()) || pass.is_touched_since(op.tree, &op.key)? {
+                if (rewritten && found.is_some())
+                    || pass.may_be_unread(seq, op, found.as_deref())?
+                    || pass.is_touched_since(op.tree, &op.key)?
+                {
                     found.clone_from(&op.value);
                 } else if pass.report.differences.len() < DIFFERENCES_MAX {
                     let (tree, key) = (op.tree.name(), op.key.clone());
@@ -246,12 +267,16 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Every change of the events of a segment that stand between two sequences.
     fn each(
         &mut self,
-        first: u64,
-        last: u64,
-        mut visit: impl FnMut(&mut Self, u64, usize, &Op) -> Result<(), StoreError>,
+        number: u64,
+        (first, last): (u64, u64),
+        visit: &mut Visit<'_, Self>,
     ) -> Result<(), StoreError> {
+        if self.unread.is_some() {
+            return self.each_readable(number, first..=last, visit);
+        }
         let mut next = first;
         while next <= last {
             let events = self.reader.scan(next, SCAN_EVENTS, SCAN_BYTES)?;
@@ -270,6 +295,37 @@ impl Pass<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The same without the events that cannot be read.
+    fn each_readable(
+        &mut self,
+        number: u64,
+        within: RangeInclusive<u64>,
+        visit: &mut Visit<'_, Self>,
+    ) -> Result<(), StoreError> {
+        let (reader, mut done) = (self.reader, Ok(()));
+        let mut see = |seen: Seen<'_>| {
+            if let Seen::Event { segment, seq, offset, meta, .. } = seen
+                && within.contains(&seq)
+                && let Ok(event) = Event::decode(meta)
+            {
+                for (nth, op) in
+                    project(&event, seq, Position { segment, offset }).iter().enumerate()
+                {
+                    if done.is_ok() {
+                        done = visit(self, seq, nth, op);
+                    }
+                }
+            }
+        };
+        reader.check_segment(number, &mut |_| true, &mut see)?;
+        done
+    }
+
+    fn may_be_unread(&self, seq: u64, op: &Op, found: Option<&[u8]>) -> Result<bool, StoreError> {
+        let Some(unread) = self.unread.filter(|unread| seq < unread.last) else { return Ok(false) };
+        (unread.may_be)(op, found)
     }
 
     /// Whether an event that came after the scrub began changed the key.

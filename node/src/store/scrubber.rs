@@ -25,7 +25,7 @@ use crate::{
         NewAlarm, Store, StoreError,
         event::{Event, Fact},
         index::Tree,
-        journal::{BodyState, Found, Seen},
+        journal::{BodyState, Found, JournalError, Seen},
         records::{DamageRecord, MessageRecord, ScrubRecord, digest_of, key},
     },
     tasks::Tasks,
@@ -79,6 +79,14 @@ impl Store {
     }
 }
 
+/// How long until the next round. One that began under a clock that was ahead says nothing: else
+/// nothing would be scrubbed until then.
+fn left_until_due(last: Option<&ScrubRecord>, interval: Duration, now: Timestamp) -> Duration {
+    let Some(last) = last else { return Duration::ZERO };
+    let since = now.as_millis().checked_sub(last.started_at_ms).map(Duration::from_millis);
+    since.map_or(Duration::ZERO, |since| interval.saturating_sub(since))
+}
+
 /// The round under way, for whoever asks.
 pub type Scrubbing = Mutex<Option<ScrubRecord>>;
 
@@ -116,22 +124,19 @@ impl Scrubber {
     /// Waits until a round is due; `false` when the node stops.
     fn wait(&self) -> bool {
         loop {
-            let due = match self.store.scrub_status() {
-                Ok(status) => status.last.map_or(0, |last| {
-                    let interval = u64::try_from(self.settings.interval.as_millis());
-                    last.started_at_ms.saturating_add(interval.unwrap_or(u64::MAX))
-                }),
+            let now = (self.now)();
+            let left = match self.store.scrub_status() {
+                Ok(status) => left_until_due(status.last.as_ref(), self.settings.interval, now),
                 Err(error) => {
                     warn!(%error, "scrub waits");
-                    (self.now)().as_millis() + TRY_AGAIN.as_millis() as u64
+                    TRY_AGAIN
                 }
             };
-            let left = due.saturating_sub((self.now)().as_millis());
-            if left == 0 {
+            if left.is_zero() {
                 return !self.pauses.stop.is_cancelled();
             }
             // The clock may be set: looked at again, and never longer than a whole interval.
-            if !self.pauses.sleep(Duration::from_millis(left).min(LOOK_EVERY)) {
+            if !self.pauses.sleep(left.min(LOOK_EVERY)) {
                 return false;
             }
         }
@@ -149,10 +154,7 @@ impl Scrubber {
             let number = done.segments + 1;
             let mut pass = Pass { store: &store, record: done.clone(), error: None };
             let bytes = reader.segment_bytes(number);
-            reader.forget_cached(number)?;
-            let mut read = 0;
             let mut pace = |bytes| {
-                read += bytes;
                 let mut shown = store.scrubbing.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(shown) = shown.as_mut() {
                     shown.bytes += bytes;
@@ -161,12 +163,18 @@ impl Scrubber {
                 self.pauses.pay(bytes, self.settings.bytes_per_second)
             };
             *store.scrubbing.lock().unwrap_or_else(PoisonError::into_inner) = Some(done.clone());
-            match reader.check_segment(number, &mut pace, &mut |seen| pass.see(seen)) {
+            let checked = reader
+                .forget_cached(number)
+                .and_then(|()| reader.check_segment(number, &mut pace, &mut |seen| pass.see(seen)));
+            match checked {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(done),
-                Err(error) => pass.unread(number, &error.to_string()),
+                // The file, or the disk: of this segment, and the others are read all the same.
+                Err(error) if error.is_unread() => pass.unread(number, &error),
+                Err(error) => return Err(error.into()),
             }
-            reader.forget_cached(number)?;
+            // What was read makes room again; a fault shows in the next round.
+            let _ = reader.forget_cached(number);
             let Pass { record, error, .. } = pass;
             error.map_or(Ok(()), Err)?;
             let known = done.damages.len();
@@ -277,9 +285,10 @@ impl Pass<'_> {
         }
     }
 
-    /// The disk gives no bytes.
-    fn unread(&mut self, segment: u64, error: &str) {
-        let what = format!("cannot be read ({error})");
+    /// The file cannot be opened, or the disk gives nothing of it.
+    fn unread(&mut self, segment: u64, error: &JournalError) {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        let what = format!("cannot be read ({})", cause.unwrap_or_default());
         let seq = self.store.shared.reader.seq_before(segment) + 1;
         self.keep(DamageRecord { what, segment, seq, ..DamageRecord::default() }, None);
     }
@@ -361,3 +370,42 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 const DAMAGES_MAX: usize = 100;
 /// Messages of one damaged batch that are named.
 const NAMED_MAX: usize = 256;
+
+#[cfg(test)]
+impl Store {
+    /// One round at once, on a thread that is none of the runtime's.
+    pub(super) fn scrub_round(
+        &self,
+        now: Timestamp,
+        runtime: Handle,
+    ) -> Result<ScrubRecord, StoreError> {
+        let settings = ScrubSettings { bytes_per_second: u64::MAX, interval: Duration::ZERO };
+        let stop = CancellationToken::new();
+        let pauses = Pauses { runtime, stop, owed: Duration::ZERO };
+        Scrubber { store: self.clone(), settings, now: Box::new(move || now), pauses }.round()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that was years ahead and is right again does not keep the scrub waiting.
+    #[test]
+    fn a_round_is_due_after_its_interval_and_under_a_clock_set_back() {
+        let interval = Duration::from_secs(3600);
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let left = |started_at_ms: u64| {
+            let last = ScrubRecord { started_at_ms, ..ScrubRecord::default() };
+            left_until_due(Some(&last), interval, now)
+        };
+        assert_eq!(left_until_due(None, interval, now), Duration::ZERO);
+        assert_eq!(left(now.as_millis()), interval);
+        assert_eq!(left(now.as_millis() - 1000), interval - Duration::from_secs(1));
+        assert_eq!(left(now.as_millis() - 3_600_000), Duration::ZERO);
+        assert_eq!(left(now.as_millis() - 36_000_000), Duration::ZERO);
+        for ahead_ms in [1, 60_000, 5 * 365 * 86_400_000] {
+            assert_eq!(left(now.as_millis() + ahead_ms), Duration::ZERO, "{ahead_ms} ms ahead");
+        }
+    }
+}

@@ -141,6 +141,14 @@ impl SnapshotWork {
 /// Fills an empty index from the newest good snapshot. Returns up to which sequence it then
 /// reaches: what follows is to be replayed.
 pub fn restore(dir: &Path, reader: &JournalReader, index: &Index) -> Result<u64, StoreError> {
+    let Some((seq, path)) = newest(dir, reader)? else { return Ok(0) };
+    load(&path, seq, index)?;
+    info!(seq, "index begun from a snapshot");
+    Ok(seq)
+}
+
+/// The newest good snapshot, and which sequence it reaches.
+pub fn newest(dir: &Path, reader: &JournalReader) -> Result<Option<(u64, PathBuf)>, StoreError> {
     for (seq, path) in list(&dir.join(DIR)) {
         let good = match verify(&path, seq) {
             Ok(hash) if is_named(reader, seq, &hash)? => true,
@@ -154,12 +162,10 @@ pub fn restore(dir: &Path, reader: &JournalReader, index: &Index) -> Result<u64,
             }
         };
         if good {
-            load(&path, seq, index)?;
-            info!(seq, "index begun from a snapshot");
-            return Ok(seq);
+            return Ok(Some((seq, path)));
         }
     }
-    Ok(0)
+    Ok(None)
 }
 
 /// Those that are not what was written.

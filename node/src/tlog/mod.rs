@@ -144,6 +144,12 @@ impl Tlog {
         self.hold.borrow().clone()
     }
 
+    /// Says at any time why it signs nothing, if it does not.
+    pub fn held(&self) -> impl Fn() -> Option<String> + Clone + Send + 'static {
+        let hold = Arc::clone(&self.hold);
+        move || hold.borrow().as_ref().map(ToString::to_string)
+    }
+
     /// The same, for whoever waits for a change.
     pub fn holds(&self) -> watch::Receiver<Option<Hold>> {
         self.hold.subscribe()

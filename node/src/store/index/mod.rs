@@ -196,6 +196,7 @@ trees! {
     Unacknowledged => "unacknowledged",
     Transfers => "transfers",
     Alarms => "alarms",
+    Standing => "standing-alarms",
     Erased => "erased",
     Backoff => "backoff",
     Meta => "meta",

@@ -1,12 +1,13 @@
 //! Checks one segment to its end, piece by piece: every checksum, hash, link, free byte and the
 //! footer. Enter through [`check_segment`]; the scrub, `verify_segment` and the repair all do.
 //! It goes on behind what is damaged, so that each record is named that is, and no other.
+//! What the disk does not give counts as zeros and is told.
 //! Invariant: it reads only, holds one batch at a time, and asks `pace` before each piece.
 
 use std::sync::Arc;
 
 use super::codec::{Chain, is_zero};
-use super::error::at;
+use super::error::at_place;
 use super::frame::{
     BATCH_ALIGN, BATCH_BYTES_MAX, BATCH_HEADER_BYTES, BatchHash, BatchHeader, EVENT_HEADER_BYTES,
     EventHeader, FOOTER_BYTES, Footer, SEGMENT_HEADER_BYTES, Sample, SegmentHeader, TRAILER_BYTES,
@@ -14,6 +15,7 @@ use super::frame::{
 };
 use super::io::IoFile;
 use super::recover::note_sample;
+use super::sectors::Sectors;
 use super::{Damage, JournalError};
 
 /// A segment to check.
@@ -90,6 +92,7 @@ pub fn check_segment(
         data_end: SEGMENT_HEADER_BYTES as u64,
         offsets: Some(Vec::new()),
         samples: Vec::new(),
+        sectors: Sectors::default(),
     };
     match check.run() {
         Ok(()) => {}
@@ -119,6 +122,7 @@ struct Check<'a> {
     data_end: u64,
     offsets: Option<Vec<u32>>,
     samples: Vec<Sample>,
+    sectors: Sectors,
 }
 
 impl Check<'_> {
@@ -355,8 +359,13 @@ impl Check<'_> {
             if !(self.pace)(piece.len() as u64) {
                 return Err(Halt::Stopped);
             }
-            let read = self.source.file.read_at(place, piece);
-            read.map_err(|source| Halt::Failed(at("read segment")(source)))?;
+            let number = self.source.header.number;
+            let failed = |error| Halt::Failed(at_place("read segment", number, place)(error));
+            let lost = self.sectors.read(&*self.source.file, place, piece).map_err(failed)?;
+            for offset in lost {
+                // Which records it touches shows by what then does not hold.
+                self.damage(Damage::Unread, offset, self.chain.seq + 1, 0);
+            }
         }
         Ok(buffer)
     }

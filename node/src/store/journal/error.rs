@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io;
 
+use super::io::is_short;
+
 /// Refusals and failures of the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -40,9 +42,19 @@ pub enum JournalError {
     /// Reading or opening failed; nothing was changed.
     #[error("journal i/o failed: {step}")]
     Io { step: &'static str, source: io::Error },
+    /// A segment cannot be opened or read there; nothing was changed.
+    #[error("journal i/o failed: {step} (segment {segment}, offset {offset})")]
+    Read { step: &'static str, segment: u64, offset: u64, source: io::Error },
     /// A write or sync failed, now or earlier: the process must end, without an answer.
     #[error("journal stopped, a write or sync failed: {step}")]
     Poisoned { step: &'static str, source: io::Error },
+}
+
+impl JournalError {
+    /// Whether the disk does not give a segment, or a part of it.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if !is_short(source))
+    }
 }
 
 /// What was found to be damaged.
@@ -64,6 +76,8 @@ pub enum Damage {
     EndWithoutMark,
     Event,
     Padding,
+    /// The disk gives no bytes there.
+    Unread,
 }
 
 impl fmt::Display for Damage {
@@ -80,6 +94,7 @@ impl fmt::Display for Damage {
             Damage::EndWithoutMark => "end unreadable and no mark file to judge it by",
             Damage::Event => "event unreadable",
             Damage::Padding => "free bytes are not zero",
+            Damage::Unread => "cannot be read from the disk",
         })
     }
 }
@@ -87,4 +102,13 @@ impl fmt::Display for Damage {
 /// Names the step that failed, for errors that change nothing.
 pub(super) fn at(step: &'static str) -> impl FnOnce(io::Error) -> JournalError {
     move |source| JournalError::Io { step, source }
+}
+
+/// The same with its place in a segment.
+pub(super) fn at_place(
+    step: &'static str,
+    segment: u64,
+    offset: u64,
+) -> impl FnOnce(io::Error) -> JournalError {
+    move |source| JournalError::Read { step, segment, offset, source }
 }

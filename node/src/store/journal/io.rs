@@ -124,6 +124,13 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Whether the process or the machine lacks something just now: that says nothing about the disk.
+pub fn is_short(error: &io::Error) -> bool {
+    use nix::libc::{EINTR, EMFILE, ENFILE, ENOMEM};
+    error.kind() == io::ErrorKind::OutOfMemory
+        || matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOMEM | EINTR))
+}
+
 impl IoFile for File {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.read_exact_at(buffer, offset)

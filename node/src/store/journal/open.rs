@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::codec::Chain;
-use super::error::at;
+use super::error::{at, at_place};
 use super::frame::{
     BATCH_ALIGN, FOOTER_BYTES, FORMAT_VERSION, Footer, SEGMENT_HEADER_BYTES, SegmentHeader,
     encode_table, table_bytes, table_offset,
@@ -253,7 +253,7 @@ fn load_sealed(
     let seq = chain.seq + 1;
     let offset = footer_offset(header.file_bytes).unwrap_or(0);
     let mut bytes = vec![0; FOOTER_BYTES];
-    file.read_at(offset, &mut bytes).map_err(at("read footer"))?;
+    file.read_at(offset, &mut bytes).map_err(at_place("read footer", number, offset))?;
     let footer = Footer::decode(&bytes, &header.id)
         .filter(|footer| {
             let table = table_bytes(footer.events);
@@ -272,7 +272,9 @@ type Loaded = (Arc<dyn IoFile>, Vec<u8>, SegmentHeader);
 fn load_last(io: &dyn Io, dir: &Path, number: u64, chain: &Chain) -> Result<Loaded, JournalError> {
     let (file, header) = load_header(io, dir, number, chain)?;
     let mut bytes = vec![0; header.file_bytes as usize];
-    file.read_at(0, &mut bytes).map_err(at("read segment"))?;
+    for (offset, piece) in (0..).step_by(PIECE_BYTES).zip(bytes.chunks_mut(PIECE_BYTES)) {
+        file.read_at(offset, piece).map_err(at_place("read segment", number, offset))?;
+    }
     Ok((file, bytes, header))
 }
 
@@ -283,14 +285,15 @@ fn load_header(
     chain: &Chain,
 ) -> Result<(Arc<dyn IoFile>, SegmentHeader), JournalError> {
     let bad = |what| damaged(what, number, 0, chain.seq + 1);
-    let file = io.open(&dir.join(segment_name(number))).map_err(at("open segment"))?;
-    let size = file.size().map_err(at("size of segment"))?;
+    let file =
+        io.open(&dir.join(segment_name(number))).map_err(at_place("open segment", number, 0))?;
+    let size = file.size().map_err(at_place("size of segment", number, 0))?;
     let least = (SEGMENT_HEADER_BYTES + FOOTER_BYTES) as u64;
     if size < least || size > SEGMENT_BYTES_MAX || !size.is_multiple_of(BATCH_ALIGN) {
         return Err(bad(Damage::SegmentLength));
     }
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
-    file.read_at(0, &mut bytes).map_err(at("read segment header"))?;
+    file.read_at(0, &mut bytes).map_err(at_place("read segment header", number, 0))?;
     let header = SegmentHeader::decode(&bytes).ok_or_else(|| bad(Damage::SegmentHeader))?;
     if header.version != FORMAT_VERSION {
         let (found, supported) = (header.version, FORMAT_VERSION);
@@ -327,3 +330,6 @@ fn share(
         files: Mutex::new(VecDeque::new()),
     })
 }
+
+/// What is read at once, so that an error names its place.
+const PIECE_BYTES: usize = 64 << 10;

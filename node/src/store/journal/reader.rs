@@ -5,13 +5,13 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use super::check::{BodyState, Checked, Seen, Source, check_segment};
 use super::codec::{Chain, is_zero};
-use super::error::at;
+use super::error::at_place;
 use super::frame::{
     BATCH_HEADER_BYTES, BatchHeader, EVENT_HEADER_BYTES, EventHeader, FOOTER_BYTES,
     TABLE_ENTRY_BYTES, TRAILER_BYTES, align, decode_trailer, table_bytes, table_offset,
@@ -74,7 +74,8 @@ impl JournalReader {
         let nth = seq - segment.header.before.seq - 1;
         let place = table_offset(segment.data_end()) + table_bytes(nth);
         let mut bytes = [0; TABLE_ENTRY_BYTES as usize];
-        self.shared.file(number)?.read_at(place, &mut bytes).map_err(at("read table"))?;
+        let file = self.shared.file(number)?;
+        file.read_at(place, &mut bytes).map_err(at_place("read table", number, place))?;
         let position = Position { segment: number, offset: u64::from(u32::from_le_bytes(bytes)) };
         // The table says where to look, the event says which it is.
         match self.read(position) {
@@ -103,8 +104,8 @@ impl JournalReader {
         };
         let end = segment.data_end();
         let mut window = Window::new(self.shared.file(number)?, end);
-        let Some(bytes) = window.bytes(offset, EVENT_HEADER_BYTES).map_err(at("read event"))?
-        else {
+        let failed = at_place("read event", number, offset);
+        let Some(bytes) = window.bytes(offset, EVENT_HEADER_BYTES).map_err(failed)? else {
             return Err(missing);
         };
         let damage = |seq| damaged(Damage::Event, number, offset, seq);
@@ -153,13 +154,15 @@ impl JournalReader {
                 }
                 let number = batch.segment.header.number;
                 next = header.seq + 1;
-                match read_event(&mut batch.window, offset, &header, &batch.segment)? {
-                    Some(event) => {
+                match read_event(&mut batch.window, offset, &header, &batch.segment) {
+                    Ok(Some(event)) => {
                         let position = Position { segment: number, offset };
                         found.push((header.seq, position, event));
                         bytes += size;
                     }
-                    None => damage(damaged(Damage::Event, number, offset, header.seq))?,
+                    Ok(None) => damage(damaged(Damage::Event, number, offset, header.seq))?,
+                    Err(error) if error.is_unread() => damage(error)?,
+                    Err(error) => return Err(error),
                 }
             }
             if next == begun {
@@ -212,12 +215,14 @@ impl JournalReader {
         check_segment(&source, pace, see)
     }
 
-    /// The next read of a segment that is written no more comes from the disk.
+    /// The next read of a segment comes from the file that has its name, and from the disk if it
+    /// is written no more.
     pub fn forget_cached(&self, number: u64) -> Result<(), JournalError> {
+        self.shared.files().retain(|(known, _)| *known != number);
         if number >= self.last_segment() {
             return Ok(());
         }
-        self.shared.file(number)?.forget_cached().map_err(at("read from the disk"))
+        self.shared.file(number)?.forget_cached().map_err(at_place("read from the disk", number, 0))
     }
 
     /// Bytes that are durable in a segment.
@@ -236,7 +241,8 @@ impl JournalReader {
         }
         let offset = batch.header.offset + batch.header.bytes - TRAILER_BYTES as u64;
         let id = batch.segment.header.id;
-        let bytes = batch.window.bytes(offset, TRAILER_BYTES).map_err(at("read trailer"))?;
+        let failed = at_place("read trailer", batch.segment.header.number, offset);
+        let bytes = batch.window.bytes(offset, TRAILER_BYTES).map_err(failed)?;
         match bytes.and_then(|bytes| decode_trailer(bytes, &id)) {
             Some((number, hash)) => Ok(Some(Chain { batch: number, seq, hash })),
             None => Err(batch.damage(Damage::Batch)),
@@ -269,7 +275,7 @@ impl Shared {
 
     /// An open handle; the least recently used one goes when there are too many.
     pub fn file(&self, number: u64) -> Result<Arc<dyn IoFile>, JournalError> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files();
         if let Some(place) = files.iter().position(|(known, _)| *known == number)
             && let Some(entry) = files.remove(place)
         {
@@ -278,12 +284,16 @@ impl Shared {
             return Ok(file);
         }
         let path = self.dir.join(segment_name(number));
-        let file = self.io.open(&path).map_err(at("open segment"))?;
+        let file = self.io.open(&path).map_err(at_place("open segment", number, 0))?;
         if files.len() >= OPEN_FILES_MAX {
             files.pop_front();
         }
         files.push_back((number, Arc::clone(&file)));
         Ok(file)
+    }
+
+    fn files(&self) -> MutexGuard<'_, VecDeque<(u64, Arc<dyn IoFile>)>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The batch that holds a durable sequence, found from the nearest sample.
@@ -300,7 +310,8 @@ impl Shared {
         let (mut offset, mut expected) = (sample.offset, sample.first_seq);
         // Moves on by a batch a round, within one segment.
         loop {
-            let bytes = window.bytes(offset, BATCH_HEADER_BYTES).map_err(at("read batch"))?;
+            let failed = at_place("read batch", number, offset);
+            let bytes = window.bytes(offset, BATCH_HEADER_BYTES).map_err(failed)?;
             let header =
                 bytes.and_then(|bytes| BatchHeader::decode(bytes, &segment.header.id, offset));
             let Some(header) = header.filter(|header| header.first_seq == expected) else {
@@ -336,7 +347,8 @@ impl BatchCursor {
         }
         let (offset, seq) = (self.offset, self.seq);
         let end = self.header.offset + self.header.bytes - TRAILER_BYTES as u64;
-        let bytes = self.window.bytes(offset, EVENT_HEADER_BYTES).map_err(at("read event"))?;
+        let failed = at_place("read event", self.segment.header.number, offset);
+        let bytes = self.window.bytes(offset, EVENT_HEADER_BYTES).map_err(failed)?;
         let event = bytes
             .and_then(|bytes| EventHeader::decode(bytes, &self.segment.header.id))
             .filter(|event| event.seq == seq && offset + event.frame_bytes() <= end);
@@ -361,7 +373,8 @@ fn read_event(
     segment: &Segment,
 ) -> Result<Option<StoredEvent>, JournalError> {
     let id = &segment.header.id;
-    let frame = window.bytes(offset, header.frame_bytes() as usize).map_err(at("read event"))?;
+    let failed = at_place("read event", segment.header.number, offset);
+    let frame = window.bytes(offset, header.frame_bytes() as usize).map_err(failed)?;
     let parts = frame
         .and_then(|frame| frame.get(EVENT_HEADER_BYTES..))
         .and_then(|rest| rest.split_at_checked(header.meta_bytes as usize));

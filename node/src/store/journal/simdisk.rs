@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -127,6 +128,15 @@ impl SimDisk {
         };
         *byte ^= flip;
         true
+    }
+
+    /// Some of a file's bytes cannot be read any more (EIO), until they are written over.
+    pub fn lose(&self, path: &Path, bytes: Range<usize>) {
+        let mut state = self.state();
+        let id = state.names.get(path).copied();
+        if let Some(file) = id.and_then(|id| state.files.get_mut(&id)) {
+            file.lose(bytes);
+        }
     }
 
     /// The content of a file as a process sees it.
@@ -268,6 +278,9 @@ impl IoFile for SimFile {
         self.with(OpKind::Read, |file, admitted, counters| {
             admitted?;
             let start = offset as usize;
+            if file.is_lost(&(start..start + buffer.len())) {
+                return Err(io::Error::from_raw_os_error(nix::libc::EIO));
+            }
             let stored = file.data.get(start..start.saturating_add(buffer.len()));
             buffer.copy_from_slice(stored.ok_or(io::ErrorKind::UnexpectedEof)?);
             counters.bytes_read += buffer.len() as u64;

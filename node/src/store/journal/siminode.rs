@@ -4,6 +4,7 @@
 //! in the bytes that were to change; bytes that were not to change stay.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What a process sees, and what of it the medium does not have yet.
 #[derive(Clone, Default)]
@@ -11,6 +12,8 @@ pub struct Inode {
     pub data: Vec<u8>,
     durable_len: usize,
     dirty: BTreeMap<usize, Dirty>,
+    /// Bytes that the medium does not give, until they are written over.
+    unread: Vec<Range<usize>>,
 }
 
 #[derive(Clone)]
@@ -22,11 +25,22 @@ struct Dirty {
 }
 
 impl Inode {
+    /// From now on these bytes cannot be read.
+    pub fn lose(&mut self, bytes: Range<usize>) {
+        self.unread.push(bytes);
+    }
+
+    /// Whether some of these bytes cannot be read.
+    pub fn is_lost(&self, bytes: &Range<usize>) -> bool {
+        self.unread.iter().any(|lost| lost.start < bytes.end && bytes.start < lost.end)
+    }
+
     pub fn write(&mut self, start: usize, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
         let end = start + bytes.len();
+        self.unread.retain(|lost| lost.start < start || lost.end > end);
         if self.data.len() < end {
             self.data.resize(end, 0);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::check::{Checked, Seen, Source, check_segment};
 use super::codec::{Chain, Fields, SegmentId};
-use super::error::at;
+use super::error::{at, at_place};
 use super::frame::{
     BATCH_HEADER_BYTES, BatchHeader, FOOTER_BYTES, FORMAT_VERSION, Footer, SEGMENT_HEADER_BYTES,
     SegmentHeader, encode_table, table_offset,
@@ -17,6 +17,7 @@ use super::frame::{
 use super::io::{Io, IoFile};
 use super::mark::MarkFile;
 use super::recover::{End, judge};
+use super::sectors::Sectors;
 use super::segment::{SEGMENT_BYTES_MAX, is_prepared, segment_name, segment_number};
 use super::{Damage, Found, JournalError, TailCut};
 
@@ -100,6 +101,8 @@ struct Opened {
     file: Arc<dyn IoFile>,
     size: u64,
     header: Option<SegmentHeader>,
+    /// The disk does not give its header.
+    is_unread: bool,
 }
 
 impl Work<'_> {
@@ -114,6 +117,7 @@ impl Work<'_> {
         }
         let header = match opened.header {
             Some(header) => header,
+            None if opened.is_unread => return self.lost(Damage::Unread, number, next),
             None => match self.rebuilt(number, &opened)? {
                 Some(header) => header,
                 None => return self.lost(Damage::SegmentHeader, number, next),
@@ -152,7 +156,7 @@ impl Work<'_> {
     ) -> Result<(), JournalError> {
         let limit = header.file_bytes - FOOTER_BYTES as u64;
         let mut bytes = vec![0; FOOTER_BYTES];
-        file.read_at(limit, &mut bytes).map_err(at("read footer"))?;
+        read_over(&*file, (number, limit), &mut bytes)?;
         let footer = Footer::decode(&bytes, &header.id).filter(|footer| footer.number == number);
         let after = next.or(footer.as_ref().map(|footer| footer.after));
         // A footer that does not agree with the next segment says nothing.
@@ -170,7 +174,12 @@ impl Work<'_> {
             let offsets = checked.offsets.as_ref()?;
             (checked.chain.is_some() && checked.chain == source.next).then_some((checked, offsets))
         });
-        let in_frame = |found: &Found| matches!(found.what, Damage::Footer | Damage::Padding);
+        let in_frame = |found: &Found| match found.what {
+            Damage::Footer | Damage::Padding => true,
+            // Behind the batches: writing gives the disk's place bytes again.
+            Damage::Unread => whole.is_some_and(|(checked, _)| found.offset >= checked.data_end),
+            _ => false,
+        };
         let header_is_mended =
             self.survey.mends.iter().any(|mend| mend.segment == source.header.number);
         for found in found {
@@ -220,7 +229,15 @@ impl Work<'_> {
     /// The segment that was written to last: its end decides.
     fn newest(&mut self, file: Arc<dyn IoFile>, header: SegmentHeader) -> Result<(), JournalError> {
         let mut bytes = vec![0; header.file_bytes as usize];
-        file.read_at(0, &mut bytes).map_err(at("read segment"))?;
+        let lost = read_over(&*file, (header.number, 0), &mut bytes)?;
+        if !lost.is_empty() {
+            // What is a tail cannot be told, and an opening reads it all.
+            let source = Source { file, header, end: None, next: None };
+            let (_, found) = self.check(&source)?;
+            self.survey.refused = true;
+            self.survey.found.extend(found);
+            return Ok(());
+        }
         let verdict = judge(&bytes, &header, self.floor, self.survey.marked);
         drop(bytes);
         let (end, refusal) = match verdict {
@@ -284,7 +301,7 @@ impl Work<'_> {
     ) -> Result<Option<SegmentHeader>, JournalError> {
         let Some(before) = self.chain else { return Ok(None) };
         let mut bytes = vec![0; SEGMENT_HEADER_BYTES + BATCH_HEADER_BYTES];
-        opened.file.read_at(0, &mut bytes).map_err(at("read segment header"))?;
+        read_over(&*opened.file, (number, 0), &mut bytes)?;
         let (head, first) = bytes.split_at_checked(SEGMENT_HEADER_BYTES).unwrap_or_default();
         let mut fields = Fields(head.get(ID_OFFSET..).unwrap_or_default());
         let Some(id) = fields.array().map(SegmentId) else { return Ok(None) };
@@ -305,11 +322,11 @@ impl Work<'_> {
         let file = match self.io.open(&self.path(number)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(JournalError::Io { step: "open segment", source }),
+            Err(error) => return Err(at_place("open segment", number, 0)(error)),
         };
-        let size = file.size().map_err(at("size of segment"))?;
+        let size = file.size().map_err(at_place("size of segment", number, 0))?;
         let mut bytes = vec![0; SEGMENT_HEADER_BYTES.min(size as usize)];
-        file.read_at(0, &mut bytes).map_err(at("read segment header"))?;
+        let is_unread = !read_over(&*file, (number, 0), &mut bytes)?.is_empty();
         let header = SegmentHeader::decode(&bytes);
         if let Some(SegmentHeader { version: found, number: segment, .. }) = header
             && found != FORMAT_VERSION
@@ -317,12 +334,22 @@ impl Work<'_> {
             let supported = FORMAT_VERSION;
             return Err(JournalError::NewerFormat { segment, found, supported });
         }
-        Ok(Some(Opened { file, size, header }))
+        Ok(Some(Opened { file, size, header, is_unread }))
     }
 
     fn path(&self, number: u64) -> PathBuf {
         self.dir.join(segment_name(number))
     }
+}
+
+/// Reads at a place of a segment what the disk gives; the rest is zeros. Returns where that begins.
+fn read_over(
+    file: &dyn IoFile,
+    (segment, offset): (u64, u64),
+    buffer: &mut [u8],
+) -> Result<Vec<u64>, JournalError> {
+    let read = Sectors::default().read(file, offset, buffer);
+    read.map_err(at_place("read segment", segment, offset))
 }
 
 /// Where the id stands in a segment's header, behind magic and version.

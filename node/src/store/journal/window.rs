@@ -30,7 +30,13 @@ impl Window {
             let ahead = (self.end - offset).min(len.max(WINDOW_BYTES) as u64);
             self.buffer.resize(ahead as usize, 0);
             self.start = offset;
-            if let Err(error) = self.file.read_at(offset, &mut self.buffer) {
+            let mut read = self.file.read_at(offset, &mut self.buffer);
+            if read.is_err() && self.buffer.len() > len {
+                // What lies ahead may be what the disk does not give.
+                self.buffer.truncate(len);
+                read = self.file.read_at(offset, &mut self.buffer);
+            }
+            if let Err(error) = read {
                 self.buffer.clear();
                 return Err(error);
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::codec::Chain;
-use super::error::at;
+use super::error::at_place;
 use super::frame::{
     EVENT_HEADER_BYTES, EventHeader, Footer, align, batch_bytes, check_limits, encode_batch,
     encode_table, event_offsets, table_bytes, table_offset,
@@ -195,7 +195,7 @@ impl Journal {
         }
         let file = shared.file(number)?;
         let mut bytes = [0; EVENT_HEADER_BYTES];
-        file.read_at(offset, &mut bytes).map_err(at("read event"))?;
+        file.read_at(offset, &mut bytes).map_err(at_place("read event", number, offset))?;
         let header = EventHeader::decode(&bytes, &segment.header.id)
             .filter(|header| header.frame_bytes() <= body_end_max)
             .ok_or(missing)?;

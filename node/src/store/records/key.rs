@@ -108,6 +108,31 @@ pub fn ack(digest: &Digest, capacity: u32) -> Vec<u8> {
     [digest.as_bytes().as_slice(), &capacity.to_be_bytes()].concat()
 }
 
+/// Sequences of the alarms that stand, under this.
+pub const STANDING: &[u8] = &[0];
+
+/// An alarm that stands, in the order in which they were raised.
+pub fn standing(seq: u64) -> Vec<u8> {
+    [STANDING, &seq.to_be_bytes()].concat()
+}
+
+/// The prefix of the alarms about a unit that stand, of those for a reason, of those that say
+/// this.
+pub fn standing_about(peer: &str, reason: Option<&str>, detail: Option<&str>) -> Vec<u8> {
+    let parts = [Some(peer), reason, detail].into_iter().flatten();
+    let digests = parts.map(|part| Digest::of(part.as_bytes()));
+    digests.fold(vec![1], |mut key, digest| {
+        key.extend(digest.as_bytes().iter().take(STANDING_BYTES));
+        key
+    })
+}
+
+/// The same alarm among those about its unit.
+pub fn standing_named(peer: &str, reason: &str, detail: &str, seq: u64) -> Vec<u8> {
+    let named = standing_about(peer, Some(reason), Some(detail));
+    named.into_iter().chain(seq.to_be_bytes()).collect()
+}
+
 /// The end of a range of keys that begin with `prefix`.
 pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -123,6 +148,9 @@ pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 /// A key of [`statement`]. 192 bits of the statement's digest: whoever makes two statements with
 /// one key would hide the second.
 const STATEMENT_BYTES: usize = 56;
+
+/// 128 bits of each: whoever makes two alarms with one key would hide the second.
+const STANDING_BYTES: usize = 16;
 
 /// A key of [`by_id`].
 const BY_ID_BYTES: usize = 22;

@@ -2,7 +2,12 @@
 
 use super::*;
 
-on_each![an_alarm_ends_and_comes_again, a_peer_names_one_later_log];
+on_each![
+    an_alarm_ends_and_comes_again,
+    an_alarm_stands_however_many_come_after_it,
+    a_cause_that_comes_back_is_told,
+    a_peer_names_one_later_log,
+];
 
 /// An operator's word ends an alarm, once for each request, and the same one that comes after it
 /// stands anew; what ended is kept with who, why and when.
@@ -47,12 +52,101 @@ async fn an_alarm_ends_and_comes_again(place: Place) {
     assert_eq!(standing(&store), ["one", "two"]);
     assert_eq!(store.all_alarms(u64::MAX, 9).unwrap().len(), 3);
     // What asks for the same ends together.
-    let why = "the log signs";
-    store.end_alarms(&us(), &[Reason::StoreDamaged], why, at(7)).await.unwrap();
+    let gone = Gone {
+        reason: Reason::StoreDamaged,
+        why: "the disk is another",
+        through: store.log_head().seq,
+        cause: || None,
+    };
+    store.end_alarms(&us(), gone, at(7)).await.unwrap();
     assert!(standing(&store).is_empty());
     let store = reopened(&place, store).await;
     assert!(standing(&store).is_empty());
     assert_eq!(store.all_alarms(u64::MAX, 9).unwrap().len(), 3);
+    assert_sound(&store);
+}
+
+/// One that stands is shown, told once and ended, also behind more alarms that were raised and
+/// ended than anybody reads.
+async fn an_alarm_stands_however_many_come_after_it(place: Place) {
+    let store = place.open();
+    let raise = |peer: UnitId, n: u64| NewAlarm {
+        reason: Reason::PeerRolledBack,
+        peer: peer.to_string(),
+        detail: format!("alarm {n}"),
+        evidence: Bytes::new(),
+        now: at(n),
+    };
+    store.alarm_once(raise(them(), 1), Meter::unlimited()).await.unwrap();
+    for n in 1..=5 {
+        store
+            .commit(Priority::Routine, move |txn| {
+                for nth in 0..1000 {
+                    let ended = records::AlarmRecord {
+                        reason: Reason::PeerRolledBack.label().to_owned(),
+                        peer: us().to_string(),
+                        detail: format!("{n} {nth}"),
+                        cleared_by: "K. Novak".to_owned(),
+                        ..Default::default()
+                    };
+                    txn.push(at(n), event::Fact::Alarmed(ended), Bytes::new());
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+    }
+    let shown = |store: &Store| -> Vec<String> {
+        store.alarms(9).unwrap().into_iter().map(|alarm| alarm.detail).collect()
+    };
+    assert_eq!(shown(&store), ["alarm 1"]);
+    assert_eq!(store.alarms_about(&them(), 9).unwrap().len(), 1);
+    assert!(store.alarms_about(&us(), 9).unwrap().is_empty());
+    let seq = store.log_head().seq;
+    store.alarm_once(raise(them(), 1), Meter::unlimited()).await.unwrap();
+    assert_eq!(store.log_head().seq, seq, "it stands");
+    store.alarm_once(raise(them(), 2), Meter::unlimited()).await.unwrap();
+    store.alarm_once(raise(us(), 3), Meter::unlimited()).await.unwrap();
+    assert_eq!(shown(&store), ["alarm 3", "alarm 2", "alarm 1"], "the newest first");
+    let store = reopened(&place, store).await;
+    let cause = || None;
+    let (reason, why, through) = (Reason::PeerRolledBack, "taken", seq);
+    let gone = Gone { reason, why, through, cause };
+    store.end_alarms(&them(), gone.clone(), at(9)).await.unwrap();
+    assert_eq!(shown(&store), ["alarm 3", "alarm 2"], "what came later is about something else");
+    store.end_alarms(&them(), Gone { through: u64::MAX, ..gone }, at(9)).await.unwrap();
+    assert_eq!(shown(&store), ["alarm 3"]);
+    assert_sound(&store);
+}
+
+/// The cause comes back while its alarm is ended: whoever tells of it then finds the old alarm
+/// still standing, so that it stands in the end all the same.
+async fn a_cause_that_comes_back_is_told(place: Place) {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+    let store = place.open();
+    let held = |detail: &str| NewAlarm {
+        reason: Reason::LogHeld,
+        peer: us().to_string(),
+        detail: detail.to_owned(),
+        evidence: Bytes::new(),
+        now: at(1),
+    };
+    store.alarm_once(held("waits for xb.ncu"), Meter::unlimited()).await.unwrap();
+    // Back before the commit, after it, and not at all.
+    for (from, standing) in [(0, 1), (1, 1), (9, 0)] {
+        let asked = Arc::new(AtomicU32::new(0));
+        let cause = move || {
+            let is_back = asked.fetch_add(1, Ordering::Relaxed) >= from;
+            is_back.then(|| "waits for xb.ncu".to_owned())
+        };
+        let (reason, through) = (Reason::LogHeld, store.log_head().seq);
+        let gone = Gone { reason, why: "the log signs", through, cause };
+        store.end_alarms(&us(), gone, at(2)).await.unwrap();
+        assert_eq!(store.alarms(9).unwrap().len(), standing, "{from}");
+    }
     assert_sound(&store);
 }
 

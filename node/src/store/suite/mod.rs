@@ -15,6 +15,7 @@ mod quotas;
 mod random;
 
 mod reading;
+mod reboot;
 mod receipts;
 mod repair;
 

@@ -140,10 +140,13 @@ async fn an_index_that_lies_is_made_anew() {
     let op = Op { tree: Tree::ById, key, value: None, fresh: false };
     store.shared.index.apply_ops(&[op], store.indexed_seq()).unwrap();
     assert_eq!(store.close().await, Ended::Clean);
+    let mark = fs::read(place.path().join("index.mark")).unwrap();
     let report = mend(&place).await;
     assert!(report.is_sound(), "{report:?}");
     assert!(report.mended[0].contains("index"), "{report:?}");
-    assert!(report.kept[0].ends_with("index.damaged-1") && report.kept[0].is_dir());
+    let [marks, index] = report.kept.as_slice() else { panic!("{report:?}") };
+    assert!(index.ends_with("index.damaged-1") && index.is_dir());
+    assert_eq!(fs::read(marks.join("index.mark")).unwrap(), mark);
     assert_whole(&place);
 }
 
@@ -243,6 +246,58 @@ async fn a_rotted_event_is_named_and_left() {
     assert_whole(&place);
 }
 
+/// A node that is started while the repair runs waits for its end: the lock is never free.
+#[tokio::test]
+async fn nobody_gets_in_between() {
+    use std::sync::mpsc;
+
+    use crate::store::index::{Op, Tree};
+    let place = closed().await;
+    let store = place.open();
+    let key = records::key::by_id(&us(), &id(4));
+    let op = Op { tree: Tree::ById, key, value: None, fresh: false };
+    store.shared.index.apply_ops(&[op], store.indexed_seq()).unwrap();
+    assert_eq!(store.close().await, Ended::Clean);
+    let (dir, (got, is_got)) = (place.path().to_owned(), mpsc::channel());
+    let (begin, begun) = mpsc::channel::<()>();
+    let other = std::thread::spawn(move || {
+        begun.recv().unwrap();
+        // The repair has it first.
+        while !files::Lock::is_held(&dir) {
+            std::hint::spin_loop();
+        }
+        loop {
+            if let Ok(lock) = files::Lock::take(&dir) {
+                got.send(()).unwrap();
+                return lock;
+            }
+        }
+    });
+    begin.send(()).unwrap();
+    let report = mend(&place).await;
+    assert!(report.is_sound() && report.mended.len() == 1, "{report:?}");
+    is_got.recv_timeout(Duration::from_secs(10)).unwrap();
+    drop(other.join().unwrap());
+    assert_whole(&place);
+}
+
+/// What was done before an error is told with it.
+#[tokio::test]
+async fn an_error_hides_no_mend() {
+    let place = closed().await;
+    flip(&segment(&place, 2), 5);
+    let obstacle = place.path().join("reserve.bin");
+    fs::remove_file(&obstacle).ok();
+    fs::create_dir(&obstacle).unwrap();
+    let report = mend(&place).await;
+    assert!(!report.is_sound() && report.failed.is_some(), "{report:?}");
+    assert!(report.mended.len() == 1 && report.mended[0].contains("segment 2"), "{report:?}");
+    assert!(report.kept[0].join("segment-0000000002").exists());
+    fs::remove_dir(&obstacle).unwrap();
+    assert!(mend(&place).await.is_sound());
+    assert_whole(&place);
+}
+
 /// An older copy of a segment in its place is called what it is, sealed or newest: its events are
 /// missing, and it is not taken for a tail.
 #[tokio::test]
@@ -299,12 +354,14 @@ async fn marks_are_made_anew_and_tails_cut() {
     let newest = store.shared.reader.last_segment();
     let end = store.shared.reader.segment_bytes(newest);
     store.close().await;
+    drop(store);
     // What closing wrote lies behind it.
     let path = segment(&place, newest);
     let bytes = fs::read(&path).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap().max(end as usize);
     let torn = (used + 1).next_multiple_of(512) + 512;
     flip(&path, torn);
+    let (with_tail, marked) = (fs::read(&path).unwrap(), fs::read(&mark).unwrap());
     let report = look(&place).await;
     assert!(!report.is_sound() && report.mended[0].contains("tail"), "{report:?}");
     let kept = fs::read(&mark).unwrap();
@@ -315,6 +372,11 @@ async fn marks_are_made_anew_and_tails_cut() {
     fs::write(&mark, kept).unwrap();
     let report = mend(&place).await;
     assert!(report.is_sound() && report.mended[0].contains("tail"), "{report:?}");
+    let [kept] = report.kept.as_slice() else { panic!("{report:?}") };
+    let copy = fs::read(kept.join(path.file_name().unwrap())).unwrap();
+    assert!(copy == with_tail, "the tail is kept");
+    assert_ne!(fs::read(&path).unwrap(), with_tail);
+    assert_eq!(fs::read(kept.join("mark")).unwrap(), marked);
     assert_whole(&place);
 }
 

@@ -99,7 +99,7 @@ async fn a_bounded_look_is_no_complete_one() {
             get: &|tree, key| store.read(|view| view.get(tree, key)),
             len: &|_| panic!("counts of a part"),
         };
-        scrub::compare(&store.shared.reader, &source, segments).unwrap()
+        scrub::compare(&store.shared.reader, &source, segments, None).unwrap()
     };
     let report = look(2);
     assert!(report.is_sound() && !report.complete && report.segments.len() == 2);

@@ -1,7 +1,7 @@
 //! The background scrub on real files: it finds, names and tells what is damaged, hides nothing
 //! else, and goes on where a stop cut it off.
 
-use std::os::unix::fs::FileExt as _;
+use std::{os::unix::fs::FileExt as _, path::PathBuf};
 
 use super::*;
 use crate::{
@@ -130,6 +130,73 @@ async fn rot_is_found_named_and_told_once() {
     }
     submit(&store, submission(40)).await;
     tasks.shutdown(Duration::from_secs(5)).await;
+}
+
+/// A segment whose file is gone is a damage of that segment: told, and those behind it are read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_cannot_be_opened_stops_no_round() {
+    let place = Place::embedded();
+    let store = worked(&place).await;
+    store.close().await;
+    let store = place.open();
+    let later = store.message(&ours(11)).unwrap().unwrap();
+    flip(&place, &later, 19_000);
+    // Whether or not it was open before.
+    store.content(&store.message(&ours(3)).unwrap().unwrap()).unwrap();
+    let (path, away) = (place.path().join("journal/segment-0000000002"), place.path().join("away"));
+    std::fs::rename(&path, &away).unwrap();
+    let tasks = begin(&store, FAST);
+    let round = next_round(&store).await;
+    assert!(round.complete, "{round:?}");
+    let found: Vec<(u64, bool)> =
+        round.damages.iter().map(|one| (one.segment, one.what.contains("No such file"))).collect();
+    let position = journal::Position::from_bytes(later.position.as_ref().try_into().unwrap());
+    assert_eq!(found, [(2, true), (position.segment, false)], "{round:?}");
+    let alarms = store.alarms(9).unwrap();
+    assert!(alarms.iter().any(|alarm| alarm.detail.contains("(segment 2,")), "{alarms:?}");
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(next_round(&store).await.damages.len(), 1);
+    tasks.shutdown(Duration::from_secs(5)).await;
+}
+
+/// One round on a thread of its own.
+async fn round_of(store: &Store, now: Timestamp) -> Result<ScrubRecord, StoreError> {
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let (store, runtime) = (store.clone(), tokio::runtime::Handle::current());
+    std::thread::spawn(move || done.send(store.scrub_round(now, runtime)));
+    is_done.await.unwrap()
+}
+
+/// A sector that the disk does not give: its place is told, and the messages in it by name; too
+/// many open files are no damage.
+#[tokio::test(start_paused = true)]
+async fn a_lost_sector_is_told_with_what_it_held() {
+    let place = Place::memory(1);
+    worked(&place).await.close().await;
+    // What is served comes from the disk.
+    let store = place.open();
+    let record = store.message(&ours(5)).unwrap().unwrap();
+    let position = journal::Position::from_bytes(record.position.as_ref().try_into().unwrap());
+    assert_eq!(round_of(&store, at(200)).await.unwrap().damages, []);
+    let path = PathBuf::from(format!("/journal/segment-{:010}", position.segment));
+    let sector = (position.offset as usize + 8192) / 4096 * 4096;
+    place.disk().lose(&path, sector..sector + 4096);
+    place.disk().fail_nth(journal::OpKind::Open, 3, nix::libc::EMFILE);
+    let error = round_of(&store, at(201)).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::StoreStopped, "{error}");
+    assert!(store.alarms(9).unwrap().is_empty());
+    let round = round_of(&store, at(202)).await.unwrap();
+    let [place, message] = round.damages.as_slice() else { panic!("{round:?}") };
+    assert_eq!((place.segment, place.offset), (position.segment, sector as u64));
+    assert!(place.what.contains("cannot be read"), "{place}");
+    assert_eq!(message.message, record.message_id().unwrap().to_string());
+    assert_eq!(store.alarms(9).unwrap().len(), 2);
+    let refused = store.content(&record).err().map(|error| error.reason());
+    assert_eq!(refused, Some(Reason::StoreDamaged));
+    let next = store.message(&ours(6)).unwrap().unwrap();
+    assert!(store.content(&next).is_ok());
+    // Whoever goes through all events gets all others.
+    store.events_after(0, 1000).unwrap();
 }
 
 /// Whoever goes through all events gets all but the damaged one.

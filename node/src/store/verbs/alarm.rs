@@ -2,7 +2,7 @@
 //! alarm stands until an operator clears it, or until what it asks for is done; whoever raises the
 //! same one after that raises it anew.
 
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use bytes::Bytes;
 use relay_core::quota::{Alarm, Meter};
@@ -12,7 +12,7 @@ use crate::store::{
     PeerRequest, Store, StoreError,
     event::{AlarmCleared, Fact},
     index::Tree,
-    records::{AlarmRecord, RequestRecord},
+    records::{AlarmRecord, RequestRecord, key},
     txn::Txn,
     view::{View, decode},
 };
@@ -42,31 +42,29 @@ impl Store {
         .await
     }
 
-    /// Keeps an alarm that is not among the newest already: what comes again and again is told
-    /// once.
+    /// Keeps an alarm, unless the same one stands: what comes again and again is told once.
     pub async fn alarm_once(&self, new: NewAlarm, meter: Meter) -> Result<(), StoreError> {
-        let known = self.alarms(ALARMS_LOOK_MAX)?.into_iter().any(|known| {
-            known.reason == new.reason.label()
-                && known.peer == new.peer
-                && known.detail == new.detail
-        });
-        if known { Ok(()) } else { self.alarm(new, meter).await }
+        let same = key::standing_about(&new.peer, Some(new.reason.label()), Some(&new.detail));
+        let known = self.read(|view| standing(&view, &same, 1, false))?;
+        if known.is_empty() { self.alarm(new, meter).await } else { Ok(()) }
     }
 
     /// The newest alarms that stand, the newest first.
     pub fn alarms(&self, max: usize) -> Result<Vec<AlarmRecord>, StoreError> {
-        let (mut found, mut before) = (Vec::new(), u64::MAX);
-        for _ in 0..PAGES_MAX {
-            let page = self.all_alarms(before, PAGE)?;
-            let Some((last, _)) = page.last() else { break };
-            before = *last;
-            found.extend(page.into_iter().map(|(_, alarm)| alarm).filter(AlarmRecord::stands));
-            if found.len() >= max {
-                break;
-            }
-        }
-        found.truncate(max);
-        Ok(found)
+        self.read(|view| {
+            let seqs = standing(&view, key::STANDING, max, true)?;
+            seqs.into_iter().map(|seq| alarm_of(&view, seq)).collect()
+        })
+    }
+
+    /// The same of one unit.
+    pub fn alarms_about(&self, unit: &UnitId, max: usize) -> Result<Vec<AlarmRecord>, StoreError> {
+        self.read(|view| {
+            let about = key::standing_about(unit.as_str(), None, None);
+            let mut seqs = standing(&view, &about, usize::MAX, false)?;
+            seqs.sort_unstable_by(|one, other| other.cmp(one));
+            seqs.into_iter().take(max).map(|seq| alarm_of(&view, seq)).collect()
+        })
     }
 
     /// Alarms that were raised before this sequence, the newest first, those that ended as well.
@@ -113,22 +111,46 @@ impl Store {
         .await
     }
 
-    /// Ends the alarms about a unit whose cause is gone.
-    pub async fn end_alarms(
+    /// Ends the alarms about a unit that a cause raised which is gone. If it comes back meanwhile,
+    /// they stand, or it is told anew.
+    pub async fn end_alarms<C>(
         &self,
         peer: &UnitId,
-        reasons: &'static [Reason],
-        why: &'static str,
+        gone: Gone<C>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let is_one = |alarm: &AlarmRecord| is_about(alarm, peer.as_str(), reasons);
-        if !self.alarms(ALARMS_LOOK_MAX)?.iter().any(is_one) {
+    ) -> Result<(), StoreError>
+    where
+        C: Fn() -> Option<String> + Clone + Send + 'static,
+    {
+        let Gone { reason, why, through, cause } = gone;
+        let about = key::standing_about(peer.as_str(), Some(reason.label()), None);
+        if self.read(|view| standing(&view, &about, 1, false))?.is_empty() {
             return Ok(());
         }
-        let peer = peer.to_string();
-        self.commit(Priority::Urgent, move |txn| end(txn, &peer, reasons, (BY_ITSELF, why), now))
-            .await
+        let (name, is_back) = (peer.to_string(), cause.clone());
+        self.commit(Priority::Urgent, move |txn| match is_back() {
+            Some(_) => Ok(()),
+            None => end_through(txn, (&name, through), &[reason], (BY_ITSELF, why), now),
+        })
+        .await?;
+        // Whoever told of it meanwhile found the old one standing.
+        let Some(detail) = cause() else { return Ok(()) };
+        let (peer, evidence) = (peer.to_string(), Bytes::new());
+        self.alarm_once(NewAlarm { reason, peer, detail, evidence, now }, Meter::unlimited()).await
     }
+}
+
+/// A cause of alarms that is gone.
+#[derive(Debug, Clone)]
+pub struct Gone<C> {
+    /// What it raised.
+    pub reason: Reason,
+    /// What ended it.
+    pub why: &'static str,
+    /// The last sequence when it ended: what was raised later is about something else.
+    pub through: u64,
+    /// What it says now, if it is there again.
+    pub cause: C,
 }
 
 /// An operator's word that an alarm is done with.
@@ -150,13 +172,26 @@ pub(super) fn end(
     txn: &mut Txn<'_>,
     peer: &str,
     reasons: &[Reason],
+    by: (&str, &str),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    end_through(txn, (peer, u64::MAX), reasons, by, now)
+}
+
+fn end_through(
+    txn: &mut Txn<'_>,
+    (peer, through): (&str, u64),
+    reasons: &[Reason],
     (by, why): (&str, &str),
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let raised = raised_before(&txn.view(), u64::MAX, PAGE * PAGES_MAX)?;
-    for (seq, alarm) in raised {
-        if alarm.stands() && is_about(&alarm, peer, reasons) {
-            let alarm = Some(ended(alarm, by, why, now));
+    for reason in reasons {
+        let about = key::standing_about(peer, Some(reason.label()), None);
+        for seq in standing(&txn.view(), &about, usize::MAX, false)? {
+            if seq > through {
+                continue;
+            }
+            let alarm = Some(ended(alarm_of(&txn.view(), seq)?, by, why, now));
             let fact = AlarmCleared { seq, alarm, ..AlarmCleared::default() };
             txn.push(now, Fact::AlarmCleared(fact), Bytes::new());
         }
@@ -169,8 +204,23 @@ fn ended(alarm: AlarmRecord, by: &str, why: &str, now: Timestamp) -> AlarmRecord
     AlarmRecord { cleared_by, cleared_why, cleared_at_ms: now.as_millis(), ..alarm }
 }
 
-fn is_about(alarm: &AlarmRecord, peer: &str, reasons: &[Reason]) -> bool {
-    alarm.peer == peer && reasons.iter().any(|reason| reason.label() == alarm.reason)
+/// Sequences of alarms that stand, by the keys that begin so.
+fn standing(
+    view: &View<'_>,
+    prefix: &[u8],
+    max: usize,
+    newest_first: bool,
+) -> Result<Vec<u64>, StoreError> {
+    let end = key::after_prefix(prefix);
+    let end = end.as_deref().map_or(Unbounded, Excluded);
+    let pairs = view.range(Tree::Standing, Included(prefix), end, max, newest_first)?;
+    let seqs = pairs.iter().map(|(key, _)| key.last_chunk().copied().map(u64::from_be_bytes));
+    seqs.collect::<Option<_>>().ok_or(StoreError::IndexDamaged("standing-alarms"))
+}
+
+fn alarm_of(view: &View<'_>, seq: u64) -> Result<AlarmRecord, StoreError> {
+    let alarm = view.record(Tree::Alarms, &seq.to_be_bytes())?;
+    alarm.ok_or(StoreError::IndexDamaged("alarms"))
 }
 
 fn raised_before(
@@ -232,10 +282,5 @@ fn push(txn: &mut Txn<'_>, new: &NewAlarm, reason: Reason, detail: String) {
     txn.push(new.now, Fact::Alarmed(alarm), Bytes::new());
 }
 
-/// How far back an equal alarm is looked for.
-const ALARMS_LOOK_MAX: usize = 256;
-/// Alarms that are read at once, and how often: those that stand are sought among so many.
-const PAGE: usize = 256;
-const PAGES_MAX: usize = 16;
 /// Who ends an alarm whose cause is gone.
 const BY_ITSELF: &str = "relay-node";

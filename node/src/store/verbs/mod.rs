@@ -17,7 +17,7 @@ mod receipts;
 mod submission;
 
 pub use acknowledge::{AckAnswer, NewAck};
-pub use alarm::{ClearAlarm, NewAlarm};
+pub use alarm::{ClearAlarm, Gone, NewAlarm};
 pub use arrival::{ArrivalAnswer, NewArrival, NewRefusal, Verdict};
 pub use list::{Filter, Listed};
 pub use log::{LaterLog, NewClaim, NewSuccession};

@@ -8,6 +8,7 @@ mod faults;
 mod plain;
 mod power;
 mod rot;
+mod unread;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
