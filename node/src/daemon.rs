@@ -72,7 +72,7 @@ fn failed(ended: Ended) -> Result<(), RunError> {
     match ended {
         Ended::Clean => Ok(()),
         Ended::Failed(text) => Err(RunError::Journal { source: text.into() }),
-        Ended::IndexFailed(why) => Err(RunError::Task { name: "index".to_owned(), why }),
+        Ended::IndexFailed(why) => Err(RunError::Index { why }),
     }
 }
 

@@ -29,6 +29,12 @@ pub enum RunError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The index is damaged or its disk failed. The journal is sound.
+    #[error("the index failed: {why}")]
+    Index {
+        /// What was found.
+        why: String,
+    },
     /// A task of the process ended though nobody stopped it.
     #[error("task `{name}` ended: {why}")]
     Task {
@@ -53,6 +59,7 @@ impl RunError {
         match self {
             Self::Start { source, .. } => label_of(source.as_ref()),
             Self::Journal { .. } => Reason::StoreStopped.label(),
+            Self::Index { .. } => Reason::StoreDamaged.label(),
             Self::Task { .. } => Reason::Internal.label(),
         }
     }
@@ -65,6 +72,10 @@ impl RunError {
                 "look at the disk and the system's log; then start the node again: what it had \
                  answered is checked and kept",
             ),
+            Self::Index { .. } => Some(
+                "start the node again, as its service does: it makes the index anew from the \
+                 journal; nothing is lost. If it comes again, look at the disk",
+            ),
             Self::Task { .. } => Some("this is a bug: start the node again, and report the log"),
         }
     }
@@ -74,7 +85,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Journal { .. } => 74,
-            Self::Start { .. } | Self::Task { .. } => 1,
+            Self::Start { .. } | Self::Index { .. } | Self::Task { .. } => 1,
         }
     }
 }

@@ -233,6 +233,27 @@ pub fn write_index_mark(dir: &Path, seq: u64) -> Result<(), FilesError> {
     replace(&path, &bytes, 0o600).map_err(|source| FilesError::Io { path, source })
 }
 
+/// Says, durably, that the index has to be made anew at the next start, and why.
+pub fn note_unsound(dir: &Path, why: &str) -> Result<(), FilesError> {
+    let path = dir.join(UNSOUND_FILE);
+    replace(&path, why.as_bytes(), 0o600).map_err(|source| FilesError::Io { path, source })
+}
+
+/// Why it has to be, if it has.
+pub fn unsound(dir: &Path) -> Option<String> {
+    let why = std::fs::read(dir.join(UNSOUND_FILE)).ok()?;
+    Some(String::from_utf8_lossy(&why).into_owned())
+}
+
+/// It was.
+pub fn clear_unsound(dir: &Path) -> Result<(), FilesError> {
+    let path = dir.join(UNSOUND_FILE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|source| FilesError::Io { path, source }),
+    }
+}
+
 /// Replaces a small file, durably: the old one or the new one is there, whole, whatever happens.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let new = path.with_extension("new");
@@ -448,6 +469,8 @@ const LOCK_FILE: &str = "lock";
 const HOLDER_BYTES: usize = 128;
 const ID_FILE: &str = "store.id";
 /// The index's mark.
+/// There while the index has to be made anew.
+const UNSOUND_FILE: &str = "index.unsound";
 pub const MARK_FILE: &str = "index.mark";
 const RESTORED_FILE: &str = "restored";
 const RESTORED_HEAD: &str = "relay-restored/v1\n";

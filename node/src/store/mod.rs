@@ -268,9 +268,11 @@ impl StoreError {
             }
             Self::Damaged { .. }
             | Self::Forgotten { .. }
+            | Self::IndexDamaged(_)
             | Self::Journal(JournalError::Damage { .. } | JournalError::NoEvent { .. }) => {
                 Reason::StoreDamaged
             }
+            Self::Index(error) if error.is_damage() => Reason::StoreDamaged,
             Self::Journal(error) if error.is_unread() => Reason::StoreDamaged,
             Self::Stopped | Self::Journal(_) => Reason::StoreStopped,
             Self::Erased => Reason::NotFound,

@@ -137,11 +137,15 @@ impl OpenStore {
                 let id = StoreId::open(dir, &self.unit)?;
                 let mark = files::read_index_mark(dir);
                 let space = self.space()?;
-                let stored =
-                    space.open_index(|| SledIndex::open(&dir.join("index"), *cache_bytes))?;
-                let stored = stored.map(Index::Sled);
+                let stored = match files::unsound(dir) {
+                    Some(detail) => Err(IndexError::Damaged { detail }),
+                    None => space
+                        .open_index(|| SledIndex::open(&dir.join("index"), *cache_bytes))?
+                        .map(Index::Sled),
+                };
                 let fresh = |keep| aside(dir, *cache_bytes, keep);
                 let engine = self.start(stored, mark, lock.is_same_boot(), space, fresh)?;
+                files::clear_unsound(dir)?;
                 // Not before: what this run of the machine wrote is all that is believed.
                 lock.name(&id)?;
                 let shared = Arc::clone(engine.shared());

@@ -23,7 +23,7 @@ use crate::store::{
     engine::Engine,
     event::{Fact, IndexMark},
     files::{self, Lock},
-    index::Tree,
+    index::{IndexError, Tree},
     journal::is_full,
     queue::{Job, Kept, Queue},
     snapshot::Keeper,
@@ -43,7 +43,14 @@ pub fn run(
     let (end, lock) = (end, lock);
     let result = serve(&mut engine, queue, &dir);
     queue.close();
-    let ended = end_of(result.and_then(|()| finish(engine, &dir)));
+    let result = result.and_then(|()| finish(engine, &dir));
+    if let Err(StoreError::Index(error)) = &result
+        && error.is_damage()
+        && let Err(error) = files::note_unsound(&dir, &error.to_string())
+    {
+        warn!(%error, "the next start has to find for itself that the index is damaged");
+    }
+    let ended = end_of(result);
     drop(lock);
     end.send_replace(Some(ended));
 }
@@ -176,6 +183,10 @@ fn apply_loop(
     let (mut proven, mut due) = (Instant::now(), Instant::now());
     loop {
         let stopping = stop.load(Ordering::Acquire);
+        if let Some(detail) = shared.index.unsound() {
+            // Whoever read it had an error; from here on nobody is served half of what there is.
+            return Err(IndexError::Damaged { detail: detail.to_owned() }.into());
+        }
         // Changes gather: what comes and goes within the pause never reaches the index's pages,
         // and what changes often reaches them once.
         let gathered = stopping || due.elapsed() >= APPLY_EVERY || shared.is_worth_applying();

@@ -27,7 +27,15 @@ impl Index {
     pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         match self {
             Index::Memory(index) => Ok(index.get(tree, key)),
-            Index::Sled(index) => index.get(tree, key),
+            Index::Sled(index) => index.noting(index.get(tree, key)),
+        }
+    }
+
+    /// What a read of it found that means that it has to be made anew.
+    pub fn unsound(&self) -> Option<&str> {
+        match self {
+            Index::Memory(_) => None,
+            Index::Sled(index) => index.unsound(),
         }
     }
 
@@ -45,7 +53,7 @@ impl Index {
         }
         match self {
             Index::Memory(index) => Ok(index.range(tree, lower, upper, limit, reverse)),
-            Index::Sled(index) => index.range(tree, lower, upper, limit, reverse),
+            Index::Sled(index) => index.noting(index.range(tree, lower, upper, limit, reverse)),
         }
     }
 
@@ -154,6 +162,23 @@ pub enum IndexError {
     /// The disk failed or is full; the index itself may be sound.
     #[error("index i/o failed: {step}")]
     Io { step: &'static str, source: io::Error },
+}
+
+impl IndexError {
+    /// Whether it can only be made anew. No room and too few descriptors pass.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Io { source, .. } => {
+                let kind = source.kind();
+                matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                    || source.raw_os_error() == Some(nix::libc::EIO)
+            }
+            Self::ValueTooLarge { .. } | Self::KeyTooLarge { .. } | Self::ReservedKey { .. } => {
+                false
+            }
+        }
+    }
 }
 
 macro_rules! trees {

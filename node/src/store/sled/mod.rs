@@ -18,6 +18,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ::sled::{Config, Db, Mode};
@@ -68,6 +69,8 @@ pub struct SledIndex {
     trees: BTreeMap<Tree, Handle>,
     /// Everything up to here is in memory or on disk; moved by `apply` after all its batches.
     applied: AtomicU64,
+    /// The first damage that a read found.
+    unsound: OnceLock<String>,
 }
 
 impl SledIndex {
@@ -91,13 +94,33 @@ impl SledIndex {
 
     fn open_all(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
         let (db, trees) = open_trees(dir, cache_bytes)?;
-        let index = Self { dir: dir.to_owned(), db, trees, applied: AtomicU64::new(0) };
+        let index = Self {
+            dir: dir.to_owned(),
+            db,
+            trees,
+            applied: AtomicU64::new(0),
+            unsound: OnceLock::new(),
+        };
         let mut least = u64::MAX;
         for tree in Tree::all() {
             least = least.min(index.applied_of(*tree)?);
         }
         index.applied.store(least, Ordering::Release);
         Ok(index)
+    }
+
+    /// Notes the first damage.
+    pub(in crate::store) fn noting<T>(&self, read: Result<T, IndexError>) -> Result<T, IndexError> {
+        if let Err(error) = &read
+            && error.is_damage()
+        {
+            self.unsound.get_or_init(|| error.to_string());
+        }
+        read
+    }
+
+    pub(in crate::store) fn unsound(&self) -> Option<&str> {
+        self.unsound.get().map(String::as_str)
     }
 
     pub(in crate::store) fn get(

@@ -6,7 +6,7 @@ use std::fs;
 use super::*;
 use crate::store::{
     files::{FilesError, read_index_mark},
-    index::{Index, Op, Tree},
+    index::{Index, IndexError, Op, Tree},
     sled::SledIndex,
 };
 
@@ -59,6 +59,26 @@ async fn index_lost_pages_below_its_mark() {
         assert!(read_index_mark(place.path()) > 0);
     }
     assert!(place.path().join("index.damaged-1").exists());
+}
+
+/// A read of the index found damage: the store ends, and the next start makes the index anew.
+#[tokio::test]
+async fn damage_that_a_read_finds_ends_the_store_and_the_index() {
+    let place = Place::embedded();
+    let before = work(&place, 1).await;
+    let store = place.open();
+    let found = IndexError::Damaged { detail: "get: a page".to_owned() };
+    let Index::Sled(index) = &store.shared.index else { panic!("an index on disk") };
+    assert!(index.noting(Err::<(), _>(found)).is_err());
+    let ended = store.ended().await;
+    assert!(matches!(&ended, Ended::IndexFailed(why) if why.contains("a page")), "{ended:?}");
+    drop(store);
+    let unsound = place.path().join("index.unsound");
+    assert!(fs::read_to_string(&unsound).unwrap().contains("a page"));
+    let store = place.open();
+    assert!(!unsound.exists() && place.path().join("index.damaged-1").exists());
+    assert_eq!(sound::dump(&store), before);
+    assert_eq!(store.close().await, Ended::Clean);
 }
 
 /// The journal was set back, the index was not, with and without its mark: the index goes, the
