@@ -29,11 +29,13 @@ pub(super) enum Scarce {
 pub(super) async fn full(campaign: &mut Campaign, scarce: Scarce) {
     while campaign.goes_on() {
         let dir = tempfile::tempdir().expect("a directory for the nodes");
-        let volume = match Volume::memory(dir.path(), "one", ROOMY) {
-            Ok(volume) => volume,
-            Err(why) => return campaign.row.skip(why),
+        // Both, for what is kept back is a share of the file system.
+        let made = ["one", "two"].map(|name| Volume::memory(dir.path(), name, ROOMY));
+        let [Ok(volume), Ok(other)] = made else {
+            let why = made.into_iter().find_map(Result::err).unwrap_or_default();
+            return campaign.row.skip(why);
         };
-        let places = [volume.path.as_path(), dir.path()];
+        let places = [volume.path.as_path(), other.path.as_path()];
         let mut federation = Federation::start_in(campaign, None, &places, RESERVED).await;
         for _ in 0..FILLS_A_FEDERATION {
             if !campaign.goes_on() {
