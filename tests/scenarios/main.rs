@@ -4,6 +4,7 @@
 
 mod clocks;
 mod contents;
+mod copies;
 mod delivery;
 mod desk;
 mod disk;

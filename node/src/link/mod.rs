@@ -160,12 +160,20 @@ pub enum LinkEvent {
 /// See [`LinkEvent::Alarm`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkAlarm {
-    /// Two instances use one transport key at the same time; the standing session was kept.
+    /// Two instances, or two processes of one, use one transport key at the same time; this one
+    /// was refused.
     DuplicateIdentity {
         /// Whose key.
         peer: NodeId,
-        /// Where the other instance is.
+        /// Where the one is that was refused.
         address: SocketAddr,
+    },
+    /// A peer says so of our own key.
+    SpokenFor {
+        /// Who says it.
+        peer: NodeId,
+        /// The checkpoint of our log that its Hello showed; empty when it was told already.
+        held: String,
     },
 }
 
@@ -254,6 +262,14 @@ impl Link {
     /// has a session or is being dialled. When to dial again is for the relay to say.
     pub fn dial(&self, unit: &UnitId) {
         dial::spawn(&self.shared, unit);
+    }
+
+    /// A node says that a newer connection of ours took over. When none is known here, asks it what
+    /// that is, by dialling: another process may speak as this node, and is named then.
+    pub fn superseded(&self, by: &NodeId) {
+        if self.shared.registry.may_ask(by) {
+            dial::spawn(&self.shared, by.unit());
+        }
     }
 
     /// Ends all connections with a unit.

@@ -25,6 +25,7 @@ mod sending;
 mod settle;
 pub mod submit;
 mod times;
+mod twins;
 
 use std::{sync::Arc, time::Duration};
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Context, answers, inbound, outbound, owed, recover};
+use super::{Context, answers, inbound, outbound, owed, recover, twins};
 use crate::{
     link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
     store::{NewAlarm, NewClaim, StoreError, records::MessageRecord},
@@ -389,14 +389,21 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
             LinkEvent::Unanswered { unit } => {
                 if let Some(left_out) = ctx.quotas.meter(&unit).line() {
                     info!(peer = %unit, left_out, "one-way: peer is heard and hears nothing");
+                if let (CloseCode::Superseded, true, Some(link)) =
+                    (closed.code, closed.by_peer, ctx.peers.link())
+                {
+                    link.superseded(&peer);
+                }
                 }
                 ctx.peers.update(&unit, |status| status.unanswered = Some(Instant::now()));
             }
             LinkEvent::Alarm(LinkAlarm::DuplicateIdentity { peer, address }) => {
                 // The link tells it once a minute at most.
-                warn!(peer = %peer, address = %address, "two instances use one transport key");
-                let detail = format!("second instance at {address}");
-                alarm(&ctx, Reason::DuplicateIdentity, peer.unit(), detail).await;
+                warn!(peer = %peer, address = %address, "two processes use one transport key");
+                twins::theirs(&ctx, &peer, address).await;
+            }
+            LinkEvent::Alarm(LinkAlarm::SpokenFor { peer, held }) => {
+                twins::ours(&ctx, &peer, &held).await;
             }
         }
     }
