@@ -7,7 +7,7 @@ use relay_tests::process::{Binaries, Process};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::rig::{Federation, demo_json, until};
+use super::rig::{Federation, demo_json, refused, until};
 
 /// An alert from one of them to the other unit; does not wait for anything.
 fn send(federation: &Federation, from: &Process, to: &str) -> String {
@@ -29,6 +29,16 @@ fn alarms(node: &Process, reason: &str) -> Vec<Value> {
     let listed = node.cli(&["alarm", "list", "--json"]).json();
     let all = listed["alarms"].as_array().unwrap().clone();
     all.into_iter().filter(|alarm| alarm["reason"] == reason).collect()
+}
+
+/// While the log is held nobody's word ends what says so.
+fn still_stands(node: &Process) {
+    for alarm in alarms(node, "LOG_HELD") {
+        let id = alarm["id"].to_string();
+        let clear = ["alarm", "clear", &id, "--by", "K. Novak", "--reason", "seen"];
+        refused(node, &clear, 1, "LOG_HELD", &["still signs nothing", "log succeed"]);
+    }
+    assert!(!alarms(node, "LOG_HELD").is_empty());
 }
 
 fn held(node: &Process) -> String {
@@ -90,6 +100,7 @@ async fn go_on(federation: &mut Federation, mut copy: Process) {
     assert_eq!(original.cli(&["retry", &waits]).code, Some(0));
     until("the fork", || held(original).contains("log succeed")).await;
     until("its alarm", || !alarms(original, "LOG_HELD").is_empty()).await;
+    still_stands(original);
     copy.terminate();
     let dir = federation.nodes[1].dir.clone();
     federation.nodes[1].terminate();
