@@ -18,6 +18,7 @@ mod rig;
 mod rollback;
 mod rot;
 mod secrets;
+mod standing;
 mod starting;
 mod succession;
 mod tail;

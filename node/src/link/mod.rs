@@ -283,6 +283,12 @@ impl Link {
         self.shared.registry.recheck(&*self.shared.book);
     }
 
+    /// Returns when there is a session with the unit, dialling it if there is none; or says why
+    /// there is none. The caller bounds the wait.
+    pub async fn reach(&self, unit: &UnitId) -> Result<(), Closed> {
+        dial::reach(&self.shared, unit).await
+    }
+
     /// The round trip through a session with the unit.
     pub async fn ping(&self, unit: &UnitId) -> Result<Duration, PingError> {
         let session = self.shared.registry.session_of(unit).ok_or(PingError::NoSession)?;

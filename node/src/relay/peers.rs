@@ -60,6 +60,17 @@ pub struct PeerStatus {
     pub in_flight: u64,
     /// When a handshake from its address was last given up because our answers did not arrive.
     pub unanswered: Option<Instant>,
+    /// It was dialled in vain in this run.
+    pub dial_failed: bool,
+    /// Why it last put messages of ours off, and until when.
+    pub deferred: Option<(Reason, Timestamp)>,
+}
+
+impl PeerStatus {
+    /// Why and until when it puts messages of ours off, if it does.
+    pub fn put_off(&self, now: Timestamp) -> Option<(Reason, Timestamp)> {
+        self.deferred.filter(|(_, until)| self.up && *until > now)
+    }
 }
 
 struct Worker {
@@ -378,22 +389,23 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
                     info!(peer = %peer, reason, text = closed.text, left_out, "session down");
                 }
                 ctx.peers.session_down(&ctx, peer.unit(), session);
+                if let (CloseCode::Superseded, true, Some(link)) =
+                    (closed.code, closed.by_peer, ctx.peers.link())
+                {
+                    link.superseded(&peer);
+                }
             }
             LinkEvent::DialFailed { unit, reason, text } => {
                 ctx.parts.counters.add(Counter::SessionFailure);
                 if let Some(left_out) = ctx.quotas.meter(&unit).line() {
                     info!(peer = %unit, reason = reason.label(), text, left_out, "dial failed");
                 }
+                ctx.peers.update(&unit, |status| status.dial_failed = true);
                 ctx.peers.input(&unit, Input::DialFailed(reason));
             }
             LinkEvent::Unanswered { unit } => {
                 if let Some(left_out) = ctx.quotas.meter(&unit).line() {
                     info!(peer = %unit, left_out, "one-way: peer is heard and hears nothing");
-                if let (CloseCode::Superseded, true, Some(link)) =
-                    (closed.code, closed.by_peer, ctx.peers.link())
-                {
-                    link.superseded(&peer);
-                }
                 }
                 ctx.peers.update(&unit, |status| status.unanswered = Some(Instant::now()));
             }
