@@ -87,7 +87,9 @@ impl AnchorFile {
 
 /// The checkpoint in an anchor's text, if its last line says that all of it is as it was written.
 fn checked(text: &str) -> Option<&str> {
-    let Some(rest) = text.strip_prefix(FILE_HEAD) else { return text.strip_prefix(OLD_HEAD) };
+    let Some(rest) = text.strip_prefix(FILE_HEAD) else {
+        return text.strip_prefix(OLD_HEAD).filter(|old| !old.contains(CHECK));
+    };
     let (checkpoint, check) = rest.split_at_checked(rest.rfind(CHECK)?)?;
     let covered = text.get(..FILE_HEAD.len() + checkpoint.len())?;
     let is_it = check == format!("{CHECK}{}\n", Digest::of(covered.as_bytes()));
