@@ -54,7 +54,8 @@ impl PeerView {
 
     /// It is there and puts our messages off.
     pub fn puts_off(&self) -> bool {
-        self.is_verified() && self.state == "up" && self.last_reason.is_some()
+        let is_told = self.last_reason.is_some() && self.next_attempt.is_some();
+        self.is_verified() && self.state == "up" && is_told
     }
 
     /// There was nothing for it since the node started, so that it was not tried.
