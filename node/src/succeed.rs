@@ -30,7 +30,7 @@ use crate::{
         files::{self, FilesError},
         records::CheckpointRecord,
     },
-    tlog::{AnchorFile, Tlog},
+    tlog::{AnchorFile, Hold, Tlog},
 };
 
 /// What the officers order.
@@ -75,6 +75,18 @@ pub enum SucceedError {
          with a call to every peer after it: --anyway"
     )]
     Healthy(LogOrigin),
+    /// Nothing is known to be wrong but a file that can be removed.
+    #[error(
+        "nothing shows that {origin} lost anything: its anchor `{}` is damaged. Remove that file \
+         and start the node; what peers hold shows whether the log was set back. To end it all \
+         the same, with a call to every peer after it: --anyway", .anchor.display()
+    )]
+    Anchor {
+        /// The log.
+        origin: LogOrigin,
+        /// The file.
+        anchor: PathBuf,
+    },
     /// The log was ended before.
     #[error(
         "the card names {card}, but {} knows {}: put the newest card and the keys that came with \
@@ -235,6 +247,9 @@ impl Work<'_> {
         let opened = Tlog::open(store.clone(), signer, Some(anchors));
         let opened = opened.map_err(|error| failed("log", error))?;
         match opened.tlog.hold() {
+            Some(Hold::Unreadable(anchor)) => {
+                Err(SucceedError::Anchor { origin: old.clone(), anchor })
+            }
             Some(_) => Ok(()),
             None => Err(SucceedError::Healthy(old.clone())),
         }

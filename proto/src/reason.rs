@@ -106,7 +106,7 @@ reasons! {
     KeyNotPinned = "KEY_NOT_PINNED";
     /// The peer's node refuses this node's key: that unit has not verified our card, or no longer.
     NotVerifiedThere = "NOT_VERIFIED_THERE";
-    /// Two nodes use the same key.
+    /// Two nodes, or two processes of one, use the same key.
     DuplicateIdentity = "DUPLICATE_IDENTITY";
     /// A hop limit was reached.
     HopLimit = "HOP_LIMIT";

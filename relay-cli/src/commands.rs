@@ -136,11 +136,13 @@ fn waits(held: usize, open: usize) -> String {
 /// Says once of each recipient for which waiting does not help what does: its node refuses ours,
 /// or it is no peer that is trusted here.
 fn tell_stuck<'a>(page: &mut Page, messages: impl Iterator<Item = &'a MessageView>) {
-    let (mut refusing, mut held) = (BTreeSet::new(), BTreeSet::new());
+    let (mut refusing, mut held, mut full) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for message in messages {
         let stuck = message.deliveries.iter().filter(|delivery| delivery.is_held());
         held.extend(stuck.map(|delivery| (&delivery.recipient, delivery.reason.as_deref())));
         let refused = message.deliveries.iter().filter(|delivery| delivery.is_refused_us());
+        let put_off = message.deliveries.iter().filter(|delivery| delivery.is_put_off());
+        full.extend(put_off.map(|delivery| &delivery.recipient));
         refusing.extend(refused.map(|delivery| (&delivery.recipient, &message.from)));
     }
     for (unit, reason) in held {
@@ -153,6 +155,12 @@ fn tell_stuck<'a>(page: &mut Page, messages: impl Iterator<Item = &'a MessageVie
             }
             _ => format!("{unit} is no peer, nothing is sent to it: relay-cli peer add CARD"),
         });
+    }
+    for unit in full {
+        page.line(format!(
+            "{unit} puts us off: nobody takes our messages there; telephone them (relay-cli peer \
+             show {unit})"
+        ));
     }
     for (unit, us) in refusing {
         page.line(format!(

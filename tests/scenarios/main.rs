@@ -5,6 +5,7 @@
 mod again;
 mod clocks;
 mod contents;
+mod copies;
 mod delivery;
 mod desk;
 mod disk;
@@ -18,6 +19,7 @@ mod rig;
 mod rollback;
 mod rot;
 mod secrets;
+mod standing;
 mod starting;
 mod succession;
 mod tail;

@@ -146,6 +146,55 @@ async fn a_missing_anchor_is_an_alarm_only() {
     assert!(file.exists());
 }
 
+/// A digit of the anchor's size rotted, or a byte of its root: it is called damaged, not a
+/// rollback, and the log is not ended for it. Without the file the node goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_anchor_is_no_rollback() {
+    let mut cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
+    let file = anchor(&cluster, 1);
+    for n in [1, 2] {
+        let sent = send(&cluster, 0, n).await;
+        delivered(&cluster, 0, &sent).await;
+    }
+    cluster.members[1].stop().await;
+    let sound = std::fs::read_to_string(&file).unwrap();
+    // The third line is the size, the fourth the root.
+    let lines: Vec<&str> = sound.lines().collect();
+    let root = lines[3].replace(&lines[3][..1], if lines[3].starts_with('A') { "B" } else { "A" });
+    for (place, rotten) in [(2, format!("9{}", lines[2])), (3, root)] {
+        let mut lines = lines.clone();
+        lines[place] = &rotten;
+        std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+        cluster.members[1].start().await;
+        let hold = cluster.node(1).relay().tlog().hold();
+        assert!(matches!(hold, Some(Hold::Unreadable(_))), "{hold:?}");
+        let held = log_status(&cluster, 1).await.held;
+        assert!(held.contains("damaged") && !held.contains("log succeed"), "{held}");
+        cluster.members[1].stop().await;
+        let refused = order(&cluster.members[1], &["A. Ito", "B. Cruz"]).await.unwrap_err();
+        assert!(refused.to_string().contains("is damaged"), "{refused}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    cluster.members[1].start().await;
+    assert!(has_alarm(cluster.node(1), Reason::AnchorMissing));
+    let sent = send(&cluster, 0, 3).await;
+    delivered(&cluster, 0, &sent).await;
+    cluster.members[1].stop().await;
+    // Damaged, and the store set back to boot: the peer's word is heard.
+    cluster.members[1].back_up("backup");
+    cluster.members[1].start().await;
+    let lost = send(&cluster, 0, 4).await;
+    delivered(&cluster, 0, &lost).await;
+    cluster.members[1].stop().await;
+    cluster.members[1].put_back("backup");
+    std::fs::write(&file, "rubbish").unwrap();
+    cluster.members[1].start().await;
+    send(&cluster, 0, 5).await;
+    let mut holds = cluster.node(1).relay().tlog().holds();
+    let behind = holds.wait_for(|hold| matches!(hold, Some(Hold::Behind { .. })));
+    tokio::time::timeout(PATIENCE, behind).await.unwrap().unwrap();
+}
+
 /// A store that is marked as restored signs only when every verified peer was heard.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restored_store_waits_for_every_peer() {

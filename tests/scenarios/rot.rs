@@ -92,7 +92,12 @@ async fn a_rotted_message_is_found_named_and_not_served() {
 
     // It is not shown as sound, the other one is, and new ones come.
     refused(node, &["show", &rotten], 1, "STORE_DAMAGED", &["damaged"]);
+    // Nobody takes what nobody can read; the sender is told nothing of the kind.
+    refused(node, &["ack", &rotten, "--by", "R. Pillai"], 1, "STORE_DAMAGED", &["damaged"]);
+    let receipts = federation.nodes[0].cli(&["receipts", &rotten]);
+    assert!(receipts.code == Some(0) && !receipts.out.contains("Pillai"), "{receipts:?}");
     assert_eq!(node.cli(&["show", &sound]).code, Some(0));
+    assert_eq!(node.cli(&["ack", &sound, "--by", "R. Pillai"]).code, Some(0));
     let newer = send(&federation, "Newer wave 4713");
     assert_eq!(federation.nodes[1].cli(&["show", &newer]).code, Some(0));
 

@@ -13,7 +13,10 @@ use std::{
 
 use relay_proto::v1;
 
-use crate::{client::Client, cluster::free_udp_port};
+use crate::{
+    client::Client,
+    cluster::{copy, free_udp_port},
+};
 
 /// The built binaries.
 #[derive(Debug, Clone)]
@@ -148,6 +151,25 @@ impl Process {
             unit: unit.to_owned(),
             dir: dir.to_owned(),
             log_filter: None,
+            faults: String::new(),
+            wrapper: Vec::new(),
+            child: None,
+        }
+    }
+
+    /// A copy of all that it has, in another directory; only its UDP port is another one.
+    pub fn copied_to(&self, dir: &Path) -> Self {
+        copy(&self.dir, dir);
+        let config = dir.join("relay.toml");
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let listen = text.lines().find(|line| line.starts_with("listen = \"127.0.0.1:"));
+        let other = format!("listen = \"127.0.0.1:{}\"", free_udp_port());
+        let text = text.replace(listen.expect("an address"), &other);
+        std::fs::write(&config, text).expect("a configuration that can be written");
+        Self {
+            unit: self.unit.clone(),
+            dir: dir.to_owned(),
+            log_filter: self.log_filter,
             faults: String::new(),
             wrapper: Vec::new(),
             child: None,

@@ -1,6 +1,6 @@
 //! Alarms: those that stand and those that ended, and an operator's word that ends one.
 
-use relay_proto::{ids::Digest, v1};
+use relay_proto::{ids::Digest, reason::Reason, v1};
 
 use super::{Service, args, convert::instant, status::Problem, token};
 use crate::{
@@ -52,9 +52,28 @@ impl Service {
             key: request_key(&principal, "clear-alarm", &request_id),
             content: Digest::of_parts(&parts),
         };
+        self.is_over(seq)?;
         let now = self.relay().clock().now();
         let clear = ClearAlarm { seq, by, why, request };
         Ok(shown(seq, self.relay().store().clear_alarm(clear, now).await?))
+    }
+
+    /// An operator's word does not end what still stands: the log that signs nothing.
+    fn is_over(&self, seq: u64) -> Result<(), Problem> {
+        let relay = self.relay();
+        let Some(hold) = relay.tlog().hold() else { return Ok(()) };
+        let newest = relay.store().all_alarms(seq.saturating_add(1), 1)?;
+        let is_held = |(of, alarm): &(u64, AlarmRecord)| {
+            *of == seq
+                && alarm.stands()
+                && alarm.reason == Reason::LogHeld.label()
+                && alarm.peer == relay.node().unit().as_str()
+        };
+        if newest.iter().any(is_held) {
+            let text = format!("the log still signs nothing: {hold}. The alarm ends with that");
+            return Err(Problem::text(Reason::LogHeld, text));
+        }
+        Ok(())
     }
 }
 

@@ -90,6 +90,7 @@ impl Service {
     pub(super) fn delivery_state(&self, entry: &EntryRecord) -> v1::DeliveryState {
         match entry.state() {
             _ if self.held_back(entry).is_some() => v1::DeliveryState::Held,
+            EntryState::Queued if self.put_off(entry).is_some() => v1::DeliveryState::Queued,
             EntryState::Queued if self.in_flight(&entry.next_hop) => v1::DeliveryState::InFlight,
             EntryState::Queued => v1::DeliveryState::Queued,
             EntryState::Deferred => v1::DeliveryState::Deferred,
@@ -114,12 +115,23 @@ impl Service {
         status.is_ok_and(|status| status.up && status.in_flight > 0)
     }
 
-    /// What keeps an entry back that has no reason of its own: why its peer cannot be reached.
+    /// Why and until when the peer of an open entry puts off what it is sent.
+    fn put_off(&self, entry: &EntryRecord) -> Option<(Reason, Timestamp)> {
+        let unit = entry.next_hop.parse::<UnitId>().ok().filter(|_| entry.is_open())?;
+        self.relay().peer_status(&unit).put_off(self.relay().clock().now())
+    }
+
+    /// What keeps an entry back that has no reason of its own: why its peer cannot be reached, or
+    /// that it puts everything off.
     fn obstacle(&self, entry: &EntryRecord) -> Option<BackoffRecord> {
         if !entry.is_open() || !entry.reason.is_empty() {
             return None;
         }
         let unit = entry.next_hop.parse::<UnitId>().ok()?;
+        if let Some((reason, until)) = self.put_off(entry) {
+            let (reason, next_try_ms) = (reason.label().to_owned(), until.as_millis());
+            return Some(BackoffRecord { reason, next_try_ms, ..BackoffRecord::default() });
+        }
         let up = self.relay().peer_status(&unit).up;
         // It only explains: that it cannot be read must not hide the message.
         (!up).then(|| self.relay().store().backoff(&unit).ok().flatten()).flatten()

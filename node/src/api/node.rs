@@ -96,6 +96,7 @@ impl Service {
                 .map(|count| count.0)
                 .sum(),
             needs_acknowledgement: waiting,
+            inbox_full: relay.full_inboxes(),
             verify_failures: relay.counters().read(Counter::VerifyFailure),
             replays_answered: relay.counters().read(Counter::Duplicate),
             alarms: self.alarms(None)?,

@@ -78,11 +78,17 @@ impl PeerService for Service {
         if let Some(refusal) = trust.ok_or_else(|| no_peer(&unit))?.refusal() {
             return Err(not_trusted(&unit, refusal).into());
         }
-        // A peer that refuses us is there: what helps is another thing than for one that is not.
-        let last = self.relay().store().backoff(&unit).map_err(Problem::from)?.unwrap_or_default();
-        let refused = last.reason == Reason::NotVerifiedThere.label();
-        let reason = if refused { Reason::NotVerifiedThere } else { Reason::PeerUnreachable };
-        let unreachable = |text: String| Problem::text(reason, text);
+        let unreachable = |text: String| Problem::text(Reason::PeerUnreachable, text);
+        if let Some(Err((reason, text))) = self.relay().reach(&unit).await {
+            // A peer that refuses us is there: what helps is another thing than for one that is
+            // not.
+            let text = format!("{unit}: {text}");
+            return Err(match reason {
+                Reason::NotVerifiedThere | Reason::DuplicateIdentity => Problem::text(reason, text),
+                _ => unreachable(text),
+            }
+            .into());
+        }
         let pong = self.relay().ping(&unit).await;
         let pong = pong.ok_or_else(|| unreachable("the link does not run".to_owned()))?;
         let rtt = pong.map_err(|error| unreachable(format!("{unit}: {error}")))?;
@@ -202,11 +208,15 @@ impl Service {
             _ if status.unanswered.is_some_and(unanswered) => v1::PeerState::OneWay,
             (false, Some(_)) => v1::PeerState::Down,
             // Not in this run, but perhaps in an earlier one.
-            (false, None) if self.was_met(unit)? => v1::PeerState::Down,
+            (false, None) if self.was_met(unit)? => match status.dial_failed {
+                true => v1::PeerState::Down,
+                false => v1::PeerState::Idle,
+            },
             (false, None) => v1::PeerState::Never,
         };
         let nodes = peer.card.nodes().iter();
         let suspended = peer.suspended.as_ref();
+        let put_off = status.put_off(self.relay().clock().now());
         let addresses = nodes.flat_map(|node| node.addresses.iter().cloned()).collect();
         Ok(v1::Peer {
             name: format!("peers/{unit}"),
@@ -216,11 +226,17 @@ impl Service {
             card: Some(peer.card.value().clone()),
             addresses,
             last_contact_time: status.last_contact.and_then(time),
-            next_attempt_time: match status.up || peer.trust != Trust::Verified {
-                true => None,
-                false => self.upcoming(backoff.next_try_ms),
+            next_attempt_time: match (status.up, put_off) {
+                _ if peer.trust != Trust::Verified => None,
+                (true, put_off) => put_off.and_then(|(_, until)| time(until)),
+                (false, _) => self.upcoming(backoff.next_try_ms),
             },
-            last_reason: if status.up { String::new() } else { backoff.reason },
+            last_reason: match (status.up, put_off) {
+                (true, put_off) => {
+                    put_off.map(|(reason, _)| reason.label().to_owned()).unwrap_or_default()
+                }
+                (false, _) => backoff.reason,
+            },
             rtt_us: status.rtt_us,
             key_exchange: status.key_exchange,
             outbox_messages: queue.open,

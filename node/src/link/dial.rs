@@ -4,12 +4,13 @@
 //! Invariant: one dial a unit at a time, and each dial ends in a session or in one `DialFailed`.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use relay_proto::ids::UnitId;
+use tokio::sync::watch;
 
 use super::{
     DialTarget, LinkEvent, Shared,
@@ -21,10 +22,10 @@ use super::{
 };
 use crate::tasks::TaskKind;
 
-/// The units that are being dialled.
+/// The units that are being dialled, and where whoever waits is told of a failure.
 #[derive(Clone, Default)]
 pub(super) struct Dialling {
-    units: Arc<Mutex<HashSet<UnitId>>>,
+    units: Arc<Mutex<HashMap<UnitId, watch::Receiver<Option<Closed>>>>>,
 }
 
 impl Dialling {
@@ -35,7 +36,16 @@ impl Dialling {
 
     fn enter(&self, unit: &UnitId) -> Option<Dial> {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-        units.insert(unit.clone()).then(|| Dial { dialling: self.clone(), unit: unit.clone() })
+        if units.contains_key(unit) {
+            return None;
+        }
+        let (failed, watched) = watch::channel(None);
+        units.insert(unit.clone(), watched);
+        Some(Dial { dialling: self.clone(), unit: unit.clone(), failed })
+    }
+
+    fn watch(&self, unit: &UnitId) -> Option<watch::Receiver<Option<Closed>>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner).get(unit).cloned()
     }
 }
 
@@ -43,6 +53,7 @@ impl Dialling {
 struct Dial {
     dialling: Dialling,
     unit: UnitId,
+    failed: watch::Sender<Option<Closed>>,
 }
 
 impl Drop for Dial {
@@ -66,18 +77,42 @@ pub(super) fn spawn(shared: &Arc<Shared>, unit: &UnitId) {
             dialled = first_session(&own, &dial.unit) => dialled,
         };
         let unit = dial.unit.clone();
+        let failed = dial.failed.clone();
         drop(dial);
         match dialled {
             Ok(established) => establish::run(&own, established).await,
             // The crossing connection is the session.
             Err(closed) if crossed(&own, &unit, &closed).await => {}
             Err(closed) => {
+                failed.send_replace(Some(closed.clone()));
                 let (reason, code, text) = (closed.reason(), closed.code, closed.text);
                 tracing::debug!(%unit, ?code, text, "dial failed");
                 own.tell(LinkEvent::DialFailed { unit, reason, text }).await;
             }
         }
     });
+}
+
+/// Returns when there is a session with the unit, dialling it if there is none; or says why the
+/// dial gave none.
+pub(super) async fn reach(shared: &Arc<Shared>, unit: &UnitId) -> Result<(), Closed> {
+    spawn(shared, unit);
+    let Some(mut failed) = shared.dialling.watch(unit) else {
+        // There is a session, or the link closes.
+        return match shared.registry.session_of(unit) {
+            Some(_) => Ok(()),
+            None => Err(Closed::by_us(CloseCode::Lost, "no session")),
+        };
+    };
+    tokio::select! {
+        biased;
+        () = shared.registry.wait_for(unit) => Ok(()),
+        failure = failed.wait_for(Option::is_some) => match failure {
+            Ok(closed) => Err(closed.clone().unwrap_or(Closed::by_us(CloseCode::Lost, ""))),
+            // The dial gave a session that has ended by now.
+            Err(_) => Err(Closed::by_us(CloseCode::Lost, "session has ended")),
+        },
+    }
 }
 
 /// Whether there is a session all the same. When the peer says that dials crossed, it has the other

@@ -13,6 +13,7 @@ use relay_proto::{
 };
 use rustls::NamedGroup;
 use rustls_pki_types::CertificateDer;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -44,9 +45,10 @@ pub(super) async fn session(
     dialled: Option<&NodeId>,
 ) -> Result<Established, Closed> {
     let peer = identify(shared, connection, dialled);
+    let mut said = v1::Hello::default();
     let result = match &peer {
         Ok(peer) => {
-            let attempt = attempt(shared, connection, peer, dialled.is_some());
+            let attempt = attempt(shared, connection, peer, dialled.is_some(), &mut said);
             let timeout = || Closed::by_us(CloseCode::HelloTimeout, "");
             let attempt = tokio::time::timeout(shared.settings.hello, attempt).await;
             attempt.unwrap_or_else(|_| Err(timeout()))
@@ -58,16 +60,30 @@ pub(super) async fn session(
         Err(closed) => closed,
     };
     closed.code.close(connection, &closed.text);
-    let duplicate = closed.code == CloseCode::DuplicateIdentity && !closed.by_peer;
-    if let (true, Ok(peer)) = (duplicate, peer)
-        && shared.registry.may_alarm(&peer.node)
-    {
-        let address = connection.remote_address();
-        tracing::error!(peer = %peer.node, %address, "duplicate identity");
-        let alarm = LinkAlarm::DuplicateIdentity { peer: peer.node, address };
-        shared.tell(LinkEvent::Alarm(alarm)).await;
+    if let (CloseCode::DuplicateIdentity, Ok(peer)) = (closed.code, peer) {
+        tell_duplicate(shared, connection, peer.node, &closed, said.held_checkpoint).await;
     }
     Err(closed)
+}
+
+/// Two processes speak as one node: the peer's, or our own by the peer's word.
+async fn tell_duplicate(
+    shared: &Shared,
+    connection: &Connection,
+    peer: NodeId,
+    closed: &Closed,
+    held: String,
+) {
+    let alarm = match closed.by_peer {
+        true => LinkAlarm::SpokenFor { peer, held },
+        false if !shared.registry.may_alarm(&peer) => return,
+        false => {
+            let address = connection.remote_address();
+            tracing::error!(%peer, %address, "duplicate identity");
+            LinkAlarm::DuplicateIdentity { peer, address }
+        }
+    };
+    shared.tell(LinkEvent::Alarm(alarm)).await;
 }
 
 /// Runs a session to its end and reports both.
@@ -94,6 +110,10 @@ pub(super) async fn run(shared: &Shared, established: Established) {
     let closed = core.cause.get().cloned().unwrap_or(Closed::by_us(CloseCode::Internal, ""));
     if !closed.by_peer && FAULTS.contains(&closed.code) {
         Counters::add(&shared.counters.faults);
+    }
+    if closed.code == CloseCode::DuplicateIdentity && closed.by_peer {
+        let node = peer.clone();
+        tell_duplicate(shared, &core.connection, node, &closed, String::new()).await;
     }
     let (code, by_peer, text) = (closed.code, closed.by_peer, &closed.text);
     if shared.registry.may_log(peer) {
@@ -148,8 +168,9 @@ async fn attempt(
     connection: &Connection,
     peer: &Identified,
     dialled_by_us: bool,
+    said: &mut v1::Hello,
 ) -> Result<Established, Closed> {
-    let id = shared.next_id();
+    let (id, begun) = (shared.next_id(), Instant::now());
     let _reservation = shared.registry.reserve(&peer.node, id, &peer.spki, connection)?;
     let local = shared.identity.local();
     let progress = shared.settings.frame_progress;
@@ -162,6 +183,7 @@ async fn attempt(
         return Err(FrameError::Misplaced.into());
     };
     let checked = hello::check(&hello, &peer.node)?;
+    said.clone_from(&hello);
     // The operator may have removed the peer while its Hello was on the way.
     if shared.book.by_spki(&peer.spki).is_none_or(|now| now.node != peer.node) {
         return Err(Closed::by_us(CloseCode::Removed, ""));
@@ -189,7 +211,7 @@ async fn attempt(
     shared.registry.refuse_duplicate(&core)?;
     let mut streams = Streams { opened, accepted };
     let early = confirm(&mut streams).await?;
-    shared.registry.settle(&core)?;
+    shared.registry.settle(&core, begun)?;
     // A peer that was removed between the check above and settling is not missed.
     shared.registry.recheck(&*shared.book);
     Ok(Established { core, hello, streams, queues, early })

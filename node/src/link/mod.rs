@@ -160,12 +160,20 @@ pub enum LinkEvent {
 /// See [`LinkEvent::Alarm`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkAlarm {
-    /// Two instances use one transport key at the same time; the standing session was kept.
+    /// Two instances, or two processes of one, use one transport key at the same time; this one
+    /// was refused.
     DuplicateIdentity {
         /// Whose key.
         peer: NodeId,
-        /// Where the other instance is.
+        /// Where the one is that was refused.
         address: SocketAddr,
+    },
+    /// A peer says so of our own key.
+    SpokenFor {
+        /// Who says it.
+        peer: NodeId,
+        /// The checkpoint of our log that its Hello showed; empty when it was told already.
+        held: String,
     },
 }
 
@@ -256,6 +264,14 @@ impl Link {
         dial::spawn(&self.shared, unit);
     }
 
+    /// A node says that a newer connection of ours took over. When none is known here, asks it what
+    /// that is, by dialling: another process may speak as this node, and is named then.
+    pub fn superseded(&self, by: &NodeId) {
+        if self.shared.registry.may_ask(by) {
+            dial::spawn(&self.shared, by.unit());
+        }
+    }
+
     /// Ends all connections with a unit.
     pub fn close_peer(&self, unit: &UnitId, code: CloseCode, text: &str) {
         self.shared.registry.close_unit(unit, code, text);
@@ -265,6 +281,12 @@ impl Link {
     /// the book.
     pub fn recheck_peers(&self) {
         self.shared.registry.recheck(&*self.shared.book);
+    }
+
+    /// Returns when there is a session with the unit, dialling it if there is none; or says why
+    /// there is none. The caller bounds the wait.
+    pub async fn reach(&self, unit: &UnitId) -> Result<(), Closed> {
+        dial::reach(&self.shared, unit).await
     }
 
     /// The round trip through a session with the unit.

@@ -5,7 +5,7 @@
 //! connections; the lock is never held over an await.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -41,9 +41,23 @@ pub(super) struct Registry {
 struct Peer {
     session: Option<Arc<SessionCore>>,
     unsettled: Vec<Unsettled>,
+    /// The process that the newest session was made with.
+    boot: Option<[u8; 16]>,
+    /// Processes that others took over from, the last ones.
+    gone: VecDeque<Gone>,
+    /// When it was last asked why a session was taken from us.
+    asked: Option<Instant>,
     alarmed: Option<Instant>,
     /// Log lines of the present minute, and since when it is counted.
     lines: Option<(Instant, u32)>,
+}
+
+struct Gone {
+    boot: [u8; 16],
+    /// When another one took over.
+    since: Instant,
+    /// It spoke after that.
+    returned: bool,
 }
 
 struct Unsettled {
@@ -80,10 +94,27 @@ impl Registry {
         }
     }
 
-    /// Makes a connection that is complete on both sides the session of its node, or refuses it.
-    pub(super) fn settle(&self, newer: &Arc<SessionCore>) -> Result<(), Closed> {
+    /// Makes a connection that is complete on both sides the session of its node, or refuses it;
+    /// `begun` is when it was past TLS.
+    ///
+    /// It answered a ping since it began. So a process from which another one took over before that
+    /// still runs: two speak for one node. It is refused, and the other one is told once. What
+    /// began before the other one took over may be the last word of a process that is gone.
+    pub(super) fn settle(&self, newer: &Arc<SessionCore>, begun: Instant) -> Result<(), Closed> {
         let mut peers = self.lock();
         let peer = peers.entry(newer.peer.clone()).or_default();
+        if let Some(gone) = peer.gone.iter_mut().find(|gone| gone.boot == newer.claim.boot) {
+            if gone.since >= begun {
+                return Err(Closed::by_us(CloseCode::Superseded, ""));
+            }
+            let is_told = std::mem::replace(&mut gone.returned, true);
+            let standing = peer.session.clone().filter(|_| !is_told);
+            drop(peers);
+            if let Some(standing) = standing {
+                standing.end(Closed::by_us(CloseCode::DuplicateIdentity, ""));
+            }
+            return Err(Closed::by_us(CloseCode::DuplicateIdentity, ""));
+        }
         let verdict = peer.live().map(|standing| arbitrate(&standing.claim, &newer.claim));
         let code = match verdict {
             Some(Verdict::Duplicate) => {
@@ -96,6 +127,7 @@ impl Registry {
         let place = self.count.fetch_add(1, Ordering::AcqRel) + 1;
         newer.settled.store(place, Ordering::Release);
         let replaced = peer.session.replace(newer.clone());
+        peer.runs(newer.claim.boot);
         peer.unsettled.retain(|unsettled| unsettled.id != newer.id);
         drop(peers);
         self.settled.notify_waiters();
@@ -134,6 +166,19 @@ impl Registry {
         let (since, count) = fresh.unwrap_or((Instant::now(), 0));
         *lines = Some((since, count.saturating_add(1)));
         count < LINES_MAX
+    }
+
+    /// Whether a node that says that another connection of ours took over is to be asked what that
+    /// is: no other is there or is being made, and it was not asked within the last seconds.
+    pub(super) fn may_ask(&self, node: &NodeId) -> bool {
+        let mut peers = self.lock();
+        let peer = peers.entry(node.clone()).or_default();
+        let is_known = peer.live().is_some() || !peer.unsettled.is_empty();
+        let due = !is_known && peer.asked.is_none_or(|last| last.elapsed() >= ASK_INTERVAL);
+        if due {
+            peer.asked = Some(Instant::now());
+        }
+        due
     }
 
     pub(super) fn live(&self) -> Vec<Arc<SessionCore>> {
@@ -197,6 +242,15 @@ impl Peer {
     fn live(&self) -> Option<&Arc<SessionCore>> {
         self.session.as_ref().filter(|session| session.is_live())
     }
+
+    /// A session was made with this process.
+    fn runs(&mut self, boot: [u8; 16]) {
+        let Some(before) = self.boot.replace(boot).filter(|before| *before != boot) else { return };
+        if self.gone.len() >= GONE_MAX {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(Gone { boot: before, since: Instant::now(), returned: false });
+    }
 }
 
 /// A place among the unsettled connections of a node.
@@ -213,6 +267,12 @@ impl Drop for Reservation<'_> {
         }
     }
 }
+
+/// Processes of a node that are remembered after others took over from them.
+const GONE_MAX: usize = 16;
+
+/// How often a node is asked at most why a session was taken from us.
+const ASK_INTERVAL: Duration = Duration::from_secs(10);
 
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -13,9 +13,13 @@ use relay_proto::{
 
 use super::{
     Relay, own,
+    peers::unreadable,
     submit::{Principal, request_key},
 };
-use crate::store::{AckAnswer, NewAck, StoreError, records::AckRecord};
+use crate::store::{
+    AckAnswer, NewAck, StoreError,
+    records::{AckRecord, MessageRecord},
+};
 
 /// In which capacity a message was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +77,13 @@ impl Relay {
         if record.is_out() {
             return Err(StoreError::Refused(Reason::FailedPrecondition));
         }
-        let header = self.header(&ctx.parts.store.header(&record)?)?;
+        let header = match self.readable(&record) {
+            Err(error) if error.reason() == Reason::StoreDamaged => {
+                unreadable(ctx, &record, &error).await?;
+                return Err(error);
+            }
+            header => header?,
+        };
         let now = ctx.now();
         let mut statement = ctx.statement(&header, ack.capacity.event(), now);
         statement.recipient = Some(ctx.unit());
@@ -110,6 +120,19 @@ impl Relay {
             ctx.inbox.taken(&record.from, u64::from(record.wire_bytes));
         }
         Ok(answer)
+    }
+
+    /// The header of a message whose content is here as its sender signed it, unless it was erased
+    /// by order: nobody took what nobody can read.
+    fn readable(&self, record: &MessageRecord) -> Result<Header, StoreError> {
+        let damaged = || StoreError::Damaged { seq: record.seq };
+        let content = self.ctx.parts.store.content(record)?;
+        let header = self.header(&content.header)?;
+        let fits = |payload| Digest::of(payload) == header.payload_digest;
+        if header.digest != record.digest() || !content.payload.as_deref().is_none_or(fits) {
+            return Err(damaged());
+        }
+        Ok(header)
     }
 
     /// The header of a stored message.

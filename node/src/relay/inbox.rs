@@ -29,6 +29,15 @@ impl Inbox {
         self.lock().get(unit.as_str()).is_some_and(full)
     }
 
+    /// The units that may bring nothing more.
+    pub fn full(&self, messages_max: u64, bytes_max: u64) -> Vec<String> {
+        let counts = self.lock();
+        let full = counts
+            .iter()
+            .filter(|(_, (messages, bytes))| *messages >= messages_max || *bytes >= bytes_max);
+        full.map(|(unit, _)| unit.clone()).collect()
+    }
+
     /// One more waits.
     pub fn added(&self, unit: &UnitId, wire_bytes: u64) {
         let mut counts = self.lock();
@@ -61,6 +70,7 @@ mod tests {
         let (one, other): (UnitId, UnitId) = ("xa.ncu".parse().unwrap(), "xb.ncu".parse().unwrap());
         inbox.added(&one, 300);
         assert!(!inbox.is_full(&one, 2, 301) && inbox.is_full(&one, 2, 300));
+        assert_eq!(inbox.full(2, 300), [one.to_string()]);
         inbox.added(&one, 1);
         assert!(inbox.is_full(&one, 2, 1000) && !inbox.is_full(&other, 2, 300));
         inbox.taken(one.as_str(), 300);

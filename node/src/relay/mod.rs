@@ -25,6 +25,7 @@ mod sending;
 mod settle;
 pub mod submit;
 mod times;
+mod twins;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use relay_core::{outbox, profile::Profile, quota};
 use relay_proto::{
     envelope::Header,
     ids::{NodeId, UnitId},
+    reason::Reason,
     receipt::{Event, NewStatement, Statement},
     timestamp::Timestamp,
     v1,
@@ -207,12 +209,30 @@ impl Relay {
         }
     }
 
+    /// Units whose messages are put off, because too many of theirs wait for somebody here.
+    pub fn full_inboxes(&self) -> Vec<String> {
+        let limits = &self.ctx.parts.limits;
+        self.ctx.inbox.full(limits.inbox_messages_max, limits.inbox_bytes_max)
+    }
+
     /// How a peer stands.
     pub fn peer_status(&self, unit: &UnitId) -> PeerStatus {
         let mut status = self.ctx.peers.status(unit);
         let skew_ms = self.ctx.witnesses.skew_ms(unit, self.ctx.now());
         status.clock_skew_ms = skew_ms.unwrap_or_default();
         status
+    }
+
+    /// Returns when there is a session with a peer, dialling it whatever its back-off says; else
+    /// says why there is none. Nothing: the link does not run.
+    pub async fn reach(&self, unit: &UnitId) -> Option<Result<(), (Reason, String)>> {
+        let link = self.ctx.peers.link()?;
+        let reached = tokio::time::timeout(REACH_WAIT, link.reach(unit)).await;
+        Some(match reached {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(closed)) => Err((closed.reason(), closed.text)),
+            Err(_) => Err((Reason::PeerUnreachable, "no session in time".to_owned())),
+        })
     }
 
     /// The round trip to a peer.
@@ -267,6 +287,9 @@ impl Context {
 fn own(statement: &NewStatement<'_>) -> Result<Statement, relay_proto::receipt::StatementError> {
     statement.build().inspect_err(|error| tracing::error!(%error, "own statement breaks a rule"))
 }
+
+/// How long a session is waited for at most: less than callers wait for the answer.
+const REACH_WAIT: Duration = Duration::from_secs(15);
 
 /// How often a draining node looks whether it is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);

@@ -132,10 +132,17 @@ impl Worker {
     async fn handle(&mut self, input: Input) -> Result<(), StoreError> {
         let mut inputs = VecDeque::from([match input {
             Input::Deferred { number, reason, not_before } => {
+                let shown = Some((reason, not_before));
+                self.ctx.peers.update(&self.unit, |status| status.deferred = shown);
                 let not_before = self.steady.of(self.ctx.now(), not_before);
                 Input::Deferred { number, reason, not_before }
             }
-            input => input,
+            input => {
+                if matches!(input, Input::RetryNow) {
+                    self.ctx.peers.update(&self.unit, |status| status.deferred = None);
+                }
+                input
+            }
         }]);
         self.wake = None;
         while let Some(input) = inputs.pop_front() {

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Context, answers, inbound, outbound, owed, recover};
+use super::{Context, answers, inbound, outbound, owed, recover, twins};
 use crate::{
     link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
     store::{Gone, NewAlarm, NewClaim, StoreError, records::MessageRecord},
@@ -60,6 +60,17 @@ pub struct PeerStatus {
     pub in_flight: u64,
     /// When a handshake from its address was last given up because our answers did not arrive.
     pub unanswered: Option<Instant>,
+    /// It was dialled in vain in this run.
+    pub dial_failed: bool,
+    /// Why it last put messages of ours off, and until when.
+    pub deferred: Option<(Reason, Timestamp)>,
+}
+
+impl PeerStatus {
+    /// Why and until when it puts messages of ours off, if it does.
+    pub fn put_off(&self, now: Timestamp) -> Option<(Reason, Timestamp)> {
+        self.deferred.filter(|(_, until)| self.up && *until > now)
+    }
 }
 
 struct Worker {
@@ -383,12 +394,18 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
                     info!(peer = %peer, reason, text = closed.text, left_out, "session down");
                 }
                 ctx.peers.session_down(&ctx, peer.unit(), session);
+                if let (CloseCode::Superseded, true, Some(link)) =
+                    (closed.code, closed.by_peer, ctx.peers.link())
+                {
+                    link.superseded(&peer);
+                }
             }
             LinkEvent::DialFailed { unit, reason, text } => {
                 ctx.parts.counters.add(Counter::SessionFailure);
                 if let Some(left_out) = ctx.quotas.meter(&unit).line() {
                     info!(peer = %unit, reason = reason.label(), text, left_out, "dial failed");
                 }
+                ctx.peers.update(&unit, |status| status.dial_failed = true);
                 ctx.peers.input(&unit, Input::DialFailed(reason));
             }
             LinkEvent::Unanswered { unit } => {
@@ -399,9 +416,11 @@ pub(super) async fn run(ctx: Arc<Context>, mut events: mpsc::Receiver<LinkEvent>
             }
             LinkEvent::Alarm(LinkAlarm::DuplicateIdentity { peer, address }) => {
                 // The link tells it once a minute at most.
-                warn!(peer = %peer, address = %address, "two instances use one transport key");
-                let detail = format!("second instance at {address}");
-                alarm(&ctx, Reason::DuplicateIdentity, peer.unit(), detail).await;
+                warn!(peer = %peer, address = %address, "two processes use one transport key");
+                twins::theirs(&ctx, &peer, address).await;
+            }
+            LinkEvent::Alarm(LinkAlarm::SpokenFor { peer, held }) => {
+                twins::ours(&ctx, &peer, &held).await;
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -403,7 +403,12 @@ fn record_findings(
         facts.push(Fact::Alarmed(AlarmRecord {
             reason: Reason::JournalBehind.label().to_owned(),
             peer: unit.to_string(),
-            detail: format!("the index reached {reach}, the journal ends at {end}"),
+            detail: format!(
+                "the index reached {reach}, the journal ends at {end}: the journal was set back, \
+                 or its newest files are gone. Stop the node and put those back if they are left; \
+                 else what peers hold shows what was signed (LOG_HELD), and what they sent comes \
+                 again: see README.md, \"Backups\""
+            ),
             ..Default::default()
         }));
     }
@@ -414,10 +419,13 @@ fn record_findings(
     let last = engine.shared().reader.scan(recovered.last_seq, 1, 0)?;
     let last = last.first().and_then(|(_, _, stored)| Event::decode(stored.meta.clone()).ok());
     let at = Timestamp::from_millis(last.map_or(0, |event| event.at_ms));
+    // For the operator alone; nothing is decided by it.
+    let noticed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let noticed = u64::try_from(noticed.as_millis()).unwrap_or(u64::MAX);
     let job: Job = Box::new(move |txn| {
         for mut fact in facts {
             if let Fact::Alarmed(alarm) = &mut fact {
-                alarm.at_ms = at.as_millis();
+                alarm.at_ms = noticed.max(at.as_millis());
             }
             txn.push(at, fact, Bytes::new());
         }

@@ -26,7 +26,7 @@ pub enum Hold {
         /// The size that is here.
         here: u64,
     },
-    /// There is an anchor file that says nothing.
+    /// There is an anchor file that says nothing. Whoever knows more takes its place.
     Unreadable(PathBuf),
     /// A later generation signed already, or the card names a log that the store never had.
     OtherGeneration(LogOrigin),
@@ -110,8 +110,9 @@ impl fmt::Display for Hold {
             }
             Self::Unreadable(path) => write!(
                 f,
-                "the anchor `{}` cannot be read: if nothing set the store back, remove it and \
-                 start the node again",
+                "the anchor `{}` cannot be read: it is damaged, which says nothing of the store. \
+                 Compare the log with what a peer holds of it; if nothing set the store back, \
+                 stop the node, remove that file and start again (ANCHOR_MISSING then)",
                 path.display()
             ),
             Self::OtherGeneration(origin) => {

@@ -86,8 +86,13 @@ impl Tlog {
         if let Some((size, root)) = noted {
             hold = behind(&store, Witness::Journal, size, root);
         }
+        let mut unreadable = None;
         if let Some(anchor) = &anchor {
-            hold = hold.or_else(|| judge(&store, anchor, noted.is_some(), &mut alarms));
+            match judge(&store, anchor, noted.is_some(), &mut alarms) {
+                // The word of whoever can be read comes first.
+                Some(judged @ Hold::Unreadable(_)) => unreadable = Some(judged),
+                judged => hold = hold.or(judged),
+            }
         }
         for claim in store.claims()? {
             let witness = Witness::Peer(claim.peer);
@@ -96,6 +101,7 @@ impl Tlog {
         if store.origin().generation > 1 && store.log_head().size == 0 {
             hold = Some(Hold::OtherGeneration(store.origin().clone()));
         }
+        hold = hold.or(unreadable);
         // Asked for also when there is another hold: whom it waits for is noted now.
         let restored = store.restored()?;
         hold = hold.or(restored.map(|awaited| Hold::Restored {
@@ -201,7 +207,7 @@ impl Tlog {
         let Checkpoint { size, root, .. } = *claim.checkpoint();
         let found = behind(&self.store, Witness::Peer(peer.to_string()), size, root)?;
         self.hold.send_modify(|hold| {
-            if matches!(hold, None | Some(Hold::Restored { .. })) {
+            if matches!(hold, None | Some(Hold::Restored { .. } | Hold::Unreadable(_))) {
                 *hold = Some(found);
             }
         });

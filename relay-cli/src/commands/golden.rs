@@ -82,6 +82,21 @@ fn alarm_pages() {
     );
 }
 
+/// A stalled outbox and a full inbox are told; a peer that was not tried needs nobody.
+#[test]
+fn a_stalled_way_is_told() {
+    let quiet = v1::NodeStatus {
+        peers: peers().into_iter().skip(5).collect(),
+        inbox_full: vec!["xb.ncu".to_owned()],
+        outbox_open: 120,
+        oldest_outbox_time: ago(125),
+        ..status()
+    };
+    let text = golden("status-quiet", &StatusReport::of(&quiet, now()));
+    let stalled = "ACTION NEEDED: inbox full for 1 unit, 1 peer putting us off\n";
+    assert!(text.starts_with(stalled) && text.contains("1 idle"), "{text}");
+}
+
 /// Healthy: the verdict says so and the code is 0. In need: counted, listed with commands, code 1.
 #[test]
 fn status_pages() {

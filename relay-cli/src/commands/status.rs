@@ -43,6 +43,8 @@ pub struct StatusReport {
     pub outbox_open: u64,
     pub oldest_outbox: Option<Timestamp>,
     pub inbox_unacknowledged: u64,
+    /// Units whose messages are put off until some of theirs are taken.
+    pub inbox_full: Vec<String>,
     pub needs_acknowledgement: Vec<MessageView>,
     pub verify_failures: u64,
     pub replays_answered: u64,
@@ -91,6 +93,7 @@ impl StatusReport {
             outbox_open: status.outbox_open,
             oldest_outbox: instant(status.oldest_outbox_time.as_ref()),
             inbox_unacknowledged: status.inbox_unacknowledged,
+            inbox_full: status.inbox_full.clone(),
             needs_acknowledgement: status
                 .needs_acknowledgement
                 .iter()
@@ -114,9 +117,13 @@ impl StatusReport {
         if self.inbox_unacknowledged > 0 {
             concerns.push(format!("{} to acknowledge", self.inbox_unacknowledged));
         }
+        if !self.inbox_full.is_empty() {
+            concerns.push(format!("inbox full for {}", count(self.inbox_full.len(), "unit")));
+        }
         for (word, text) in [
             ("down", "down"),
             ("refuses us", "not letting us in"),
+            ("puts off", "putting us off"),
             ("never", "never reached"),
             ("unverified", "unverified"),
             ("suspended", "suspended"),
@@ -190,6 +197,12 @@ impl StatusReport {
         if self.inbox_unacknowledged > listed {
             page.line(format!("  {} more: relay-cli inbox", self.inbox_unacknowledged - listed));
         }
+        for unit in &self.inbox_full {
+            page.line(format!(
+                "INBOX     full for {unit}: what it sends is put off until some of its messages \
+                 are taken -> relay-cli inbox --peer {unit}"
+            ));
+        }
         if let Some(held) = &self.log_held {
             page.line(format!("LOG       nothing is signed: {held}"));
         }
@@ -205,7 +218,7 @@ impl StatusReport {
                 "UNVERIFIED" => page.line(format!(
                     "PEER      {unit} is not verified -> relay-cli peer verify {unit}"
                 )),
-                "up" if peer.alarms.is_empty() => {}
+                "up" | "idle" if peer.alarms.is_empty() => {}
                 _ => page.line(format!("PEER      {unit} {word} -> relay-cli peer show {unit}")),
             }
         }
@@ -227,8 +240,12 @@ impl Report for StatusReport {
         page.line(format!("{}{name}  {now}", self.unit));
         page.gap();
         self.needs_you(page);
-        let up = self.peers.iter().filter(|peer| peer.word() == "up").count();
-        page.fact("PEERS", format!("{up}/{} up", self.peers.len()));
+        let up = self.peers.iter().filter(|peer| peer.state == "up" && peer.is_verified());
+        let idle = match self.peers.iter().filter(|peer| peer.is_idle()).count() {
+            0 => String::new(),
+            n => format!(", {n} idle: nothing was to be sent since the start"),
+        };
+        page.fact("PEERS", format!("{}/{} up{idle}", up.count(), self.peers.len()));
         match self.outbox_open {
             0 => page.fact("OUT", "nothing is waiting"),
             n => page.fact(

@@ -88,6 +88,11 @@ impl DeliveryView {
         self.is_open() && self.reason.as_deref() == Some(words::NOT_VERIFIED_THERE)
     }
 
+    /// The recipient's inbox is full of ours: somebody there has to take them.
+    pub fn is_put_off(&self) -> bool {
+        self.is_open() && self.reason.as_deref() == Some(words::QUEUE_FULL)
+    }
+
     /// Nothing is sent to its unit, which is no peer that is trusted: waiting does not help.
     pub fn is_held(&self) -> bool {
         self.wire == v1::DeliveryState::Held as i32

@@ -52,10 +52,23 @@ impl PeerView {
         self.is_verified() && self.state != "up" && reason == Some(words::NOT_VERIFIED_THERE)
     }
 
+    /// It is there and puts our messages off.
+    pub fn puts_off(&self) -> bool {
+        let is_told = self.last_reason.is_some() && self.next_attempt.is_some();
+        self.is_verified() && self.state == "up" && is_told
+    }
+
+    /// There was nothing for it since the node started, so that it was not tried.
+    pub fn is_idle(&self) -> bool {
+        self.is_verified() && self.state == "idle" && !self.refuses_us()
+    }
+
     /// One state word for lists: trust first, for an untrusted peer's contact does not matter.
     pub fn word(&self) -> String {
         match (self.trust.as_str(), self.state.as_str()) {
+            _ if self.puts_off() => "PUTS OFF".to_owned(),
             ("verified", "up") => "up".to_owned(),
+            _ if self.is_idle() => "idle".to_owned(),
             _ if self.refuses_us() => "REFUSES US".to_owned(),
             ("verified", state) => state.to_ascii_uppercase(),
             (trust, _) => trust.to_ascii_uppercase(),
@@ -64,7 +77,7 @@ impl PeerView {
 
     /// Whether an operator should look.
     pub fn needs_attention(&self) -> bool {
-        self.word() != "up" || !self.alarms.is_empty()
+        !matches!(self.word().as_str(), "up" | "idle") || !self.alarms.is_empty()
     }
 }
 

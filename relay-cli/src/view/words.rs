@@ -37,7 +37,7 @@ pub fn trust(value: i32) -> String {
     lower(&bare(v1::PeerTrust::try_from(value).map(|t| t.as_str_name()), "PEER_TRUST_", value))
 }
 
-/// `up`, `down`, `never`, `one-way`.
+/// `up`, `down`, `never`, `one-way`, `idle`.
 pub fn peer_state(value: i32) -> String {
     lower(&bare(v1::PeerState::try_from(value).map(|s| s.as_str_name()), "PEER_STATE_", value))
 }
@@ -92,6 +92,9 @@ pub const PEER_UNVERIFIED: &str = "PEER_UNVERIFIED";
 
 /// The reason of what waits for a unit that is no peer.
 pub const UNKNOWN_RECIPIENT: &str = "UNKNOWN_RECIPIENT";
+
+/// The reason of what waits for a peer whose inbox is full of ours.
+pub const QUEUE_FULL: &str = "QUEUE_FULL";
 
 /// The reason of what our own log cannot sign for now.
 pub const LOG_HELD: &str = "LOG_HELD";

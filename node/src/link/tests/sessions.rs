@@ -227,6 +227,8 @@ async fn a_copied_key_does_not_steal_the_session() {
     let copy = identity("xb.ncu/a", 2, 77, 1);
     let mut thief = Node::start(settings(), copy, &book);
     thief.link.dial(&one.unit);
+    let told = |event| matches!(event, LinkEvent::Alarm(LinkAlarm::SpokenFor { .. }));
+    assert!(told(thief.event().await));
     let (reason, text) = thief.dial_failed().await;
     assert_eq!(reason, Reason::DuplicateIdentity, "{text}");
     let event = one.event().await;
@@ -236,10 +238,93 @@ async fn a_copied_key_does_not_steal_the_session() {
     assert_eq!((peer.to_string().as_str(), address), ("xb.ncu/a", thief.address()));
     // Again: refused again, but one alarm a minute is enough.
     thief.link.dial(&one.unit);
+    assert!(told(thief.event().await));
     assert_eq!(thief.dial_failed().await.0, Reason::DuplicateIdentity);
     assert!(one.events.try_recv().is_err());
     other.link.ping(&one.unit).await.unwrap();
     assert_eq!(one.link.session_count(), 1);
+}
+
+/// A copy of a whole node, keys and instance, runs beside it. Its first connection looks like a
+/// restart; the one that was taken over asks, and is the second process then: it is refused, all
+/// three are told, and the newer one goes on.
+#[tokio::test]
+async fn two_processes_of_one_node_are_told() {
+    let (book, (mut one, _up), (mut other, _other_up)) = pair().await;
+    let node: NodeId = "xa.ncu/a".parse().unwrap();
+    let mut copy = Node::start(settings(), identity("xb.ncu/a", 2, 2, 9), &book);
+    copy.link.dial(&one.unit);
+    let _first = copy.up().await;
+    let closed = other.down().await.1;
+    assert_eq!((closed.code, closed.by_peer), (CloseCode::Superseded, true));
+    let mut kept = Vec::new();
+    while kept.len() < 2 {
+        // Up of the one, Down of the other: a restart so far.
+        let event = one.event().await;
+        assert!(!matches!(event, LinkEvent::Alarm(_)), "{event:?}");
+        kept.push(event);
+    }
+
+    other.link.superseded(&node);
+    let spoken_for = |event| match event {
+        LinkEvent::Alarm(LinkAlarm::SpokenFor { peer, .. }) => assert_eq!(peer, node),
+        event => panic!("{event:?}"),
+    };
+    spoken_for(other.event().await);
+    assert_eq!(other.dial_failed().await.0, Reason::DuplicateIdentity);
+    spoken_for(copy.event().await);
+    assert_eq!(copy.down().await.1.code, CloseCode::DuplicateIdentity);
+    let mut alarms = 0;
+    for _ in 0..2 {
+        match one.event().await {
+            LinkEvent::Down { closed, .. } => {
+                assert_eq!(closed.code, CloseCode::DuplicateIdentity);
+            }
+            LinkEvent::Alarm(LinkAlarm::DuplicateIdentity { peer, address }) => {
+                assert_eq!(peer.to_string(), "xb.ncu/a");
+                assert_eq!(address, other.address());
+                alarms += 1;
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+    assert_eq!(alarms, 1);
+
+    // It is asked once in a while; the newer one is told once, and keeps its next session.
+    other.link.superseded(&node);
+    copy.link.dial(&one.unit);
+    let _second = copy.up().await;
+    other.link.dial(&one.unit);
+    spoken_for(other.event().await);
+    assert_eq!(other.dial_failed().await.0, Reason::DuplicateIdentity);
+    copy.link.ping(&one.unit).await.unwrap();
+    // The operator stops both and starts one: a new process.
+    let mut restarted = Node::start(settings(), identity("xb.ncu/a", 2, 2, 10), &book);
+    restarted.link.dial(&one.unit);
+    let _third = restarted.up().await;
+}
+
+/// Restarts one after the other, each with the same keys: none is a second process.
+#[tokio::test]
+async fn restarts_are_no_second_process() {
+    let book = Arc::new(Book::default());
+    let mut one = Node::known("xa.ncu/a", 1, &book);
+    book.put(&identity("xb.ncu/a", 2, 2, 1), String::new(), KeyExchange::Prefer);
+    let mut kept = Vec::new();
+    for boot in 1..40 {
+        let mut node = Node::start(settings(), identity("xb.ncu/a", 2, 2, boot), &book);
+        for _ in 0..2 {
+            // The same process comes again, as after a change of its network.
+            node.link.dial(&one.unit);
+            kept.push(node.up().await);
+            node.link.close_peer(&one.unit, CloseCode::Unwanted, "");
+            assert_eq!(node.down().await.1.code, CloseCode::Unwanted);
+        }
+        node.tasks.stop_token().cancel();
+        while let Ok(event) = one.events.try_recv() {
+            assert!(!matches!(event, LinkEvent::Alarm(_)), "{event:?}");
+        }
+    }
 }
 
 /// A peer that leaves the book loses its live session, and cannot come back.

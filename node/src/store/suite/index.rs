@@ -97,6 +97,10 @@ async fn index_ahead_of_journal() {
         let store = place.open();
         assert_eq!(store.message(&ours(10)).unwrap(), None, "nothing of what the journal lost");
         assert_eq!(behind(&store), 1);
+        let alarm = store.alarms(1).unwrap().remove(0);
+        let today = std::time::UNIX_EPOCH.elapsed().unwrap() - Duration::from_secs(86_400);
+        assert!(u128::from(alarm.at_ms) > today.as_millis(), "{alarm:?}");
+        assert!(alarm.detail.contains("put those back"), "{alarm:?}");
         let mut after = sound::dump(&store);
         after.insert(Tree::Alarms, vec![]);
         after.insert(Tree::Standing, vec![]);

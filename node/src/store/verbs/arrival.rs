@@ -264,7 +264,10 @@ fn numbers(
         let alarm = NewAlarm {
             reason: Reason::PeerRolledBack,
             peer: peer.to_string(),
-            detail: format!("transfer {number} came with another message before: {digest}"),
+            detail: format!(
+                "transfer {number} came with another message before: {digest}. {peer} was set \
+                 back, or two processes speak as it: ask its operator"
+            ),
             evidence: Bytes::new(),
             now,
         };

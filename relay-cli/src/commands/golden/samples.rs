@@ -190,12 +190,8 @@ pub fn peers() -> Vec<v1::Peer> {
         rollback_accepted_by: format!("K. Novak {HOSTILE}"),
         ..Default::default()
     };
-    let new = v1::Peer {
-        unit: "xd.new".into(),
-        trust: v1::PeerTrust::Unverified.into(),
-        state: v1::PeerState::Never.into(),
-        ..Default::default()
-    };
+    let (trust, state) = (v1::PeerTrust::Unverified.into(), v1::PeerState::Never.into());
+    let new = v1::Peer { unit: "xd.new".into(), trust, state, ..Default::default() };
     let refusing = v1::Peer {
         unit: "xf.ncu".into(),
         last_reason: "NOT_VERIFIED_THERE".into(),
@@ -204,7 +200,27 @@ pub fn peers() -> Vec<v1::Peer> {
         last_contact_time: None,
         ..down.clone()
     };
-    vec![up, down, new, suspended, refusing]
+    let [idle, off] = quiet(&up);
+    vec![up, down, new, suspended, refusing, idle, off]
+}
+
+/// Two that are well for all that is known: one was not tried, one takes nothing for now.
+fn quiet(up: &v1::Peer) -> [v1::Peer; 2] {
+    let idle = v1::Peer {
+        unit: "xg.ncu".into(),
+        state: v1::PeerState::Idle.into(),
+        last_contact_time: None,
+        rtt_us: 0,
+        ..up.clone()
+    };
+    let putting_off = v1::Peer {
+        unit: "xh.ncu".into(),
+        last_reason: "QUEUE_FULL".into(),
+        next_attempt_time: ahead(1),
+        outbox_messages: 120,
+        ..up.clone()
+    };
+    [idle, putting_off]
 }
 
 fn scrub() -> v1::ScrubStatus {

@@ -136,6 +136,9 @@ impl Report for ListReport {
         let number = count(self.peers.len(), "peer");
         match (self.peers.len(), wrong.len()) {
             (0, _) => page.line("No peers yet: relay-cli peer add CARD"),
+            (_, 0) if self.peers.iter().any(PeerView::is_idle) => {
+                page.line(format!("{number}, all well; idle: not tried since the start"));
+            }
             (_, 0) => page.line(format!("{number}, all up")),
             (_, n) => page
                 .line(format!("{n} of {number} {}", if n == 1 { "needs you" } else { "need you" })),
@@ -194,6 +197,8 @@ impl Report for PeerReport {
         let unit = &peer.unit;
         let helps = match peer.word().as_str() {
             "up" => String::new(),
+            "idle" => format!(": not tried since the start. Try it: relay-cli peer ping {unit}"),
+            "PUTS OFF" => ": it is up, and takes none of our messages for now".to_owned(),
             "UNVERIFIED" => format!(": relay-cli peer verify {unit}"),
             "SUSPENDED" => format!(": nothing is exchanged. Resume: relay-cli peer verify {unit}"),
             "REFUSES US" => ": it has not verified us".to_owned(),
@@ -221,7 +226,11 @@ impl Report for PeerReport {
             None => "never".to_owned(),
         };
         page.fact("CONTACT", contact);
-        if peer.state != "up" {
+        if peer.puts_off() {
+            let why = peer.last_reason.clone().unwrap_or_default();
+            let next = page.distance(peer.next_attempt);
+            page.fact("", format!("puts our messages off: {why}; they go again {next}"));
+        } else if peer.state != "up" && !peer.is_idle() {
             let why = peer.last_reason.clone().unwrap_or_else(|| "-".to_owned());
             let next = page.distance(peer.next_attempt);
             page.fact("", format!("last reason {why}, next try {next}"));
