@@ -12,8 +12,9 @@ use relay_proto::{
 };
 
 use super::{
-    Relay, own,
-    peers::unreadable,
+    Relay,
+    alarms::unreadable,
+    own,
     submit::{Principal, request_key},
 };
 use crate::store::{

@@ -14,12 +14,7 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{
-    Context, if_room,
-    owed::hashes,
-    peers::{Live, alarm_once},
-    settle::Settler,
-};
+use super::{Context, alarms::alarm_once, if_room, owed::hashes, peers::Live, settle::Settler};
 use crate::{
     link::{Incoming, Lane},
     store::StoreError,

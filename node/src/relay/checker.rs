@@ -15,7 +15,7 @@ use relay_proto::{
 };
 use tracing::warn;
 
-use super::{Context, peers::unreadable};
+use super::{Context, alarms::unreadable};
 use crate::{
     store::{NewReceipt, StoreError},
     telemetry::Counter,

@@ -11,7 +11,7 @@ use relay_proto::{
 };
 use tracing::warn;
 
-use super::{Context, own, peers::unreadable};
+use super::{Context, alarms::unreadable, own};
 use crate::{
     store::{NewExpiry, StoreError, records::EntryRecord},
     telemetry::Counter,

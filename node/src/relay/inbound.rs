@@ -23,7 +23,7 @@ use relay_proto::{
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::{Context, own, peers::alarm};
+use super::{Context, alarms::alarm, own};
 use crate::{
     keys::KeyUse,
     link::{Incoming, Lane, SessionSender},

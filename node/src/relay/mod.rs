@@ -8,6 +8,7 @@
 //! [`submit`]), a retry in `relay_core::outbox` and `retry` (performed by [`outbound`]).
 
 pub mod acknowledge;
+mod alarms;
 mod answers;
 mod checker;
 pub mod evidence;

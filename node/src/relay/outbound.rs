@@ -14,11 +14,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{
-    Context, if_room,
-    peers::{Live, alarm},
-    sending::Sending,
-};
+use super::{Context, alarms::alarm, if_room, peers::Live, sending::Sending};
 use crate::{
     store::{StoreError, records::BackoffRecord},
     telemetry::Counter,

@@ -16,10 +16,7 @@ use relay_proto::{
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::{
-    Context,
-    peers::{Live, unreadable},
-};
+use super::{Context, alarms::unreadable, peers::Live};
 use crate::{
     faults::{self, Point},
     link::{CloseCode, Lane, SessionId},

@@ -24,8 +24,9 @@ use tracing::info;
 
 use super::{
     Context,
+    alarms::{alarm, alarm_once, proof},
     checker::{Checker, Wrong, digests},
-    peers::{Live, alarm, alarm_once, proof},
+    peers::Live,
 };
 use crate::{
     faults::{self, Point},

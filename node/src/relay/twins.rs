@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use relay_proto::{ids::NodeId, reason::Reason};
 use tracing::warn;
 
-use super::{Context, if_room, peers::alarm_once};
+use super::{Context, alarms::alarm_once, if_room};
 use crate::store::StoreError;
 
 /// A peer's node is there twice.
