@@ -292,8 +292,9 @@ impl Work<'_> {
         Ok((checked, found))
     }
 
-    /// The header of a segment as it must have been: all of it but the id follows from elsewhere,
-    /// and a batch that follows the chain under this id proves that.
+    /// The header of a segment as it must have been. Its id stands in every batch header too, and
+    /// a first batch that follows the chain under this id proves it; all else follows from
+    /// elsewhere.
     fn rebuilt(
         &mut self,
         number: u64,
@@ -303,15 +304,18 @@ impl Work<'_> {
         let mut bytes = vec![0; SEGMENT_HEADER_BYTES + BATCH_HEADER_BYTES];
         read_over(&*opened.file, (number, 0), &mut bytes)?;
         let (head, first) = bytes.split_at_checked(SEGMENT_HEADER_BYTES).unwrap_or_default();
-        let mut fields = Fields(head.get(ID_OFFSET..).unwrap_or_default());
-        let Some(id) = fields.array().map(SegmentId) else { return Ok(None) };
+        let follows = |id: &SegmentId| {
+            BatchHeader::decode(first, id, SEGMENT_HEADER_BYTES as u64).is_some_and(|first| {
+                first.number == before.batch + 1 && first.previous == before.hash
+            })
+        };
+        let stated = [(head, ID_OFFSET), (first, BATCH_ID_OFFSET)];
+        let ids = stated.into_iter().filter_map(|(block, offset)| {
+            Fields(block.get(offset..).unwrap_or_default()).array().map(SegmentId)
+        });
+        let Some(id) = ids.into_iter().find(follows) else { return Ok(None) };
         let (version, file_bytes) = (FORMAT_VERSION, opened.size);
         let header = SegmentHeader { version, id, number, file_bytes, before };
-        let follows = BatchHeader::decode(first, &id, SEGMENT_HEADER_BYTES as u64)
-            .is_some_and(|first| first.number == before.batch + 1 && first.previous == before.hash);
-        if !follows {
-            return Ok(None);
-        }
         let (path, writes) = (self.path(number), vec![(0, header.encode())]);
         let what = Damage::SegmentHeader;
         self.survey.mends.push(Mend { what, segment: number, path, writes });
@@ -354,6 +358,8 @@ fn read_over(
 
 /// Where the id stands in a segment's header, behind magic and version.
 const ID_OFFSET: usize = 12;
+/// And in a batch's, behind its magic.
+const BATCH_ID_OFFSET: usize = 8;
 
 /// A header and a footer.
 const LEAST_BYTES: u64 = (SEGMENT_HEADER_BYTES + FOOTER_BYTES) as u64;
