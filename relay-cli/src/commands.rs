@@ -178,6 +178,11 @@ fn count(number: usize, one: &str) -> String {
     }
 }
 
+/// Behind a number that was counted up to a bound.
+fn or_more(more: bool) -> &'static str {
+    if more { " or more" } else { "" }
+}
+
 /// How often a lost answer is asked for again: 15 s in all, longer than a node takes to start.
 const REPEATS_MAX: u32 = 6;
 

@@ -66,7 +66,7 @@ impl Service {
         for peer in relay.directory().snapshot().peers() {
             peers.push(self.peer(peer)?);
         }
-        let (outbox_open, oldest_outbox_time) = self.outbox(&peers)?;
+        let Waiting { open: outbox_open, more: outbox_more, oldest } = self.outbox(&peers)?;
         let mut waiting = Vec::new();
         for digest in store.unacknowledged(NEEDS_SHOWN)? {
             if let Some(record) = store.message(&digest)? {
@@ -88,7 +88,8 @@ impl Service {
             store: Some(self.store_status()?),
             log: Some(self.log_status()),
             outbox_open,
-            oldest_outbox_time,
+            outbox_more,
+            oldest_outbox_time: oldest,
             peers,
             inbox_unacknowledged: store
                 .unacknowledged_counts()?
@@ -108,18 +109,21 @@ impl Service {
     }
 
     /// What waits, and since when: for peers, and for units that are peers no longer.
-    fn outbox(&self, peers: &[v1::Peer]) -> Result<(u64, Option<prost_types::Timestamp>), Problem> {
+    fn outbox(&self, peers: &[v1::Peer]) -> Result<Waiting, Problem> {
         let (store, snapshot) = (self.relay().store(), self.relay().directory().snapshot());
         let mut open = peers.iter().map(|peer| peer.outbox_messages).sum();
+        let mut more = peers.iter().any(|peer| peer.outbox_more);
         let mut times: Vec<_> = peers.iter().filter_map(|peer| peer.oldest_outbox_time).collect();
         for unit in store.waiting_units(UNITS_MAX)? {
             if snapshot.peer(&unit).is_none() {
                 let queue = store.peer_queue(&unit, QUEUE_COUNT_MAX)?;
                 open += queue.open;
+                more |= queue.more;
                 times.extend(queue.oldest.and_then(time));
             }
         }
-        Ok((open, times.into_iter().min_by_key(|time| (time.seconds, time.nanos))))
+        let oldest = times.into_iter().min_by_key(|time| (time.seconds, time.nanos));
+        Ok(Waiting { open, more, oldest })
     }
 
     fn store_status(&self) -> Result<v1::StoreStatus, Problem> {
@@ -181,6 +185,13 @@ fn damage(record: DamageRecord) -> v1::Damage {
 }
 
 /// Units for which what waits is counted: more than there are states.
+struct Waiting {
+    open: u64,
+    /// There are more than were counted.
+    more: bool,
+    oldest: Option<prost_types::Timestamp>,
+}
+
 const UNITS_MAX: usize = 10_000;
 
 /// Messages that nobody took, as a status shows them.

@@ -240,6 +240,7 @@ impl Service {
             rtt_us: status.rtt_us,
             key_exchange: status.key_exchange,
             outbox_messages: queue.open,
+            outbox_more: queue.more,
             oldest_outbox_time: queue.oldest.and_then(time),
             received_24h: 0,
             clock_skew_ms: status.clock_skew_ms,

@@ -114,7 +114,12 @@ fn status_pages() {
         alarms: vec![format!("CONTRADICTION from xc.cyber-poc {HOSTILE}")],
         ..status()
     };
-    let held = v1::NodeStatus { outbox_open: 5, oldest_outbox_time: ago(125), ..status() };
+    let held = v1::NodeStatus {
+        outbox_open: 10_000,
+        outbox_more: true,
+        oldest_outbox_time: ago(125),
+        ..status()
+    };
     let peers = peers().into_iter().take(2).collect();
     let report = StatusReport::of(&v1::NodeStatus { peers, ..held }, now());
     let text = golden("status-removed", &report);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{count, pages};
+use super::{count, or_more, pages};
 use crate::{
     args::ListArgs,
     context::Context,
@@ -42,7 +42,7 @@ impl Report for InboxReport {
 
     fn people(&self, page: &mut Page) {
         let open = self.messages.iter().filter(|m| m.acknowledgements.is_empty()).count();
-        let more = if self.more { " or more" } else { "" };
+        let more = or_more(self.more);
         page.line(match open {
             0 => "Nothing waits for you".to_owned(),
             n => format!("{}{more} to take: relay-cli ack REF --by NAME", count(n, "message")),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{count, pages, tell_stuck, waits};
+use super::{count, or_more, pages, tell_stuck, waits};
 use crate::{
     args::ListArgs,
     context::Context,
@@ -51,7 +51,8 @@ impl Report for OutboxReport {
             0 => "Nothing waits: every message is settled".to_owned(),
             n => {
                 let waits = waits(held, held + tried);
-                format!("{} without the peer's receipt. {waits}", count(n, "message"))
+                let more = or_more(self.more);
+                format!("{}{more} without the peer's receipt. {waits}", count(n, "message"))
             }
         });
         page.gap();

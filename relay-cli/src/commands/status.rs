@@ -3,7 +3,7 @@
 use relay_proto::{timestamp::Timestamp, v1};
 use serde::Serialize;
 
-use super::{count, waits};
+use super::{count, or_more, waits};
 use crate::{
     context::Context,
     exit::Exit,
@@ -41,6 +41,8 @@ pub struct StatusReport {
     pub log_held: Option<String>,
     pub peers: Vec<PeerView>,
     pub outbox_open: u64,
+    /// There are more than were counted.
+    pub outbox_more: bool,
     pub oldest_outbox: Option<Timestamp>,
     pub inbox_unacknowledged: u64,
     /// Units whose messages are put off until some of theirs are taken.
@@ -91,6 +93,7 @@ impl StatusReport {
             log_held: stated(&log.held),
             peers: status.peers.iter().map(PeerView::from).collect(),
             outbox_open: status.outbox_open,
+            outbox_more: status.outbox_more,
             oldest_outbox: instant(status.oldest_outbox_time.as_ref()),
             inbox_unacknowledged: status.inbox_unacknowledged,
             inbox_full: status.inbox_full.clone(),
@@ -251,7 +254,8 @@ impl Report for StatusReport {
             n => page.fact(
                 "OUT",
                 format!(
-                    "{n} without the peer's receipt, oldest {}. {}: relay-cli outbox",
+                    "{n}{} without the peer's receipt, oldest {}. {}: relay-cli outbox",
+                    or_more(self.outbox_more),
                     page.distance(self.oldest_outbox),
                     waits(self.held(), usize::try_from(n).unwrap_or(usize::MAX))
                 ),

@@ -25,6 +25,8 @@ pub struct PeerView {
     pub rtt_us: Option<u32>,
     pub key_exchange: Option<String>,
     pub outbox_messages: u64,
+    /// There are more than were counted.
+    pub outbox_more: bool,
     pub oldest_outbox: Option<Timestamp>,
     pub received_24h: u64,
     pub clock_skew_ms: i64,
@@ -106,6 +108,7 @@ impl From<&v1::Peer> for PeerView {
             rtt_us: (peer.rtt_us > 0).then_some(peer.rtt_us),
             key_exchange: stated(&peer.key_exchange),
             outbox_messages: peer.outbox_messages,
+            outbox_more: peer.outbox_more,
             oldest_outbox: instant(peer.oldest_outbox_time.as_ref()),
             received_24h: peer.received_24h,
             clock_skew_ms: peer.clock_skew_ms,

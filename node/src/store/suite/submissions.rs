@@ -99,6 +99,7 @@ async fn due_in_lanes_and_order(place: Place) {
     assert_eq!(store.waiting_units(1).unwrap(), [them()]);
     assert_eq!(store.waiting_units(9).unwrap(), [them(), unit("xc.ncu")]);
     let queue = store.peer_queue(&them(), 100).unwrap();
+    assert!(!queue.more && store.peer_queue(&them(), 1).unwrap().more);
     assert_eq!((queue.open, queue.oldest), (9, Some(at(1))));
     assert_eq!(queue.most_urgent, Some(Priority::Emergency));
     let settled = store

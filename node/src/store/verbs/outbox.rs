@@ -27,6 +27,8 @@ pub type Claimed = (Entry, EntryRecord);
 pub struct PeerQueue {
     /// Open entries, counted up to a bound.
     pub open: u64,
+    /// There are more than were counted.
+    pub more: bool,
     /// When the oldest was queued.
     pub oldest: Option<Timestamp>,
     /// The most urgent priority that waits.
@@ -90,6 +92,7 @@ impl Store {
                 let pairs = view.range(Tree::Due, lower, upper, count_max, false)?;
                 let Some((_, first)) = pairs.first() else { continue };
                 queue.open += pairs.len() as u64;
+                queue.more |= pairs.len() == count_max;
                 queue.most_urgent = queue.most_urgent.max(Some(lane));
                 let first: Option<EntryRecord> = view.record(Tree::Outbox, due_of(first)?.1)?;
                 let at = first.map(|entry| Timestamp::from_millis(entry.queued_at_ms));

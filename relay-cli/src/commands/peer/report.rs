@@ -4,7 +4,7 @@ use relay_proto::{ids::UnitId, v1};
 use serde::Serialize;
 
 use crate::{
-    commands::count,
+    commands::{count, or_more},
     exit::Exit,
     render::{Page, Table, time},
     report::Report,
@@ -163,7 +163,7 @@ impl Report for ListReport {
                 peer.word(),
                 rtt.unwrap_or_default(),
                 contact.unwrap_or_else(|| "never".to_owned()),
-                peer.outbox_messages.to_string(),
+                format!("{}{}", peer.outbox_messages, if peer.outbox_more { "+" } else { "" }),
                 peer.received_24h.to_string(),
                 verified,
             ]);
@@ -242,7 +242,14 @@ impl Report for PeerReport {
         page.fact("ADDRESS", list(&peer.addresses, "none: this peer only dials"));
         let oldest = peer.oldest_outbox.map(|at| page.distance(Some(at)));
         let oldest = oldest.map(|at| format!(", oldest {at}")).unwrap_or_default();
-        page.fact("OUT", format!("{} without its receipt{oldest}", peer.outbox_messages));
+        page.fact(
+            "OUT",
+            format!(
+                "{}{} without its receipt{oldest}",
+                peer.outbox_messages,
+                or_more(peer.outbox_more)
+            ),
+        );
         page.fact("IN", format!("{} in 24 h", peer.received_24h));
         let by = peer.verified_by.as_ref().map(|by| format!("by {by}, ")).unwrap_or_default();
         page.fact("TRUST", format!("{}, {by}{}", peer.trust, page.when(peer.verified)));
@@ -318,7 +325,8 @@ impl Report for SuspendReport {
         let unit = &self.peer.unit;
         page.line(format!("SUSPENDED {unit}: nothing is exchanged with it"));
         suspension(page, &self.peer);
-        page.line(format!("{} for it wait, safe on disk", count_u64(self.peer.outbox_messages)));
+        let (waiting, more) = (self.peer.outbox_messages, or_more(self.peer.outbox_more));
+        page.line(format!("{}{more} for it wait, safe on disk", count_u64(waiting)));
         page.line(format!("Resume after a call: relay-cli peer verify {unit}"));
     }
 }
