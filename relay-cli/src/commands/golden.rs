@@ -114,14 +114,9 @@ fn status_pages() {
         alarms: vec![format!("CONTRADICTION from xc.cyber-poc {HOSTILE}")],
         ..status()
     };
-    let held = v1::NodeStatus {
-        outbox_open: 10_000,
-        outbox_more: true,
-        oldest_outbox_time: ago(125),
-        ..status()
-    };
     let peers = peers().into_iter().take(2).collect();
-    let report = StatusReport::of(&v1::NodeStatus { peers, ..held }, now());
+    let held = v1::NodeStatus { peers, outbox_open: 10_000, outbox_more: true, ..status() };
+    let report = StatusReport::of(&v1::NodeStatus { oldest_outbox_time: ago(125), ..held }, now());
     let text = golden("status-removed", &report);
     assert!(text.contains("HELD, the rest is retried"), "{text}");
     let mut held = status();

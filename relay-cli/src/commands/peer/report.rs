@@ -240,16 +240,7 @@ impl Report for PeerReport {
             page.fact("PATH", format!("{}, {exchange}", time::micros(us.into())));
         }
         page.fact("ADDRESS", list(&peer.addresses, "none: this peer only dials"));
-        let oldest = peer.oldest_outbox.map(|at| page.distance(Some(at)));
-        let oldest = oldest.map(|at| format!(", oldest {at}")).unwrap_or_default();
-        page.fact(
-            "OUT",
-            format!(
-                "{}{} without its receipt{oldest}",
-                peer.outbox_messages,
-                or_more(peer.outbox_more)
-            ),
-        );
+        page.fact("OUT", waiting(page, peer));
         page.fact("IN", format!("{} in 24 h", peer.received_24h));
         let by = peer.verified_by.as_ref().map(|by| format!("by {by}, ")).unwrap_or_default();
         page.fact("TRUST", format!("{}, {by}{}", peer.trust, page.when(peer.verified)));
@@ -269,6 +260,13 @@ impl Report for PeerReport {
     fn exit(&self) -> Exit {
         attention(self.peer.needs_attention())
     }
+}
+
+fn waiting(page: &Page, peer: &PeerView) -> String {
+    let oldest = peer.oldest_outbox.map(|at| page.distance(Some(at)));
+    let oldest = oldest.map(|at| format!(", oldest {at}")).unwrap_or_default();
+    let more = or_more(peer.outbox_more);
+    format!("{}{more} without its receipt{oldest}", peer.outbox_messages)
 }
 
 impl Report for ReadReport {
