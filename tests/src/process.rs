@@ -242,6 +242,11 @@ impl Process {
     /// The same for one that may end by what is ordered of it; false when it did.
     pub async fn start_or_end(&mut self) -> bool {
         self.spawn();
+        self.answers_or_ends().await
+    }
+
+    /// Waits until its API answers; false when it ended.
+    pub async fn answers_or_ends(&mut self) -> bool {
         let client = self.client();
         let answer = async {
             while client.node.clone().get_card(v1::GetCardRequest {}).await.is_err() {

@@ -258,6 +258,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the index has to be made anew.
+    fn is_index_damage(&self) -> bool {
+        match self {
+            Self::Index(error) => error.is_damage(),
+            Self::IndexDamaged(_) => true,
+            _ => false,
+        }
+    }
+
     /// The label that leaves the machine.
     pub fn reason(&self) -> Reason {
         match self {

@@ -144,7 +144,17 @@ impl OpenStore {
                         .map(Index::Sled),
                 };
                 let fresh = |keep| aside(dir, *cache_bytes, keep);
-                let engine = self.start(stored, mark, lock.is_same_boot(), space, fresh)?;
+                let same_boot = lock.is_same_boot();
+                let engine = match self.start(stored, mark, same_boot, space, fresh) {
+                    // It opened, and what a start reads of it is damaged.
+                    Err(error) if error.is_index_damage() => {
+                        let detail = error.to_string();
+                        files::note_unsound(dir, &detail)?;
+                        let stored = Err(IndexError::Damaged { detail });
+                        self.start(stored, mark, same_boot, self.space()?, fresh)?
+                    }
+                    started => started?,
+                };
                 files::clear_unsound(dir)?;
                 // Not before: what this run of the machine wrote is all that is believed.
                 lock.name(&id)?;

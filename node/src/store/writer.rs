@@ -44,8 +44,8 @@ pub fn run(
     let result = serve(&mut engine, queue, &dir);
     queue.close();
     let result = result.and_then(|()| finish(engine, &dir));
-    if let Err(StoreError::Index(error)) = &result
-        && error.is_damage()
+    if let Err(error) = &result
+        && error.is_index_damage()
         && let Err(error) = files::note_unsound(&dir, &error.to_string())
     {
         warn!(%error, "the next start has to find for itself that the index is damaged");

@@ -179,7 +179,9 @@ impl Stage {
             if !self.federation.node(place).faults.is_empty() {
                 self.federation.node(place).kill();
             }
-            if !self.federation.node(place).is_running() {
+            // One that was started on a full disk may have ended since, and its service starts it
+            // again.
+            if !self.federation.node(place).answers_or_ends().await {
                 let took = self.federation.restart(place, campaign.orders("")).await;
                 campaign.row.recovered(took);
             }

@@ -1,7 +1,7 @@
 //! The index is only a projection: lost, damaged, or ahead of the journal, it is set aside and
 //! rebuilt.
 
-use std::fs;
+use std::{fs, ops::Bound::Unbounded};
 
 use super::*;
 use crate::store::{
@@ -79,6 +79,30 @@ async fn damage_that_a_read_finds_ends_the_store_and_the_index() {
     assert!(!unsound.exists() && place.path().join("index.damaged-1").exists());
     assert_eq!(sound::dump(&store), before);
     assert_eq!(store.close().await, Ended::Clean);
+}
+
+/// The index opens, and what a start reads of it is not there: it is made anew by this start.
+#[tokio::test]
+async fn an_index_that_a_start_cannot_read_is_made_anew() {
+    let place = Place::embedded();
+    let before = work(&place, 1).await;
+    let index = Index::Sled(SledIndex::open(&place.path().join("index"), 1 << 20).unwrap());
+    let leaves = index.range(Tree::TreeHashes, Unbounded, Unbounded, 99, false).unwrap();
+    assert!(!leaves.is_empty());
+    let gone = leaves.into_iter().map(|(key, _)| Op {
+        tree: Tree::TreeHashes,
+        key,
+        value: None,
+        fresh: false,
+    });
+    let applied = index.applied();
+    index.apply_ops(&gone.collect::<Vec<_>>(), applied).unwrap();
+    drop(index);
+    let store = place.open();
+    assert_eq!(sound::dump(&store), before);
+    assert!(place.path().join("index.damaged-1").exists());
+    assert!(!place.path().join("index.unsound").exists());
+    assert_sound(&store);
 }
 
 /// The journal was set back, the index was not, with and without its mark: the index goes, the
