@@ -7,6 +7,7 @@
 pub mod engine;
 pub mod event;
 pub mod files;
+mod hashes;
 pub mod index;
 pub mod journal;
 mod open;
@@ -41,7 +42,8 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::sled::is_opening as is_index_opening;
 pub use engine::LogHead;
-pub use open::{Backend, Hashes, OpenStore, create};
+pub use hashes::Hashes;
+pub use open::{Backend, OpenStore, create};
 pub use scrubber::{ScrubSettings, ScrubStatus};
 pub use txn::{MovedOwed, NewLeaf, Txn};
 pub use verbs::*;

@@ -14,10 +14,10 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
-    ids::{Digest, LogOrigin, UnitId},
+    ids::{LogOrigin, UnitId},
     reason::Reason,
     timestamp::Timestamp,
-    tlog::{Frontier, HashReader, Position as TreePosition},
+    tlog::Frontier,
 };
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -29,14 +29,15 @@ use crate::{
         engine::{Engine, Shared},
         event::{Created, Event, Fact, TailCut},
         files::{self, Lock, StoreId},
-        index::{Index, IndexError, MemoryIndex, Tree},
+        hashes::Hashes,
+        index::{Index, IndexError, MemoryIndex},
         journal::{
             Damage, DurableMark, Io, Journal, JournalError, JournalSettings, RealIo, Recovered,
             SimDisk,
         },
         proven::{self, Useless, replay},
         queue::{Job, Queue},
-        records::{AlarmRecord, key},
+        records::AlarmRecord,
         scrub,
         sled::{SledIndex, set_aside},
         snapshot,
@@ -359,37 +360,6 @@ fn frontier(index: &Index, origin: &LogOrigin) -> Result<Frontier, StoreError> {
         .map_err(|_| StoreError::IndexDamaged("tree-hashes"))
 }
 
-/// Reads interior hashes of one of our logs.
-pub struct Hashes<'a> {
-    view: View<'a>,
-    generation: u32,
-}
-
-impl<'a> Hashes<'a> {
-    /// Of this log.
-    pub fn of(view: View<'a>, origin: &LogOrigin) -> Self {
-        Self { view, generation: origin.generation }
-    }
-}
-
-impl HashReader for Hashes<'_> {
-    type Error = StoreError;
-
-    fn read(&self, positions: &[TreePosition]) -> Result<Vec<Digest>, StoreError> {
-        let damaged = || StoreError::IndexDamaged("tree-hashes");
-        let one = |position: &TreePosition| {
-            // The leaf that completes a subtree is its last one.
-            let end = (position.index + 1).checked_shl(u32::from(position.level));
-            let leaf = end.and_then(|end| end.checked_sub(1)).ok_or_else(damaged)?;
-            let key = key::leaf_hashes(self.generation, leaf);
-            let hashes = self.view.get(Tree::TreeHashes, &key)?.ok_or_else(damaged)?;
-            let hash = hashes.chunks_exact(HASH_BYTES).nth(usize::from(position.level));
-            Digest::from_bytes(hash.ok_or_else(damaged)?).map_err(|_| damaged())
-        };
-        positions.iter().map(one).collect()
-    }
-}
-
 /// What opening found is kept as facts of their own, first in the next batch: the cut-off tail of
 /// an interrupted write, and that the journal was set back.
 fn record_findings(
@@ -475,8 +445,5 @@ fn journal_of(backend: &Backend) -> (JournalSettings, Arc<dyn Io>) {
         }
     }
 }
-
-/// A SHA-256 hash.
-const HASH_BYTES: usize = 32;
 
 const SIM_SEGMENT_BYTES: u64 = 64 << 10;
