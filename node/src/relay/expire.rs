@@ -5,7 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use relay_core::policy::{is_past, may_expire};
+use relay_core::{
+    outbox::Input,
+    policy::{is_past, may_expire},
+};
 use relay_proto::{
     envelope::Header, ids::UnitId, reason::Reason, receipt::Event, timestamp::Timestamp,
 };
@@ -60,8 +63,15 @@ async fn pass(ctx: &Context) -> Result<bool, StoreError> {
     }
     let count = expired.len();
     let ended = ctx.parts.store.expire(expired).await?;
-    warn!(messages = ended, "messages expired without receipt of their recipients");
-    ctx.parts.counters.add_many(Counter::Expired, ended as u64);
+    warn!(messages = ended.len(), "messages expired without receipt of their recipients");
+    ctx.parts.counters.add_many(Counter::Expired, ended.len() as u64);
+    // Whoever has them in flight would send them as long as the session lasts, and for each that
+    // ended nothing else would have its place.
+    for entry in ended {
+        if let Ok(hop) = entry.next_hop.parse::<UnitId>() {
+            ctx.peers.input(&hop, Input::Settled(vec![entry.number]));
+        }
+    }
     Ok(count == BATCH)
 }
 

@@ -195,14 +195,11 @@ impl Store {
     }
 
     /// Ends entries whose time passed, each with its RelayFailure. An entry that was settled
-    /// meanwhile keeps its end. Returns how many expired.
-    pub async fn expire(&self, expired: Vec<NewExpiry>) -> Result<usize, StoreError> {
+    /// meanwhile keeps its end. Returns those that expired.
+    pub async fn expire(&self, expired: Vec<NewExpiry>) -> Result<Vec<EntryRecord>, StoreError> {
         self.commit(Priority::Urgent, move |txn| {
-            let mut count = 0;
-            for new in expired {
-                count += usize::from(expire(txn, new)?);
-            }
-            Ok(count)
+            let ended = expired.into_iter().filter_map(|new| expire(txn, new).transpose());
+            ended.collect()
         })
         .await
     }
@@ -248,12 +245,12 @@ pub(super) fn due_of(value: &[u8]) -> Result<(u32, &[u8]), StoreError> {
     Ok((u32::from_be_bytes(*split.0), split.1))
 }
 
-fn expire(txn: &mut Txn<'_>, new: NewExpiry) -> Result<bool, StoreError> {
+fn expire(txn: &mut Txn<'_>, new: NewExpiry) -> Result<Option<EntryRecord>, StoreError> {
     let Some(mut entry) = txn.view().entry(&new.digest, new.recipient.as_str())? else {
-        return Ok(false);
+        return Ok(None);
     };
     if !entry.is_open() {
-        return Ok(false);
+        return Ok(None);
     }
     entry.state = EntryState::Expired.into();
     entry.reason = Reason::Expired.label().to_owned();
@@ -267,9 +264,9 @@ fn expire(txn: &mut Txn<'_>, new: NewExpiry) -> Result<bool, StoreError> {
     })?;
     txn.wake(&entry.next_hop);
     txn.note_ended(&entry.next_hop, entry.lane(), entry.wire_bytes);
-    let fact = EntryChanged { entry: Some(entry), leaf: Some(leaf) };
+    let fact = EntryChanged { entry: Some(entry.clone()), leaf: Some(leaf) };
     txn.push(new.now, Fact::EntryExpired(fact), Bytes::new());
-    Ok(true)
+    Ok(Some(entry))
 }
 
 fn entry_of(record: &EntryRecord) -> Entry {
