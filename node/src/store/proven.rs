@@ -23,7 +23,7 @@ use crate::store::{
     index::{Index, Op, Tree},
     journal::{JournalError, JournalReader, Seen},
     project::project,
-    records::{AlarmRecord, EntryRecord, NumbersRecord, key},
+    records::{AlarmRecord, EntryRecord, NumbersRecord, OwedRecord, key},
     scrub::{self, Unread},
     snapshot,
     view::View,
@@ -200,12 +200,11 @@ fn may_be_gone(view: &View<'_>, op: &Op) -> Result<bool, StoreError> {
         Tree::Due => Ok(!is_open(view, value.get(WIRE_BYTES..).unwrap_or_default())?),
         Tree::Expiry => Ok(!is_open(view, value)?),
         Tree::Owed => {
-            let Some((peer, number)) = op.key.split_last_chunk::<NUMBER_BYTES>() else {
-                return Ok(false);
-            };
-            let peer = String::from_utf8_lossy(peer.strip_suffix(b"\0").unwrap_or(peer));
-            let confirmed = view.counter("receipts-confirmed", &peer)?;
-            Ok(confirmed >= u64::from_be_bytes(*number))
+            // Its receipt moved to a later log, under a later number.
+            let owed = OwedRecord::decode(value).map_err(|_| StoreError::IndexDamaged("owed"))?;
+            let newest = view.get(Tree::OwedAgain, &owed.receipt_key)?;
+            let before = op.key.last_chunk::<NUMBER_BYTES>();
+            Ok(newest.is_some_and(|newest| before.is_some_and(|before| newest > before.to_vec())))
         }
         Tree::Unacknowledged => {
             let digest = value.get(..DIGEST_BYTES).unwrap_or_default();
