@@ -59,6 +59,18 @@ async fn log_status(cluster: &Cluster, place: usize) -> v1::LogStatus {
     client.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner().log.unwrap()
 }
 
+/// The second node, which is stopped, takes and answers one more message and is set back to before
+/// that; its anchor stays.
+async fn lose(cluster: &mut Cluster, number: u128) -> Digest {
+    cluster.members[1].back_up("backup");
+    cluster.members[1].start().await;
+    let lost = send(cluster, 0, number).await;
+    delivered(cluster, 0, &lost).await;
+    cluster.members[1].stop().await;
+    cluster.members[1].put_back("backup");
+    lost
+}
+
 /// A backup is put in the place of the store while the anchor stays: nothing is signed, messages
 /// are taken, the operator is told what helps; no restart forgets it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,12 +79,7 @@ async fn a_store_behind_its_anchor_signs_nothing() {
     let first = send(&cluster, 0, 1).await;
     delivered(&cluster, 0, &first).await;
     cluster.members[1].stop().await;
-    cluster.members[1].back_up("backup");
-    cluster.members[1].start().await;
-    let lost = send(&cluster, 0, 2).await;
-    delivered(&cluster, 0, &lost).await;
-    cluster.members[1].stop().await;
-    cluster.members[1].put_back("backup");
+    lose(&mut cluster, 2).await;
 
     for round in 0..2 {
         cluster.members[1].start().await;
@@ -181,12 +188,7 @@ async fn a_damaged_anchor_is_no_rollback() {
     delivered(&cluster, 0, &sent).await;
     cluster.members[1].stop().await;
     // Damaged, and the store set back to boot: the peer's word is heard.
-    cluster.members[1].back_up("backup");
-    cluster.members[1].start().await;
-    let lost = send(&cluster, 0, 4).await;
-    delivered(&cluster, 0, &lost).await;
-    cluster.members[1].stop().await;
-    cluster.members[1].put_back("backup");
+    lose(&mut cluster, 4).await;
     std::fs::write(&file, "rubbish").unwrap();
     cluster.members[1].start().await;
     send(&cluster, 0, 5).await;

@@ -1,10 +1,9 @@
 //! The anchor of a log: the last checkpoint that was signed, kept outside of the data directory.
 //!
 //! A store that is set back takes its own memory of what it signed with it; this file stays. Text:
-//! the line `relay-anchor/v2`, the three lines of a checkpoint, and a last line `sha256 HEX` over
-//! all before it: a file that rotted is told as damaged, and is no witness of a rollback. (Files
-//! without that line, `v1`, are still read.) Invariant: a reader finds the old or the new file
-//! whole, never a part of one.
+//! the line `relay-anchor/v1`, the three lines of a checkpoint, and a last line `sha256 HEX` over
+//! all before it: a file that rotted is told as damaged, and is no witness of a rollback.
+//! Invariant: a reader finds the old or the new file whole, never a part of one.
 //!
 //! [`keep`] writes at most once in [`WRITE_EVERY`], so that no batch pays a sync. The file may
 //! therefore lack what was signed within the last second before a crash. That is safe: a crash
@@ -87,9 +86,7 @@ impl AnchorFile {
 
 /// The checkpoint in an anchor's text, if its last line says that all of it is as it was written.
 fn checked(text: &str) -> Option<&str> {
-    let Some(rest) = text.strip_prefix(FILE_HEAD) else {
-        return text.strip_prefix(OLD_HEAD).filter(|old| !old.contains(CHECK));
-    };
+    let rest = text.strip_prefix(FILE_HEAD)?;
     let (checkpoint, check) = rest.split_at_checked(rest.rfind(CHECK)?)?;
     let covered = text.get(..FILE_HEAD.len() + checkpoint.len())?;
     let is_it = check == format!("{CHECK}{}\n", Digest::of(covered.as_bytes()));
@@ -149,9 +146,7 @@ pub(super) async fn keep(
 /// How often the file is written at most.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
-const FILE_HEAD: &str = "relay-anchor/v2\n";
-/// Of files that have no check.
-const OLD_HEAD: &str = "relay-anchor/v1\n";
+const FILE_HEAD: &str = "relay-anchor/v1\n";
 const CHECK: &str = "sha256 ";
 const FILE_BYTES_MAX: u64 = 4096;
 
@@ -192,20 +187,6 @@ mod tests {
                 assert!(first.read().is_err(), "byte {at}, bit {bit}");
             }
         }
-    }
-
-    /// Files from before there was a check are read until they are written anew.
-    #[test]
-    fn an_anchor_without_check_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, root) = (anchor(dir.path(), 1), Digest::from_array([7; 32]));
-        file.write(7, root).unwrap();
-        let text = fs::read_to_string(file.path()).unwrap().replace("/v2", "/v1");
-        let (old, _) = text.split_at(text.find(CHECK).unwrap());
-        fs::write(file.path(), old).unwrap();
-        assert_eq!(file.read().unwrap(), Some((7, root)));
-        fs::write(file.path(), &text).unwrap();
-        assert!(file.read().is_err(), "a new file whose head rotted");
     }
 
     /// However often a checkpoint is signed, the file is written at once, then once a second, and
