@@ -184,7 +184,7 @@ fn damage(record: DamageRecord) -> v1::Damage {
     v1::Damage { text, segment, offset, first_seq: seq, last_seq, message_id: message, from, to }
 }
 
-/// Units for which what waits is counted: more than there are states.
+/// What waits for peers.
 struct Waiting {
     open: u64,
     /// There are more than were counted.
@@ -192,6 +192,7 @@ struct Waiting {
     oldest: Option<prost_types::Timestamp>,
 }
 
+/// Units for which what waits is counted: more than there are states.
 const UNITS_MAX: usize = 10_000;
 
 /// Messages that nobody took, as a status shows them.

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::Context;
 use crate::{
-    store::{Gone, NewAlarm, StoreError, records::MessageRecord},
+    store::{Gone, NewAlarm, REPAIR, StoreError, records::MessageRecord},
     tasks::TaskKind,
 };
 
@@ -58,9 +58,6 @@ pub(super) async fn unreadable(
     let detail = format!("message {id} cannot be read ({error}): {REPAIR}");
     alarm_once(ctx, error.reason(), ctx.unit(), detail).await
 }
-
-/// What helps then.
-const REPAIR: &str = "stop the node and run relay-node repair --config FILE";
 
 /// The restored log signs again: nobody has to do anything about it any more.
 pub(super) fn end_held(ctx: &Arc<Context>) {

@@ -13,12 +13,12 @@ use tracing::warn;
 use super::{Context, alarms::alarm_once, if_room};
 use crate::store::StoreError;
 
-/// A peer's node is there twice.
+/// A peer's node is there twice. By its address, not its port: what comes again is told once.
 pub(super) async fn theirs(ctx: &Context, peer: &NodeId, refused: SocketAddr) {
     let detail = format!(
-        "two processes speak as {peer}; the one at {refused} is refused: ask {} to stop one of \
-         them and start the other again, and to end its log if it is held then (relay-node log \
-         succeed)",
+        "two processes speak as {peer}; the one at {} is refused: ask {} to stop one of them and \
+         start the other again, and to end its log if it is held then (relay-node log succeed)",
+        refused.ip(),
         peer.unit()
     );
     told(alarm_once(ctx, Reason::DuplicateIdentity, peer.unit(), detail).await);
@@ -27,7 +27,9 @@ pub(super) async fn theirs(ctx: &Context, peer: &NodeId, refused: SocketAddr) {
 /// This node is there twice, by a peer's word; `held` is the checkpoint of our log that it showed.
 pub(super) async fn ours(ctx: &Context, peer: &NodeId, held: &str) {
     let own = &ctx.parts.node;
-    warn!(%peer, node = %own, "another process speaks as this node");
+    if let Some(left_out) = ctx.quotas.meter(peer.unit()).line() {
+        warn!(%peer, node = %own, left_out, "another process speaks as this node");
+    }
     let detail = format!(
         "another process speaks as {own}, says {}: stop one of the two and start the other again; \
          if its log is held then (LOG_HELD): relay-node log succeed --config FILE --reason TEXT \

@@ -468,9 +468,9 @@ fn hex(bytes: &[u8]) -> String {
 const LOCK_FILE: &str = "lock";
 const HOLDER_BYTES: usize = 128;
 const ID_FILE: &str = "store.id";
-/// The index's mark.
 /// There while the index has to be made anew.
 const UNSOUND_FILE: &str = "index.unsound";
+/// The index's mark.
 pub const MARK_FILE: &str = "index.mark";
 const RESTORED_FILE: &str = "restored";
 const RESTORED_HEAD: &str = "relay-restored/v1\n";

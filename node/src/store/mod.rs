@@ -44,7 +44,7 @@ pub use self::sled::is_opening as is_index_opening;
 pub use engine::LogHead;
 pub use hashes::Hashes;
 pub use open::{Backend, OpenStore, create};
-pub use scrubber::{ScrubSettings, ScrubStatus};
+pub use scrubber::{REPAIR, ScrubSettings, ScrubStatus};
 pub use txn::{MovedOwed, NewLeaf, Txn};
 pub use verbs::*;
 pub use view::View;

@@ -198,7 +198,7 @@ impl Scrubber {
     fn tell(&self, damages: &[DamageRecord]) -> Result<(), StoreError> {
         for damage in damages {
             error!(%damage, "journal damaged");
-            let detail = format!("{damage}: stop the node and run relay-node repair --config FILE");
+            let detail = format!("{damage}: {REPAIR}");
             let new = NewAlarm {
                 reason: Reason::StoreDamaged,
                 peer: self.store.unit().to_string(),
@@ -361,6 +361,10 @@ impl Pauses {
 }
 
 /// Shorter sleeps are not worth waking up for.
+/// What helps where a record cannot be read.
+pub const REPAIR: &str =
+    "copy node.dir, then stop the node and run relay-node repair --config FILE";
+
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// How often a wait for the next round looks at the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(60);

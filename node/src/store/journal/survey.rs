@@ -310,10 +310,10 @@ impl Work<'_> {
             })
         };
         let stated = [(head, ID_OFFSET), (first, BATCH_ID_OFFSET)];
-        let ids = stated.into_iter().filter_map(|(block, offset)| {
+        let mut ids = stated.into_iter().filter_map(|(block, offset)| {
             Fields(block.get(offset..).unwrap_or_default()).array().map(SegmentId)
         });
-        let Some(id) = ids.into_iter().find(follows) else { return Ok(None) };
+        let Some(id) = ids.find(follows) else { return Ok(None) };
         let (version, file_bytes) = (FORMAT_VERSION, opened.size);
         let header = SegmentHeader { version, id, number, file_bytes, before };
         let (path, writes) = (self.path(number), vec![(0, header.encode())]);

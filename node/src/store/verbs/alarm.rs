@@ -57,11 +57,11 @@ impl Store {
         })
     }
 
-    /// The same of one unit.
+    /// The same of one unit; of very many the newest among some of them.
     pub fn alarms_about(&self, unit: &UnitId, max: usize) -> Result<Vec<AlarmRecord>, StoreError> {
         self.read(|view| {
             let about = key::standing_about(unit.as_str(), None, None);
-            let mut seqs = standing(&view, &about, usize::MAX, false)?;
+            let mut seqs = standing(&view, &about, ABOUT_MAX, false)?;
             seqs.sort_unstable_by(|one, other| other.cmp(one));
             seqs.into_iter().take(max).map(|seq| alarm_of(&view, seq)).collect()
         })
@@ -282,5 +282,7 @@ fn push(txn: &mut Txn<'_>, new: &NewAlarm, reason: Reason, detail: String) {
     txn.push(new.now, Fact::Alarmed(alarm), Bytes::new());
 }
 
+/// Alarms of one unit that are looked at: its quota lets it raise more within months.
+const ABOUT_MAX: usize = 4096;
 /// Who ends an alarm whose cause is gone.
 const BY_ITSELF: &str = "relay-node";
