@@ -1,11 +1,10 @@
 //! A copy of a node's whole directory runs beside it: its peer meets both and says so, each of the
 //! two is told, and a log that forked is held. The real binaries run.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use relay_tests::process::{Binaries, Process};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::rig::{Federation, demo_json, refused, until};
 
@@ -60,7 +59,6 @@ async fn a_copy_of_a_node_is_noticed_by_all_three() {
     assert_eq!(alarms(peer, "DUPLICATE_IDENTITY"), Vec::<Value>::new());
 
     copy.start().await;
-    let begun = Instant::now();
     // The same place of the log, and the same number, for another message.
     send(&federation, &copy, "xa.cyber-poc");
     let all = [peer, original, &copy];
@@ -68,7 +66,6 @@ async fn a_copy_of_a_node_is_noticed_by_all_three() {
         all.iter().all(|node| !alarms(node, "DUPLICATE_IDENTITY").is_empty())
     })
     .await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     for (node, unit, texts) in [
         (peer, "xb.ncu", ["speak as xb.ncu/", "stop one of them"]),
         (original, "xb.ncu", ["says xa.cyber-poc", "relay-node log succeed"]),

@@ -85,10 +85,12 @@ const FOUND: [(u64, &str); 5] = [
 ];
 
 /// The same of three to five nodes.
-const FOUND_OF_MANY: [(u64, &str); 4] = [
+const FOUND_OF_MANY: [(u64, &str); 6] = [
     (100_867, "a deferral kept by a clock that was ahead waited the longest time by a right one"),
     (102_071, "as 100867"),
     (102_242, "as 100867"),
+    (422_035, "a proof that a cut path held up was told as one that the peer does not give"),
+    (423_929, "as 422035"),
     (415_554, "what expired stayed in the window: sent for ever, and nothing after it"),
 ];
 

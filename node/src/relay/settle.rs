@@ -423,5 +423,6 @@ const WAITING_MAX: usize = 16;
 /// How long after a full disk its receipts are asked for again.
 const FULL_WAIT: Duration = Duration::from_secs(10);
 
-/// A proof that is not there by then is told to the operator.
-const PROOF_WAIT: Duration = Duration::from_secs(10);
+/// A proof that is not there by then is told to the operator: a session outlives a path that is cut
+/// for half as long, and what was lost there is sent again.
+const PROOF_WAIT: Duration = Duration::from_secs(60);
