@@ -446,10 +446,10 @@ impl SyncTimes {
 }
 
 /// The overlay is bounded: beyond this the writer waits for the index.
-const OVERLAY_CHANGES_MAX: usize = 200_000;
-const OVERLAY_BYTES_MAX: usize = 64 << 20;
+const OVERLAY_CHANGES_MAX: usize = 100_000;
+const OVERLAY_BYTES_MAX: usize = 24 << 20;
 /// Beyond this it is brought into the index without waiting for more.
-const OVERLAY_BYTES_USUAL: usize = 10 << 20;
+const OVERLAY_BYTES_USUAL: usize = 6 << 20;
 const SYNCS_KEPT: usize = 1024;
 /// What a decoded event holds in memory besides its bytes.
 const EVENT_COST: usize = 512;

@@ -87,8 +87,8 @@ pub async fn start_timed(node: &mut Process) -> Duration {
 }
 
 /// Everything waits here, and nobody takes what arrives.
-const CONFIG: &str = "\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 2000000\n\
-                          queue_bytes_max = \"16GiB\"\n\n[outbox]\nqueue_messages_max = 2000000\n\
+const CONFIG: &str = "\n[log]\nlevel = \"warn\"\n\n[inbox]\nqueue_messages_max = 1000000\n\
+                          queue_bytes_max = \"16GiB\"\n\n[outbox]\nqueue_messages_max = 1000000\n\
                           queue_bytes_max = \"16GiB\"\n";
 
 const IN_FLIGHT: usize = 1024;

@@ -6,13 +6,15 @@
 //! daemon's process-wide panic hook must end the process, which then starts again and rebuilds.
 //! Panics of `open` itself (it panics on some damaged files) are caught and told as `Damaged`.
 
-mod rows;
+mod about;
+mod row;
+mod runs;
 #[cfg(test)]
 mod tests;
 
 use std::cell::Cell;
 use std::cmp::Ordering as CmpOrdering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::fs::{self, File};
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -22,35 +24,22 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ::sled::{Config, Db, Mode};
-use prost::Message as _;
 
-use self::rows::{Row, Shared, shared};
+use self::about::{AboutMessages, Group, Opened, member, place};
+use self::runs::{Changes, Runs};
 use crate::store::index::{APPLIED_KEY, Change, IndexError, Pair, Tree};
 
 /// Where the pairs of one `Tree` are.
 #[derive(Debug)]
 struct Handle {
-    /// Those that stand alone, and what the tree claims to hold.
-    alone: ::sled::Tree,
-    /// Those that share rows.
-    rows: Option<Rows>,
-    /// Whether any pair stands alone.
-    has_alone: AtomicBool,
+    /// All of them, or those of messages that stand in no row of their message, and what the tree
+    /// claims to hold.
+    own: Runs,
+    /// Its number in rows of messages.
+    member: Option<u8>,
+    /// Whether any pair is in `own`.
+    has_own: AtomicBool,
 }
-
-/// Rows of pairs.
-#[derive(Debug)]
-struct Rows {
-    shared: Shared,
-    rows: ::sled::Tree,
-    /// Where a row is by its group's name, if its key is not that name alone: rows of messages are
-    /// in the order in which they were made. Their digests have no order, and what comes next
-    /// would be written all over what has long left the cache.
-    places: Option<::sled::Tree>,
-}
-
-/// A change with the name of its pair in its row.
-type InRow<'a> = (Vec<u8>, Change<'a>);
 
 thread_local! {
     static OPENING: Cell<bool> = const { Cell::new(false) };
@@ -61,12 +50,13 @@ pub fn is_opening() -> bool {
     OPENING.get()
 }
 
-/// A sled database with one or two trees per `Tree`.
+/// A sled database.
 #[derive(Debug)]
 pub struct SledIndex {
     dir: PathBuf,
     db: Db,
     trees: BTreeMap<Tree, Handle>,
+    about: AboutMessages,
     /// Everything up to here is in memory or on disk; moved by `apply` after all its batches.
     applied: AtomicU64,
     /// The first damage that a read found.
@@ -93,9 +83,14 @@ impl SledIndex {
     }
 
     fn open_all(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
-        let (db, trees) = open_trees(dir, cache_bytes)?;
+        let db = open_db(dir, cache_bytes)?;
+        let mut trees = BTreeMap::new();
+        for tree in Tree::all() {
+            trees.insert(*tree, Handle::open(&db, *tree)?);
+        }
         let index = Self {
             dir: dir.to_owned(),
+            about: AboutMessages::open(&db)?,
             db,
             trees,
             applied: AtomicU64::new(0),
@@ -132,13 +127,12 @@ impl SledIndex {
             return Ok(None);
         }
         let handle = self.handle(tree)?;
-        if let Some(rows) = &handle.rows
-            && let Some((group, name)) = rows.shared.place(key)
-            && let Some(value) = rows.get(&group)?.and_then(|(_, row)| row.take(&name))
+        if let Some((group, name)) = handle.member.and_then(|member| place(member, key))
+            && let Some(value) = self.about.get(&group, &name)?
         {
             return Ok(Some(value));
         }
-        handle.get_alone(key)
+        handle.get_own(key)
     }
 
     pub(in crate::store) fn range(
@@ -150,25 +144,14 @@ impl SledIndex {
         reverse: bool,
     ) -> Result<Vec<Pair>, IndexError> {
         let handle = self.handle(tree)?;
-        let alone = handle.alone.range::<&[u8], _>((lower, upper)).filter_map(|pair| match pair {
-            Ok((key, _)) if key == APPLIED_KEY => None,
-            pair => Some(pair.map(|(key, value)| (key.to_vec(), value.to_vec()))),
-        });
-        let alone = directed(alone, reverse).map(|pair| pair.map_err(failed("range")));
-        let Some(rows) = &handle.rows else { return alone.take(limit).collect() };
-        let rows = rows.order().range(rows.shared.rows(lower, upper)).flat_map(|entry| {
-            let read = entry.map_err(failed("range")).and_then(|entry| rows.pairs(&entry));
-            let (pairs, error) = match read {
-                Ok(pairs) => (pairs, None),
-                Err(error) => (Vec::new(), Some(Err(error))),
-            };
-            pairs.into_iter().map(Ok).chain(error)
-        });
+        let own = handle.own.range(lower, upper, reverse)?;
+        let Some(member) = handle.member else { return own.take(limit).collect() };
+        let rows = self.about.range(member, lower, upper, reverse)?;
         let within = |pair: &Result<Pair, IndexError>| match pair {
             Ok((key, _)) => RangeBounds::<[u8]>::contains(&(lower, upper), key.as_slice()),
             Err(_) => true,
         };
-        merge(alone, directed(rows, reverse).filter(within), limit, reverse)
+        merge(own, rows.filter(within), limit, reverse)
     }
 
     pub(in crate::store) fn apply<'a>(
@@ -176,62 +159,44 @@ impl SledIndex {
         changes: impl Iterator<Item = Change<'a>>,
         through_seq: u64,
     ) -> Result<(), IndexError> {
-        let mut rows: BTreeMap<(&str, Vec<u8>), Vec<InRow<'a>>> = BTreeMap::new();
-        let mut changed = BTreeSet::new();
+        let mut own: BTreeMap<Tree, Changes<'_>> = BTreeMap::new();
+        let mut rows: BTreeMap<Group, Opened> = BTreeMap::new();
         for change in changes {
-            changed.insert(change.tree);
             let handle = self.handle(change.tree)?;
-            let place = handle.rows.as_ref().and_then(|rows| {
-                let (group, name) = rows.shared.place(change.key)?;
-                Some(((rows.shared.rows_of(change.tree), group), name))
-            });
-            match place {
-                Some((group, name)) => rows.entry(group).or_default().push((name, change)),
-                None => handle.change_alone(&change)?,
+            let own = own.entry(change.tree).or_default();
+            let Some((group, name)) = handle.member.and_then(|member| place(member, change.key))
+            else {
+                own.insert(change.key, change.value);
+                continue;
+            };
+            let row = match rows.entry(group) {
+                Entry::Occupied(opened) => &mut opened.into_mut().row,
+                Entry::Vacant(free) => &mut free.insert(self.about.row(&group)?).row,
+            };
+            let Some(value) = change.value else {
+                row.remove(&name);
+                own.insert(change.key, None);
+                continue;
+            };
+            let is_own = match own.get(change.key) {
+                Some(value) => value.is_some(),
+                None => !row.has(&name) && handle.get_own(change.key)?.is_some(),
+            };
+            row.remove(&name);
+            match !is_own && row.has_room(&name, value) {
+                true => row.put(&name, value),
+                false => drop(own.insert(change.key, Some(value))),
             }
         }
-        for ((_, group), changes) in rows {
-            self.change_row(&group, &changes, through_seq)?;
-        }
-        // Last: no tree claims more than it holds.
-        for tree in changed {
-            let value = through_seq.to_be_bytes();
-            let alone = &self.handle(tree)?.alone;
-            alone.insert(APPLIED_KEY, &value).map_err(failed("apply"))?;
+        self.about.write(rows, through_seq)?;
+        for (tree, changes) in own {
+            let handle = self.handle(tree)?;
+            handle.change_own(&changes)?;
+            // Last: no tree claims more than it holds.
+            handle.own.set_applied(through_seq)?;
         }
         self.applied.store(through_seq, Ordering::Release);
         Ok(())
-    }
-
-    /// Changes pairs of one row, in order.
-    fn change_row(
-        &self,
-        group: &[u8],
-        changes: &[InRow<'_>],
-        through_seq: u64,
-    ) -> Result<(), IndexError> {
-        let Some((_, first)) = changes.first() else { return Ok(()) };
-        let Some(rows) = &self.handle(first.tree)?.rows else { return Ok(()) };
-        let (key, row) = rows.get(group)?.unzip();
-        let mut row = row.unwrap_or_default();
-        for (name, change) in changes {
-            let handle = self.handle(change.tree)?;
-            let Some(value) = change.value else {
-                row.remove(name);
-                handle.change_alone(change)?;
-                continue;
-            };
-            let alone = !row.has(name) && handle.get_alone(change.key)?.is_some();
-            if alone || !row.put(name, value) {
-                handle.change_alone(change)?;
-            }
-        }
-        match key {
-            Some(key) if row.is_empty() => rows.remove(group, &key),
-            None if row.is_empty() => Ok(()),
-            Some(key) => rows.write(&key, &row),
-            None => rows.write(&rows.begin(group, through_seq)?, &row),
-        }
     }
 
     pub(in crate::store) fn applied(&self) -> u64 {
@@ -248,9 +213,7 @@ impl SledIndex {
         let through = self.applied();
         for tree in Tree::all() {
             if self.applied_of(*tree)? < through {
-                let value = through.to_be_bytes();
-                let alone = &self.handle(*tree)?.alone;
-                alone.insert(APPLIED_KEY, &value).map_err(failed("mark"))?;
+                self.handle(*tree)?.own.set_applied(through)?;
             }
         }
         self.db.flush().map_err(failed("flush"))?;
@@ -266,12 +229,7 @@ impl SledIndex {
 
     /// What one tree claims to hold.
     pub fn applied_of(&self, tree: Tree) -> Result<u64, IndexError> {
-        let value = self.handle(tree)?.alone.get(APPLIED_KEY).map_err(failed("applied"))?;
-        let Some(value) = value else { return Ok(0) };
-        let bytes = <[u8; 8]>::try_from(value.as_ref()).map_err(|_| IndexError::Damaged {
-            detail: format!("applied sequence of tree {} is not a number", tree.name()),
-        })?;
-        Ok(u64::from_be_bytes(bytes))
+        self.handle(tree)?.own.applied()
     }
 
     fn handle(&self, tree: Tree) -> Result<&Handle, IndexError> {
@@ -282,90 +240,37 @@ impl SledIndex {
     }
 }
 
-impl Rows {
-    /// The row of a group of pairs, with its key.
-    fn get(&self, group: &[u8]) -> Result<Option<(Vec<u8>, Row)>, IndexError> {
-        let key = match &self.places {
-            None => group.to_vec(),
-            Some(places) => match places.get(group).map_err(failed("get"))? {
-                None => return Ok(None),
-                Some(seq) => [&seq[..], group].concat(),
-            },
-        };
-        let stored = self.rows.get(&key).map_err(failed("get"))?;
-        let row = stored.map(|stored| Row::read(&stored)).transpose()?;
-        // A place may be all that a crash left: the row is written under that key.
-        Ok(Some((key, row.unwrap_or_default())))
+impl Handle {
+    fn open(db: &Db, tree: Tree) -> Result<Self, IndexError> {
+        let own = Runs::open(db, tree.name(), pairs_in_a_row(tree))?;
+        let has_own = AtomicBool::new(!own.is_empty());
+        Ok(Self { own, member: member(tree), has_own })
     }
 
-    /// The key of a new row. Its place comes first, so that no row is without one.
-    fn begin(&self, group: &[u8], through_seq: u64) -> Result<Vec<u8>, IndexError> {
-        let Some(places) = &self.places else { return Ok(group.to_vec()) };
-        let seq = through_seq.to_be_bytes();
-        places.insert(group, &seq).map_err(failed("apply"))?;
-        Ok([&seq, group].concat())
+    fn get_own(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        match self.has_own.load(Ordering::Acquire) {
+            true => self.own.get(key),
+            false => Ok(None),
+        }
     }
 
-    fn write(&self, key: &[u8], row: &Row) -> Result<(), IndexError> {
-        self.rows.insert(key, row.encode_to_vec()).map(drop).map_err(failed("apply"))
-    }
-
-    fn remove(&self, group: &[u8], key: &[u8]) -> Result<(), IndexError> {
-        self.rows.remove(key).map_err(failed("apply"))?;
-        let place = self.places.as_ref().map(|places| places.remove(group));
-        place.transpose().map(drop).map_err(failed("apply"))
-    }
-
-    /// What is in the order of the groups: the places, or the rows themselves.
-    fn order(&self) -> &::sled::Tree {
-        self.places.as_ref().unwrap_or(&self.rows)
-    }
-
-    /// The pairs of one entry of that.
-    fn pairs(&self, entry: &(::sled::IVec, ::sled::IVec)) -> Result<Vec<Pair>, IndexError> {
-        let (group, stored) = entry;
-        let row = match &self.places {
-            None => Row::read(stored)?,
-            Some(_) => self.get(group)?.map(|(_, row)| row).unwrap_or_default(),
-        };
-        Ok(self.shared.pairs(group, row))
+    fn change_own(&self, changes: &Changes<'_>) -> Result<(), IndexError> {
+        if changes.values().any(Option::is_some) {
+            self.has_own.store(true, Ordering::Release);
+        }
+        match self.has_own.load(Ordering::Acquire) {
+            true => self.own.apply(changes),
+            false => Ok(()),
+        }
     }
 }
 
-impl Handle {
-    fn open(db: &Db, tree: Tree) -> Result<Self, IndexError> {
-        let open = |name: &str| db.open_tree(name).map_err(failed("open tree"));
-        let alone = open(tree.name())?;
-        let rows = match shared(tree) {
-            Some(shared) => {
-                let places = shared.places().map(open).transpose()?;
-                Some(Rows { shared, rows: open(shared.rows_of(tree))?, places })
-            }
-            None => None,
-        };
-        let has_alone =
-            alone.iter().keys().take(2).any(|key| key.map_or(true, |k| k != APPLIED_KEY));
-        Ok(Self { alone, rows, has_alone: AtomicBool::new(has_alone) })
-    }
-
-    fn get_alone(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        if !self.has_alone.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        let value = self.alone.get(key).map_err(failed("get"))?;
-        Ok(value.map(|bytes| bytes.to_vec()))
-    }
-
-    fn change_alone(&self, change: &Change<'_>) -> Result<(), IndexError> {
-        let changed = match change.value {
-            Some(value) => {
-                self.has_alone.store(true, Ordering::Release);
-                self.alone.insert(change.key, value)
-            }
-            None if !self.has_alone.load(Ordering::Acquire) => return Ok(()),
-            None => self.alone.remove(change.key),
-        };
-        changed.map(drop).map_err(failed("apply"))
+/// How many neighbours share a row. Where keys have no order, each new one is written with all
+/// others of its row.
+fn pairs_in_a_row(tree: Tree) -> usize {
+    match tree {
+        Tree::ById | Tree::Requests | Tree::Acks | Tree::Refused | Tree::Erased => 8,
+        _ => 32,
     }
 }
 
@@ -382,27 +287,27 @@ fn directed<'a, T>(
 
 /// At most `limit` pairs of both, each in its order; of one key that of the row.
 fn merge(
-    alone: impl Iterator<Item = Result<Pair, IndexError>>,
+    own: impl Iterator<Item = Result<Pair, IndexError>>,
     rows: impl Iterator<Item = Result<Pair, IndexError>>,
     limit: usize,
     reverse: bool,
 ) -> Result<Vec<Pair>, IndexError> {
-    let (mut alone, mut rows) = (alone.peekable(), rows.peekable());
+    let (mut own, mut rows) = (own.peekable(), rows.peekable());
     let mut pairs = Vec::new();
     while pairs.len() < limit {
-        let order = match (alone.peek(), rows.peek()) {
+        let order = match (own.peek(), rows.peek()) {
             (None, None) => break,
-            (Some(Ok((alone, _))), Some(Ok((row, _)))) => match reverse {
-                false => alone.cmp(row),
-                true => row.cmp(alone),
+            (Some(Ok((own, _))), Some(Ok((row, _)))) => match reverse {
+                false => own.cmp(row),
+                true => row.cmp(own),
             },
             (Some(_), None) | (Some(Err(_)), _) => CmpOrdering::Less,
             (_, Some(_)) => CmpOrdering::Greater,
         };
         if order == CmpOrdering::Equal {
-            alone.next();
+            own.next();
         }
-        let next = if order == CmpOrdering::Less { alone.next() } else { rows.next() };
+        let next = if order == CmpOrdering::Less { own.next() } else { rows.next() };
         pairs.extend(next.transpose()?);
     }
     Ok(pairs)
@@ -433,20 +338,15 @@ fn has_settings(dir: &Path) -> bool {
     fs::metadata(dir.join("conf")).is_ok_and(|settings| settings.len() > SETTINGS_BYTES_MIN)
 }
 
-fn open_trees(dir: &Path, cache_bytes: u64) -> Result<(Db, BTreeMap<Tree, Handle>), IndexError> {
-    let db = Config::new()
+fn open_db(dir: &Path, cache_bytes: u64) -> Result<Db, IndexError> {
+    Config::new()
         .path(dir)
         .cache_capacity(cache_bytes)
         .mode(Mode::HighThroughput)
         // Durability comes from `make_durable` alone, so nothing may hang on a background thread.
         .flush_every_ms(None)
         .open()
-        .map_err(failed("open"))?;
-    let mut trees = BTreeMap::new();
-    for tree in Tree::all() {
-        trees.insert(*tree, Handle::open(&db, *tree)?);
-    }
-    Ok((db, trees))
+        .map_err(failed("open"))
 }
 
 /// What sled takes for empty settings.

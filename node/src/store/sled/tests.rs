@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::row::Row;
 use super::*;
 use crate::store::index::{Index, MemoryIndex, Op};
 
@@ -131,7 +132,7 @@ fn works_through_the_enum() {
     assert_eq!(index.get(Tree::Meta, b"k").unwrap(), Some(b"k".to_vec()));
 }
 
-const TREES: [Tree; 9] = [
+const TREES: [Tree; 10] = [
     Tree::Messages,
     Tree::Outbox,
     Tree::Receipts,
@@ -141,6 +142,7 @@ const TREES: [Tree; 9] = [
     Tree::Transfers,
     Tree::Owed,
     Tree::ById,
+    Tree::Due,
 ];
 
 /// Keys of the expected form, with few digests, names and numbers, and some of any other form.
@@ -226,27 +228,52 @@ proptest! {
     }
 }
 
-/// Where pairs stand is a format: a row is found by every later version.
+/// Where pairs of messages stand is a format: a row is found by every later version.
 #[test]
 fn places_are_fixed() {
-    let place = |tree: Tree, key: &[u8]| shared(tree).unwrap().place(key);
     let digest = [7; 32];
     let entry = [&digest[..], b"xb.ncu"].concat();
-    let (group, rest) = digest.split_at(14);
-    let name = |member: u8, of: &[u8]| [&[member], rest, of].concat();
-    assert_eq!(place(Tree::Messages, &digest), Some((group.to_vec(), name(1, b""))));
-    assert_eq!(place(Tree::Outbox, &entry), Some((group.to_vec(), name(2, b"xb.ncu"))));
-    assert_eq!(place(Tree::Receipts, &entry), Some((group.to_vec(), name(3, b"xb.ncu"))));
-    assert_eq!(place(Tree::Statements, &entry), Some((group.to_vec(), name(4, b"xb.ncu"))));
-    assert_eq!(place(Tree::Messages, &digest[1..]), None);
-    let number = 0x0102_03e5_u64.to_be_bytes();
-    let run = [0, 0, 0, 0, 1, 2, 3, 7];
-    assert_eq!(place(Tree::Timeline, &number), Some((run.to_vec(), vec![0xe5])));
-    assert_eq!(place(Tree::Timeline, &number[1..]), None);
-    let named = [b"xa\0".as_slice(), &number].concat();
-    let row = [b"xa\0".as_slice(), &run].concat();
-    assert_eq!(place(Tree::Transfers, &named), Some((row.clone(), vec![0xe5])));
-    assert_eq!(place(Tree::Owed, &named), Some((row, vec![0xe5])));
-    assert_eq!(place(Tree::Transfers, &named[1..4]), None);
-    assert_eq!(shared(Tree::Requests), None);
+    let name = |member: u8, of: &[u8]| [&[member], &[7; 18][..], of].concat();
+    for (tree, number) in
+        [(Tree::Messages, 1), (Tree::Outbox, 2), (Tree::Receipts, 3), (Tree::Statements, 4)]
+    {
+        assert_eq!(member(tree), Some(number));
+        assert_eq!(place(number, &digest), Some(([7; 14], name(number, b""))));
+        assert_eq!(place(number, &entry), Some(([7; 14], name(number, b"xb.ncu"))));
+        assert_eq!(place(number, &digest[1..]), None);
+    }
+    assert_eq!(member(Tree::Requests), None);
+}
+
+/// What sled holds of a tree: rows, its applied sequence left out.
+fn rows_of(index: &SledIndex, tree: Tree) -> Vec<Row> {
+    let rows = index.db.open_tree(tree.name()).unwrap();
+    let rows = rows.iter().filter(|row| row.as_ref().unwrap().0 != APPLIED_KEY);
+    rows.map(|row| Row::read(&row.unwrap().1).unwrap()).collect()
+}
+
+/// What memory costs follows from the number of rows: what comes in order fills them, what has no
+/// order leaves them more than half full, and what is deleted leaves none behind.
+#[test]
+fn neighbours_share_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(&dir.path().join("index")).unwrap();
+    let in_order: Vec<Op> = (0..1000u64).map(|n| put(Tree::Timeline, &n.to_be_bytes())).collect();
+    let without: Vec<Op> = (0..1000u64)
+        .map(|n| put(Tree::ById, &n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()))
+        .collect();
+    for (seq, ops) in (1..).zip(in_order.chunks(7).chain(without.chunks(7))) {
+        index.apply(ops.iter().map(Op::change), seq).unwrap();
+    }
+    let rows = rows_of(&index, Tree::Timeline);
+    assert_eq!((rows.len(), rows[0].slots.len()), (1000usize.div_ceil(32), 32));
+    let rows = rows_of(&index, Tree::ById);
+    assert!(
+        rows.len() <= 1000 / 4 && rows.iter().all(|row| row.slots.len() <= 8),
+        "{}",
+        rows.len()
+    );
+    let gone = in_order.iter().map(|op| Change { value: None, ..op.change() });
+    index.apply(gone, 900).unwrap();
+    assert_eq!(rows_of(&index, Tree::Timeline).len(), 0);
 }
