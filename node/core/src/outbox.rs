@@ -105,10 +105,11 @@ impl Outbox {
             Input::Fault { number, reason } => {
                 self.fault(now, number, reason, random, &mut actions);
             }
-            Input::Deferred { number: Some(number), reason, not_before } => {
-                self.defer(now, number, reason, not_before, &mut actions);
+            Input::Deferred { number: Some(number), reason, wait } => {
+                self.defer(now, number, reason, now.after(wait), &mut actions);
             }
-            Input::Deferred { number: None, reason, not_before } => {
+            Input::Deferred { number: None, reason, wait } => {
+                let not_before = now.after(wait.min(DEFERRAL_MAX));
                 self.hold_until = Some(not_before);
                 actions.push(Action::SaveBackoff {
                     attempts: self.attempts,
@@ -521,7 +522,7 @@ mod tests {
         let input = Input::Deferred {
             number: Some(1),
             reason: Reason::Quota,
-            not_before: NOW.after(Duration::from_secs(86_400)),
+            wait: Duration::from_secs(86_400),
         };
         let actions = outbox.handle(NOW, input, None, 0);
         let saved = actions.iter().find_map(|action| match action {
@@ -529,11 +530,8 @@ mod tests {
             _ => None,
         });
         assert_eq!(saved, Some(NOW.after(DEFERRAL_MAX)));
-        let all = Input::Deferred {
-            number: None,
-            reason: Reason::Busy,
-            not_before: NOW.after(Duration::from_secs(5)),
-        };
+        let wait = Duration::from_secs(5);
+        let all = Input::Deferred { number: None, reason: Reason::Busy, wait };
         outbox.handle(NOW, all, None, 0);
         let actions = outbox.handle(NOW, Input::Woken, None, 0);
         assert_eq!(claim(&actions, Priority::Routine), None);
@@ -618,7 +616,7 @@ mod tests {
             (1u64..9, 0u64..99).prop_map(move |(number, s)| Input::Deferred {
                 number: (number < 8).then_some(number),
                 reason,
-                not_before: NOW.after(Duration::from_secs(s)),
+                wait: Duration::from_secs(s),
             }),
             proptest::collection::btree_set(1u64..9, 0..5).prop_map(|numbers| Input::Claimed {
                 lane: Priority::Routine,

@@ -127,18 +127,16 @@ impl Worker {
     /// Takes an input, performs all that follows from it before the next.
     async fn handle(&mut self, input: Input) -> Result<(), StoreError> {
         let mut inputs = VecDeque::from([match input {
-            Input::Deferred { number, reason, not_before } => {
-                let shown = Some((reason, not_before));
+            Input::Deferred { reason, wait, .. } => {
+                let shown = Some((reason, self.ctx.now().after(wait)));
                 self.ctx.peers.update(&self.unit, |status| status.deferred = shown);
-                let not_before = self.steady.of(self.ctx.now(), not_before);
-                Input::Deferred { number, reason, not_before }
-            }
-            input => {
-                if matches!(input, Input::RetryNow) {
-                    self.ctx.peers.update(&self.unit, |status| status.deferred = None);
-                }
                 input
             }
+            Input::RetryNow => {
+                self.ctx.peers.update(&self.unit, |status| status.deferred = None);
+                input
+            }
+            input => input,
         }]);
         self.wake = None;
         while let Some(input) = inputs.pop_front() {

@@ -98,8 +98,9 @@ pub enum Input {
         number: Option<u64>,
         /// Why.
         reason: Reason,
-        /// Until when.
-        not_before: Timestamp,
+        /// For how long. An instant would be another by the time it is read, if the clock is put
+        /// right meanwhile.
+        wait: Duration,
     },
     /// The instant of [`Action::Wake`] came.
     Timer,
