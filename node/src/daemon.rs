@@ -12,6 +12,7 @@ mod error;
 
 use std::{error::Error, path::Path, time::Duration};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use relay_proto::{ids::NodeId, timestamp::Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -32,6 +33,7 @@ use crate::{
 pub fn run(settings: Settings) -> Result<(), RunError> {
     faults::begin();
     abort_on_index_panic();
+    allow_all_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("relay")
@@ -41,6 +43,16 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let result = runtime.block_on(serve(settings));
     runtime.shutdown_timeout(grace.min(LAST_WAIT));
     result
+}
+
+/// As many descriptors as the system allows: the usual soft limit is one for programs of another
+/// time, that use select(2).
+fn allow_all_descriptors() {
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = allowed {
+        warn!(%error, "the soft limit of descriptors stays");
+    }
 }
 
 async fn serve(settings: Settings) -> Result<(), RunError> {

@@ -9,6 +9,7 @@ mod admission;
 mod alarms;
 mod args;
 mod convert;
+mod crowd;
 mod cursor;
 mod events;
 mod filter;

@@ -22,7 +22,11 @@ use tonic::{
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::{Api, ApiError, Service, socket::Socket};
+use super::{
+    Api, ApiError, Service,
+    crowd::{Admitted, Limits},
+    socket::Socket,
+};
 use crate::{config::ApiSettings, config::ApiTcpSettings, tasks::TaskKind};
 
 /// Binds, then serves in tasks.
@@ -39,7 +43,8 @@ pub(super) fn start(settings: &ApiSettings, service: Service) -> Result<Api, Api
 
     let stop = stopping(service.clone(), health.clone());
     let router = server().add_routes(routes.clone());
-    let serve = router.serve_with_incoming_shutdown(UnixListenerStream::new(unix), stop);
+    let callers = Admitted::new(UnixListenerStream::new(unix), Limits::default());
+    let serve = router.serve_with_incoming_shutdown(callers, stop);
     let shared = service.shared.clone();
     tasks.spawn("api-unix", TaskKind::Process, async move {
         ended("unix", bounded(&shared.stop, serve).await);
@@ -48,10 +53,9 @@ pub(super) fn start(settings: &ApiSettings, service: Service) -> Result<Api, Api
     if let Some((listener, tls)) = tcp {
         let stop = stopping(service.clone(), health);
         let router = server().tls_config(tls).map_err(ApiError::Tls)?.add_routes(routes);
-        let serve = router.serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stop,
-        );
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let callers = Admitted::new(incoming, Limits::default());
+        let serve = router.serve_with_incoming_shutdown(callers, stop);
         let shared = service.shared.clone();
         tasks.spawn("api-tcp", TaskKind::Process, async move {
             ended("tcp", bounded(&shared.stop, serve).await);

@@ -18,7 +18,7 @@ use nix::{
 };
 use relay_proto::ids::UnitId;
 
-use crate::store::journal::is_full;
+use crate::store::journal::{is_full, is_short};
 
 /// Whose store a directory holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -441,9 +441,9 @@ pub enum FilesError {
 }
 
 impl FilesError {
-    /// Whether there was no room for it.
-    pub(super) fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if is_full(source))
+    /// Whether there was no room for it, or no descriptor.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source) || is_short(source))
     }
 
     /// The kind of fault, for programs.

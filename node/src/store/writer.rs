@@ -20,11 +20,11 @@ use tracing::warn;
 
 use crate::store::{
     Ended, StoreError,
-    engine::Engine,
+    engine::{Engine, Shared},
     event::{Fact, IndexMark},
     files::{self, Lock},
     index::{IndexError, Tree},
-    journal::is_full,
+    journal::{is_full, is_short},
     queue::{Job, Kept, Queue},
     snapshot::Keeper,
 };
@@ -175,11 +175,7 @@ fn keep_snapshots(engine: &mut Engine, keeper: &mut Keeper) -> Result<(), StoreE
     Ok(())
 }
 
-fn apply_loop(
-    shared: &crate::store::engine::Shared,
-    stop: &AtomicBool,
-    dir: &Path,
-) -> Result<(), StoreError> {
+fn apply_loop(shared: &Shared, stop: &AtomicBool, dir: &Path) -> Result<(), StoreError> {
     let (mut proven, mut due) = (Instant::now(), Instant::now());
     loop {
         let stopping = stop.load(Ordering::Acquire);
@@ -200,7 +196,7 @@ fn apply_loop(
             shared.index.get(Tree::Meta, b"anchor")?;
         }
         if proven.elapsed() >= PROVE_EVERY && shared.may_index() {
-            write_mark(dir, shared.prove()?)?;
+            prove(shared, dir)?;
             proven = Instant::now();
         }
         if !worked && stopping {
@@ -225,11 +221,23 @@ fn finish(mut engine: Engine, dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Moves the index's mark on. Where there is no room for the new file the old one stays: more is
-/// replayed at the next start.
+/// Proves the index durable and moves its mark on. Where there are no descriptors for that, the
+/// next time serves.
+fn prove(shared: &Shared, dir: &Path) -> Result<(), StoreError> {
+    match shared.prove() {
+        Err(StoreError::Index(IndexError::Io { source, .. })) if is_short(&source) => {
+            warn!(error = %source, "the mark of the index stays");
+            Ok(())
+        }
+        proven => write_mark(dir, proven?),
+    }
+}
+
+/// Moves the index's mark on. Where there is no room for the new file, or no descriptor, the old
+/// one stays: more is replayed at the next start.
 fn write_mark(dir: &Path, proven: u64) -> Result<(), StoreError> {
     match files::write_index_mark(dir, proven) {
-        Err(error) if error.is_full() => warn!(%error, "the mark of the index stays"),
+        Err(error) if error.passes() => warn!(%error, "the mark of the index stays"),
         written => written?,
     }
     Ok(())

@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The directory side of a disk.
 pub trait Io: Send + Sync {
@@ -85,11 +87,11 @@ impl Io for RealIo {
         let mut options = OpenOptions::new();
         // Journals hold other people's case data: never readable by group or others.
         options.read(true).write(true).create_new(true).mode(0o600);
-        Ok(Arc::new(options.open(path)?))
+        Ok(Arc::new(patiently(|| options.open(path))?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(path)?))
+        Ok(Arc::new(patiently(|| OpenOptions::new().read(true).write(true).open(path))?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -101,7 +103,7 @@ impl Io for RealIo {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        patiently(|| File::open(dir))?.sync_all()
     }
 
     fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
@@ -130,6 +132,24 @@ pub fn is_short(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::OutOfMemory
         || matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOMEM | EINTR))
 }
+
+/// Opens once there are descriptors. A segment that was written waits here for its directory to be
+/// synced: giving up would end the store because somebody holds connections open.
+fn patiently(open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+    let give_up = Instant::now() + SHORT_MAX;
+    loop {
+        match open() {
+            Err(error) if is_short(&error) && Instant::now() < give_up => {
+                thread::sleep(SHORT_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// How long a lack of descriptors may last.
+const SHORT_MAX: Duration = Duration::from_secs(60);
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
 impl IoFile for File {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

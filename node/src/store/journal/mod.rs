@@ -31,7 +31,7 @@ use bytes::Bytes;
 pub use check::{BodyState, Found, Seen};
 pub use error::{Damage, JournalError};
 pub use frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BODY_BYTES_MAX, META_BYTES_MAX};
-pub use io::{DiskSpace, Io, IoFile, RealIo, is_full};
+pub use io::{DiskSpace, Io, IoFile, RealIo, is_full, is_short};
 pub use mark::MARK_NAME;
 pub use open::{Recovered, TailCut};
 pub use reader::{JournalReader, SegmentReport};

@@ -102,6 +102,6 @@ const SPARE: usize = 4;
 const CONNECTIONS: usize = 1000;
 const CONNECT_TRIES: u32 = 25;
 const STRANGERS: usize = 20;
-/// How long the crowd stays.
-const HELD: Duration = Duration::from_secs(1);
+/// How long the crowd stays: until the index wanted descriptors to prove itself durable.
+const HELD: Duration = Duration::from_secs(35);
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
