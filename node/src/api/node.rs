@@ -73,6 +73,7 @@ impl Service {
                 waiting.push(self.message(&record, v1::MessageView::Basic)?);
             }
         }
+        let (alarms, alarms_more) = self.alarms()?;
         let reading = relay.time();
         let name = own.value().names.first().map(|name| name.name.clone());
         let keys = own.keys().iter().chain(own.logs().iter().map(|log| &log.key));
@@ -100,7 +101,8 @@ impl Service {
             inbox_full: relay.full_inboxes(),
             verify_failures: relay.counters().read(Counter::VerifyFailure),
             replays_answered: relay.counters().read(Counter::Duplicate),
-            alarms: self.alarms(None)?,
+            alarms,
+            alarms_more,
             working_keys_expire_time: keys
                 .map(|key| key.not_after.as_millis())
                 .min()

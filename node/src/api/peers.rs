@@ -2,7 +2,7 @@
 //!
 //! Invariant: every change goes through the directory's verbs, and the relay is told of it.
 
-use std::time::Duration;
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use relay_proto::{
     ids::UnitId,
@@ -248,7 +248,7 @@ impl Service {
             verified_by: peer.verified_by.clone(),
             verified_time: peer.verified_at.and_then(time),
             fingerprint: String::new(),
-            alarms: self.alarms(Some(unit))?,
+            alarms: self.alarms_of(unit)?,
             suspended_time: suspended.and_then(|suspended| suspended.at).and_then(time),
             suspended_by: suspended.map(|one| one.by.clone()).unwrap_or_default(),
             suspend_reason: suspended.map(|one| one.why.clone()).unwrap_or_default(),
@@ -257,29 +257,51 @@ impl Service {
         })
     }
 
-    /// Alarms of clocks as they stand, then the newest of the others, of one peer or of all: label,
-    /// when, what.
-    pub(super) fn alarms(&self, unit: Option<&UnitId>) -> Result<Vec<String>, Problem> {
-        let now = self.relay().clock().now();
-        let clocks = self.relay().clock_alarms().into_iter().map(|(reason, about, detail)| {
-            let (reason, peer) = (reason.label().to_owned(), about.to_string());
-            AlarmRecord { reason, peer, detail, at_ms: now.as_millis(), ..Default::default() }
-        });
-        let store = self.relay().store();
-        let alarms = match unit {
-            Some(unit) => store.alarms_about(unit, ALARMS_SHOWN)?,
-            None => store.alarms(ALARMS_SHOWN)?,
+    /// The alarms of one peer: that of its clock, then the newest of the others; when, what.
+    fn alarms_of(&self, unit: &UnitId) -> Result<Vec<String>, Problem> {
+        let clock = self.clock_alarms().filter(|alarm| alarm.peer == unit.as_str());
+        let others = self.relay().store().alarms_about(unit, ALARMS_SHOWN)?;
+        let text = |alarm: AlarmRecord| {
+            format!("{} {} {}", alarm.reason, Timestamp::from_millis(alarm.at_ms), alarm.detail)
         };
-        let of_unit = |alarm: &AlarmRecord| unit.is_none_or(|unit| alarm.peer == unit.as_str());
+        Ok(clock.chain(others).take(ALARMS_SHOWN).map(text).collect())
+    }
+
+    /// The alarms of all: those of clocks, those of our own unit, then the newest of the others,
+    /// few of each peer, so that none hides what another did or what is wrong here. And whether
+    /// there are more.
+    pub(super) fn alarms(&self) -> Result<(Vec<String>, bool), Problem> {
+        let store = self.relay().store();
+        let own = self.relay().directory().own().unit().clone();
+        let mut others = store.alarms(ALARMS_SHOWN + 1)?;
+        let mut more = others.len() > ALARMS_SHOWN;
+        let snapshot = self.relay().directory().snapshot();
+        let known: BTreeSet<&str> =
+            snapshot.peers().map(|peer| peer.card.unit().as_str()).collect();
+        others.retain(|alarm| alarm.peer != own.as_str() && !known.contains(alarm.peer.as_str()));
+        for peer in snapshot.peers() {
+            let about = store.alarms_about(peer.card.unit(), ALARMS_OF_A_PEER + 1)?;
+            more |= about.len() > ALARMS_OF_A_PEER;
+            others.extend(about.into_iter().take(ALARMS_OF_A_PEER));
+        }
+        others.sort_by_key(|alarm| Reverse(alarm.at_ms));
+        let own = store.alarms_about(&own, ALARMS_SHOWN + 1)?;
+        let all: Vec<AlarmRecord> = self.clock_alarms().chain(own).chain(others).collect();
+        more |= all.len() > ALARMS_SHOWN;
         let text = |alarm: AlarmRecord| {
             let at = Timestamp::from_millis(alarm.at_ms);
-            match unit {
-                Some(_) => format!("{} {at} {}", alarm.reason, alarm.detail),
-                None => format!("{} {at} {}: {}", alarm.reason, alarm.peer, alarm.detail),
-            }
+            format!("{} {at} {}: {}", alarm.reason, alarm.peer, alarm.detail)
         };
-        let all = clocks.chain(alarms).filter(of_unit);
-        Ok(all.take(ALARMS_SHOWN).map(text).collect())
+        Ok((all.into_iter().take(ALARMS_SHOWN).map(text).collect(), more))
+    }
+
+    /// Alarms of clocks as they stand.
+    fn clock_alarms(&self) -> impl Iterator<Item = AlarmRecord> {
+        let at_ms = self.relay().clock().now().as_millis();
+        self.relay().clock_alarms().into_iter().map(move |(reason, about, detail)| {
+            let (reason, peer) = (reason.label().to_owned(), about.to_string());
+            AlarmRecord { reason, peer, detail, at_ms, ..Default::default() }
+        })
     }
 
     fn was_met(&self, unit: &UnitId) -> Result<bool, Problem> {
@@ -353,6 +375,8 @@ pub(super) const QUEUE_COUNT_MAX: usize = 10_000;
 const ONE_WAY_FOR: Duration = Duration::from_secs(10 * 60);
 
 const ALARMS_SHOWN: usize = 20;
+/// Among them, of one peer.
+const ALARMS_OF_A_PEER: usize = 3;
 const FINGERPRINTS_MAX: usize = 1024;
 const GROUPS_MAX: usize = 12;
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -51,6 +51,8 @@ pub struct StatusReport {
     pub verify_failures: u64,
     pub replays_answered: u64,
     pub alarms: Vec<String>,
+    /// There are more than are shown.
+    pub alarms_more: bool,
     pub working_keys_expire: Option<Timestamp>,
 }
 
@@ -105,6 +107,7 @@ impl StatusReport {
             verify_failures: status.verify_failures,
             replays_answered: status.replays_answered,
             alarms: status.alarms.clone(),
+            alarms_more: status.alarms_more,
             working_keys_expire: instant(status.working_keys_expire_time.as_ref()),
         };
         report.healthy = report.concerns().is_empty();
@@ -138,7 +141,8 @@ impl StatusReport {
         }
         // Those about peers are among them.
         if !self.alarms.is_empty() {
-            concerns.push(count(self.alarms.len(), "alarm"));
+            let more = or_more(self.alarms_more);
+            concerns.push(format!("{}{more}", count(self.alarms.len(), "alarm")));
         }
         if !self.store_is_well() {
             concerns.push(format!("store {}", self.store));
@@ -213,7 +217,10 @@ impl StatusReport {
             page.line(format!("ALARM     {alarm}"));
         }
         if !self.alarms.is_empty() {
-            page.line("          each with its number, and how to end it: relay-cli alarm list");
+            let more = if self.alarms_more { "there are more; " } else { "" };
+            page.line(format!(
+                "          {more}each with its number, and how to end it: relay-cli alarm list"
+            ));
         }
         for peer in &self.peers {
             let (unit, word) = (&peer.unit, peer.word());

@@ -1,5 +1,6 @@
 //! PeerService and NodeService.
 
+use relay_core::quota::Meter;
 use relay_proto::{reason::Reason, v1};
 use tonic::Code;
 
@@ -7,7 +8,7 @@ use super::{
     fixture::{Node, id, now, request},
     told,
 };
-use crate::store::records::BackoffRecord;
+use crate::store::{NewAlarm, records::BackoffRecord};
 
 /// A card is added, compared, suspended and removed; each step is shown and needs a request id.
 #[tokio::test]
@@ -168,3 +169,36 @@ async fn the_status_says_what_waits() {
 }
 
 const LATE: std::time::Duration = std::time::Duration::from_secs(4);
+
+/// Many alarms about one peer hide neither those about another nor what is wrong here; that there
+/// are more is said.
+#[tokio::test]
+async fn alarms_of_one_peer_hide_no_others() {
+    let (a, b, c) = (
+        Node::start("xa.cyber-poc").await,
+        Node::start("xb.ncu").await,
+        Node::start("xc.cyber-poc").await,
+    );
+    a.trust(&b).await;
+    a.trust(&c).await;
+    let alarm = |peer: &str, detail: String| NewAlarm {
+        reason: Reason::BadSignature,
+        peer: peer.to_owned(),
+        detail,
+        evidence: bytes::Bytes::new(),
+        now: now(),
+    };
+    let store = a.relay.store();
+    for (peer, count) in [("xa.cyber-poc", 1), ("xc.cyber-poc", 1), ("xb.ncu", 25)] {
+        for n in 0..count {
+            store.alarm(alarm(peer, format!("number {n}")), Meter::unlimited()).await.unwrap();
+        }
+    }
+    let status = a.node().get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+    let about = |unit: &str| {
+        status.alarms.iter().filter(|alarm| alarm.contains(&format!(" {unit}: "))).count()
+    };
+    assert_eq!((about("xa.cyber-poc"), about("xc.cyber-poc"), about("xb.ncu")), (1, 1, 3));
+    assert!(status.alarms[0].contains("xa.cyber-poc"), "ours come first");
+    assert!(status.alarms_more);
+}
