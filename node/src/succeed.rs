@@ -1,6 +1,6 @@
 //! The verb `log succeed`: a log that lost signed leaves ends, and the next generation begins.
 //!
-//! Enter through [`succeed`]. It may use keys, store and the log, and no running node's
+//! Enter through [`succeed`]. It may use keys, store, directory and the log, and no running node's
 //! rooms. The node does not run meanwhile: the store's lock is taken. Order, so
 //! that an attempt that was cut off is finished by the next: the new log's key, then the event in
 //! the journal with the signed succession, then the receipts that move, then the card. Until the
@@ -24,6 +24,7 @@ use relay_proto::{
 
 use crate::{
     config::Settings,
+    directory::Directory,
     keys::{IDENTITY_FILE, Identity, KeyStore, KeyUse, open_log_of, read_card},
     store::{
         Backend, Hashes, LaterLog, NewSuccession, OpenStore, Store, StoreError,
@@ -90,7 +91,8 @@ pub enum SucceedError {
     /// The log was ended before.
     #[error(
         "the card names {card}, but {} knows {}: put the newest card and the keys that came with \
-         it in place, then repeat. If that is known to be false: --anyway", .later.peer,
+         it in place, then repeat. If that is known to be false, suspend that peer (relay-cli peer \
+         suspend) before the node is stopped, or: --anyway", .later.peer,
         .later.origin
     )]
     OldCard {
@@ -238,7 +240,13 @@ impl Work<'_> {
             peer: "the anchor".to_owned(),
             origin: LogOrigin { unit: old.unit.clone(), generation }.to_string(),
         });
-        let by_peers = store.later_logs().map_err(|error| failed("store", error))?;
+        let mut by_peers = store.later_logs().map_err(|error| failed("store", error))?;
+        let directory = Directory::load(store.clone(), self.card.clone());
+        let peers = directory.map_err(|error| failed("directory", error))?.snapshot();
+        // The word of a unit that an operator suspended or removed since stands in nobody's way.
+        by_peers.retain(|later| {
+            later.peer.parse().is_ok_and(|unit: UnitId| peers.verified(&unit).is_some())
+        });
         if let Some(later) = in_anchor.into_iter().chain(by_peers).next() {
             return Err(SucceedError::OldCard { card: old.clone(), later });
         }

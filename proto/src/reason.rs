@@ -172,7 +172,8 @@ reasons! {
     PeerRolledBack = "PEER_ROLLED_BACK";
     /// The peer cannot prove that its log only grew.
     UnprovenExtension = "UNPROVEN_EXTENSION";
-    /// The index knows of events that the journal does not have: the journal was set back.
+    /// Something says that the journal was set back: the index, which knows of events that it does
+    /// not have, or a peer that has receipts, or names a log of ours, that it never had.
     JournalBehind = "JOURNAL_BEHIND";
     /// The log signs nothing for now: leaves that it signed may be lost.
     LogHeld = "LOG_HELD";

@@ -215,7 +215,7 @@ async fn receipts_that_were_never_made_are_told_once() {
         while !matches!(side.next().await.kind, Kind::Consistency(_)) {}
         side.close().await;
     }
-    let held = stage.alarms(Reason::LogHeld);
+    let held = stage.alarms(Reason::JournalBehind);
     assert_eq!(held.len(), 1, "{held:?}");
     assert_eq!(held[0].peer, "xa.cyber-poc");
     assert!(held[0].detail.contains("xt.ncu") && held[0].detail.contains("log succeed"));

@@ -76,6 +76,12 @@ impl Answers {
         self.keep_claim().await?;
         if let Some(later) = self.ctx.parts.tlog.later(&self.live.hello.held_checkpoint) {
             if_room(self.ctx.parts.store.keep_later(&unit, &later, now).await)?;
+            let detail = format!(
+                "{unit} names {later}, a later log of ours, without proof: if the card is an old \
+                 one, put the newest in place. Until this peer is suspended, relay-node log \
+                 succeed is refused for it"
+            );
+            alarm_once(&self.ctx, Reason::JournalBehind, self.ctx.unit(), detail).await?;
         }
         let tlog = &self.ctx.parts.tlog;
         match tlog.hold() {
@@ -100,7 +106,7 @@ impl Answers {
                  back, stop the node and end its log with relay-node log succeed",
                 self.unit
             );
-            alarm_once(&self.ctx, Reason::LogHeld, self.ctx.unit(), detail).await?;
+            alarm_once(&self.ctx, Reason::JournalBehind, self.ctx.unit(), detail).await?;
         }
         self.settler.begin().await
     }
@@ -211,14 +217,14 @@ impl Answers {
         }
         // Both instants are the peer's: its clock may be years off, the wait between them is not.
         let wait = value.not_before_ms.saturating_sub(value.issued_at_ms);
-        let not_before = self.ctx.now().after(Duration::from_millis(wait));
+        let wait = Duration::from_millis(wait);
         let reason = value.reason.parse().unwrap_or(Reason::Busy);
         let input = match value.header_digest.is_empty() {
-            true => Some(Input::Deferred { number: None, reason, not_before }),
+            true => Some(Input::Deferred { number: None, reason, wait }),
             false => self.number_of(&value.header_digest).map(|number| Input::Deferred {
                 number: Some(number),
                 reason,
-                not_before,
+                wait,
             }),
         };
         if let Some(input) = input {
