@@ -202,7 +202,7 @@ impl Stage {
             if is_down && !self.ends.iter().any(|(_, end)| *end == End::Start(place)) {
                 // What it had written and not synced is in the page cache. Or is not.
                 if campaign.rng.random_ratio(1, 4) {
-                    self.lose_power(&[place])?;
+                    self.federation.lose_power(&self.volumes, &[place])?;
                     happened.push("power lost after a death");
                 }
                 happened.push("death at a point");
@@ -260,13 +260,13 @@ impl Stage {
                 Ok(Some("start with a death in it"))
             }
             Trouble::Power => {
-                self.lose_power(&[place])?;
+                self.federation.lose_power(&self.volumes, &[place])?;
                 self.later(campaign, End::Start(place));
                 Ok(Some("power cut"))
             }
             Trouble::Blackout => {
                 let all: Vec<usize> = self.wires.places().collect();
-                self.lose_power(&all)?;
+                self.federation.lose_power(&self.volumes, &all)?;
                 for place in all {
                     self.later(campaign, End::Start(place));
                 }
@@ -315,18 +315,6 @@ impl Stage {
     fn later(&mut self, campaign: &mut Campaign, end: End) {
         let wait = Duration::from_millis(campaign.rng.random_range(50..LONGEST_MS));
         self.ends.push((Instant::now() + wait, end));
-    }
-
-    fn lose_power(&mut self, places: &[usize]) -> Result<(), String> {
-        for place in places {
-            let cut = self.volume(*place).cut();
-            cut.map_err(|error| format!("the power cannot be cut: {error}"))?;
-        }
-        for place in places {
-            self.federation.node(*place).kill();
-            self.volume(*place).again()?;
-        }
-        Ok(())
     }
 
     /// Leaves little room; false where there is little already.

@@ -144,6 +144,7 @@ impl Federation {
         }
         let trust = trust_of(&self.nodes);
         self.verify(&clients, &records, &trust, (until, terms.undated), &mut found).await;
+        self.keep(&mut found);
         for (place, client) in clients.iter().enumerate() {
             self.read_events(place, client, terms.alarms, &mut found).await;
             look_at_alarms(client, place, terms.alarms, &mut found).await;
@@ -204,6 +205,7 @@ impl Federation {
                 Err(status) => found.problems.push(format!("{id} at {place}: {status}")),
             }
         }
+        self.keep(&mut found);
         found
     }
 

@@ -1,13 +1,21 @@
 //! Nodes of one campaign: processes that know each other, started and ended as a run wants.
 
 use std::{
+    fs::{self, File},
+    io,
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use super::{Campaign, check::Seen, load::Ledger};
+use super::{
+    Campaign,
+    check::{Found, Seen},
+    load::Ledger,
+    volume::Volume,
+};
 use crate::process::{Process, introduce};
 
 /// Some nodes, and what their clients were told.
@@ -18,6 +26,8 @@ pub struct Federation {
     pub ledger: Ledger,
     /// What the nodes have shown so far.
     pub seen: Seen,
+    /// Their files were kept.
+    is_kept: bool,
     /// Where they are, unless somebody else keeps it; goes last.
     _dir: Option<TempDir>,
 }
@@ -55,12 +65,51 @@ impl Federation {
             node.faults = campaign.orders("");
             node.start().await;
         }
-        Self { nodes, ledger: Ledger::default(), seen: Seen::default(), _dir: dir }
+        Self { nodes, ledger: Ledger::default(), seen: Seen::default(), is_kept: false, _dir: dir }
     }
 
     /// One of the nodes.
     pub fn node(&mut self, place: usize) -> &mut Process {
         self.nodes.get_mut(place).expect("a node at this place")
+    }
+
+    /// Machines of these nodes lose their power, all at once, and come up again; each has the
+    /// volume of its place.
+    pub(super) fn lose_power(
+        &mut self,
+        volumes: &[Volume],
+        victims: &[usize],
+    ) -> Result<(), String> {
+        let of = |place: &usize| volumes.get(*place).expect("a volume of each node");
+        for place in victims {
+            let cut = of(place).cut();
+            cut.map_err(|error| format!("the power cannot be cut: {error}"))?;
+        }
+        for place in victims {
+            let node = self.node(*place);
+            node.kill();
+            of(place).again()?;
+            let store = node.dir.join("data");
+            machine_started(&store).map_err(|error| format!("{}: {error}", store.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the nodes' files for whoever looks into what was found; not of nodes that were broken
+    /// on purpose.
+    pub(super) fn keep(&mut self, found: &mut Found) {
+        let broken = self.nodes.iter().any(|node| !node.faults.is_empty());
+        if found.problems.is_empty() || broken || self.is_kept {
+            return;
+        }
+        self.is_kept = true;
+        let kept = tempfile::Builder::new().prefix("relay-campaign-").tempdir();
+        let kept = kept.expect("a directory for what failed").keep();
+        for node in &self.nodes {
+            let copied = Command::new("cp").arg("-a").arg(&node.dir).arg(&kept).output();
+            drop(copied.expect("cp runs"));
+        }
+        found.problems.insert(0, format!("the nodes' files are kept in {}", kept.display()));
     }
 
     /// Starts a node with orders; returns how long it took until it answered.
@@ -75,6 +124,20 @@ impl Federation {
         }
         begun.elapsed()
     }
+}
+
+/// A machine that comes up has another start id, and the store's lock still has that of the run in
+/// which it was held. Here the kernel's id stays: what the lock says becomes another.
+fn machine_started(store: &Path) -> io::Result<()> {
+    let lock = store.join("lock");
+    let text = match fs::read_to_string(&lock) {
+        // The power went before it was written.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text?,
+    };
+    let Some((before, _)) = text.split_once("boot ") else { return Ok(()) };
+    fs::write(&lock, format!("{before}boot {:36}\n", "another start of the machine"))?;
+    File::open(&lock)?.sync_all()
 }
 
 /// Whose nodes they are.

@@ -60,7 +60,7 @@ async fn one_cut(
     let load = Load::start(federation);
     let pause = u64::from(campaign.rng.next_u32() % 600);
     tokio::time::sleep(Duration::from_millis(50 + pause)).await;
-    lose_power(federation, volumes, &victims)?;
+    federation.lose_power(volumes, &victims)?;
     if campaign.rng.random_ratio(1, 5) {
         // Again, while the node opens its store.
         for place in &victims {
@@ -69,29 +69,13 @@ async fn one_cut(
         }
         let pause = u64::from(campaign.rng.next_u32() % 60);
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        lose_power(federation, volumes, &victims)?;
+        federation.lose_power(volumes, &victims)?;
     }
     for place in &victims {
         let took = federation.restart(*place, campaign.orders("")).await;
         campaign.row.recovered(took);
     }
     load.stop().await;
-    Ok(())
-}
-
-fn lose_power(
-    federation: &mut Federation,
-    volumes: &[Volume; 2],
-    victims: &[usize],
-) -> Result<(), String> {
-    let places = || volumes.iter().enumerate().filter(|(place, _)| victims.contains(place));
-    for (_, volume) in places() {
-        volume.cut().map_err(|error| format!("the power cannot be cut: {error}"))?;
-    }
-    for (place, volume) in places() {
-        federation.node(place).kill();
-        volume.again()?;
-    }
     Ok(())
 }
 
