@@ -136,6 +136,9 @@ impl Card {
             .map(|log| card_log(log, &unit, &keys))
             .collect::<Result<Vec<_>, _>>()?;
         check_successions(&logs)?;
+        if card.nodes.len() > limits::CARD_NODES_MAX {
+            return Err(CardError::Nodes(card.nodes.len()));
+        }
         let nodes =
             card.nodes.iter().map(|node| card_node(node, &unit)).collect::<Result<Vec<_>, _>>()?;
         let mut seen = BTreeSet::from([*identity.as_bytes()]);
@@ -249,6 +252,9 @@ pub enum CardError {
     /// A node or log of another unit.
     #[error("the card names a node or log of another unit")]
     ForeignName,
+    /// More nodes than a unit may have.
+    #[error("the card names {0} nodes; {max} are the most", max = limits::CARD_NODES_MAX)]
+    Nodes(usize),
     /// One name for two things.
     #[error("a node or log comes twice")]
     NameTwice,
@@ -465,6 +471,25 @@ pub(crate) mod tests {
             break_it(&mut card);
             assert_eq!(open(&card).unwrap_err().to_string(), want);
         }
+    }
+
+    /// As many nodes as the limit says are taken and not one more, however small they are.
+    #[test]
+    fn nodes_are_counted() {
+        let with = |count: u8| {
+            let mut card = sample();
+            card.nodes = (0..count)
+                .map(|n| v1::CardNode {
+                    name: format!("n{n}"),
+                    addresses: Vec::new(),
+                    transport_keys: vec![public(v1::KeyKind::Transport, 50 + n)],
+                })
+                .collect();
+            open(&card)
+        };
+        assert_eq!(with(8).unwrap().nodes().len(), limits::CARD_NODES_MAX);
+        assert_eq!(with(9).unwrap_err(), CardError::Nodes(9));
+        assert_eq!(with(200).unwrap_err().to_string(), "the card names 200 nodes; 8 are the most");
     }
 
     /// A card that names a second log closes the first one where the succession says, and nothing

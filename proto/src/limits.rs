@@ -16,6 +16,10 @@ pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 /// Longest card: a unit's names, keys, nodes and logs over ten years of rotations.
 pub const CARD_BYTES_MAX: usize = 64 * 1024;
 
+/// Most nodes on a unit's card: each of them may have a session, and what one session may hold in
+/// memory is bounded.
+pub const CARD_NODES_MAX: usize = 8;
+
 /// Longest receipt statement; a plain one has some 300 bytes.
 pub const STATEMENT_BYTES_MAX: usize = 2 * 1024;
 
