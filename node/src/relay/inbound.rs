@@ -80,7 +80,7 @@ impl Reader {
         let meter = self.ctx.quotas.meter(&self.unit);
         let lane = lane_of(&arrivals);
         let decided = {
-            let _pass = self.ctx.gate.enter(self.priority).await;
+            let _pass = self.ctx.gate.enter(&self.unit, self.priority).await;
             self.decide_all(arrivals, &meter)
         };
         for (digest, reason) in decided.deferred {

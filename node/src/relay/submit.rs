@@ -144,7 +144,7 @@ impl Context {
         let now = self.now();
         let priority = priority_of(draft);
         // Not held while the signer works: that may be slow, and is no work of this processor.
-        let pass = self.gate.enter(priority).await;
+        let pass = self.gate.enter(self.unit(), priority).await;
         let checked = self.check(draft, now);
         drop(pass);
         let ready = checked?;
