@@ -1,8 +1,9 @@
 //! All connections that are past TLS, by node: at most one session each, and a few that are being
-//! made.
+//! made; of all nodes of a unit together not many.
 //!
-//! Invariant: whatever is in here can be closed by name, so a removed peer loses its live
-//! connections; the lock is never held over an await.
+//! Invariants: a unit has no more memory here by naming more nodes on its card; whatever is in here
+//! can be closed by name, so a removed peer loses its live connections; the lock is never held over
+//! an await.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,7 +24,7 @@ use super::{
     arbitrate::{Verdict, arbitrate},
     close::{CloseCode, Closed},
     session::{SessionCore, SessionId},
-    settings::UNSETTLED_PER_PEER_MAX,
+    settings::{CONNECTIONS_PER_UNIT_MAX, UNSETTLED_PER_NODE_MAX},
 };
 
 /// See the head of this file.
@@ -76,8 +77,9 @@ impl Registry {
         connection: &Connection,
     ) -> Result<Reservation<'_>, Closed> {
         let mut peers = self.lock();
+        let of_unit = connections_beside(&peers, node);
         let unsettled = &mut peers.entry(node.clone()).or_default().unsettled;
-        if unsettled.len() >= UNSETTLED_PER_PEER_MAX {
+        if unsettled.len() >= UNSETTLED_PER_NODE_MAX || of_unit >= CONNECTIONS_PER_UNIT_MAX {
             return Err(Closed::by_us(CloseCode::Busy, ""));
         }
         unsettled.push(Unsettled { id, spki: spki.to_vec(), connection: connection.clone() });
@@ -235,6 +237,17 @@ impl Registry {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Peer>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Connections of a node's unit, its own session left out: a newer one takes its place, and a node
+/// that restarts must come in while its old session is not lost yet.
+fn connections_beside(peers: &BTreeMap<NodeId, Peer>, node: &NodeId) -> usize {
+    let of_unit = peers.iter().filter(|(other, _)| other.unit() == node.unit());
+    let each = of_unit.map(|(other, peer)| {
+        let session = peer.live().is_some_and(|_| other != node);
+        peer.unsettled.len() + usize::from(session)
+    });
+    each.sum()
 }
 
 impl Peer {

@@ -3,6 +3,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use relay_proto::limits;
+
 use super::KeyExchange;
 use crate::config;
 
@@ -90,9 +92,14 @@ pub(super) const HANDSHAKES_MAX: usize = 128;
 /// Handshakes in work of one source; a unit has a few nodes behind one address at most.
 pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = 8;
 
-/// Connections of one peer that are past TLS and no session yet: two crossing ones and their
+/// Connections of one node that are past TLS and no session yet: two crossing ones and their
 /// retries.
-pub(super) const UNSETTLED_PER_PEER_MAX: usize = 4;
+pub(super) const UNSETTLED_PER_NODE_MAX: usize = 4;
+
+/// Connections of one unit that are past TLS, sessions and others together: one for each node that
+/// a card may name and two more, so that its last node's crossing dials both come in. Half a frame
+/// on each lane of all of them is 16 MiB.
+pub(super) const CONNECTIONS_PER_UNIT_MAX: usize = limits::CARD_NODES_MAX + 2;
 
 /// Addresses that one dial tries: a unit's nodes and their addresses.
 pub(super) const DIAL_ADDRESSES_MAX: usize = 16;
@@ -120,4 +127,4 @@ pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
 // Twelve streams that nobody reads leave 1 MiB to the rest; a stream holds two longest frames.
 const _: () = assert!(12 * STREAM_WINDOW + (1 << 20) <= CONNECTION_WINDOW);
-const _: () = assert!(2 * relay_proto::limits::FRAME_BYTES_MAX <= STREAM_WINDOW as usize);
+const _: () = assert!(2 * limits::FRAME_BYTES_MAX <= STREAM_WINDOW as usize);

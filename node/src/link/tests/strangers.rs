@@ -119,7 +119,7 @@ async fn silence_after_tls_is_bounded() {
     let (_book, node, known) = listening(quick);
     let server = identity("xa.ncu/a", 1, 1, 1);
     let mut silent = Vec::new();
-    for _ in 0..=settings::UNSETTLED_PER_PEER_MAX {
+    for _ in 0..=settings::UNSETTLED_PER_NODE_MAX {
         let raw = Raw::connect(Raw::tls(&known, &server), node.address()).await.unwrap();
         silent.push(raw);
     }
@@ -129,6 +129,36 @@ async fn silence_after_tls_is_bounded() {
     }
     // Afterwards there is room again.
     let (_raw, _streams) = Raw::session(&known, node.address()).await;
+}
+
+/// However many nodes a unit names, its sessions are few: the rest is told to come later, another
+/// unit is not, nor a node of it that comes again while its old session stands.
+#[tokio::test]
+async fn a_units_connections_are_bounded() {
+    let (book, node, other) = listening(settings());
+    let nodes: Vec<TransportIdentity> = (0..14u8)
+        .map(|n| identity(&format!("xc.ncu/n{n}"), 20 + n, 20 + n, 1))
+        .inspect(|one| book.put(one, String::new(), KeyExchange::Prefer))
+        .collect();
+    let (known, more) = nodes.split_at(settings::CONNECTIONS_PER_UNIT_MAX);
+    let mut kept = Vec::new();
+    for one in known {
+        kept.push(Raw::session(one, node.address()).await);
+    }
+    let server = identity("xa.ncu/a", 1, 1, 1);
+    for one in more {
+        let raw = Raw::connect(Raw::tls(one, &server), node.address()).await.unwrap();
+        let closed = raw.closed().await;
+        assert_eq!((closed.code, closed.by_peer), (CloseCode::Busy, true));
+    }
+    until("all stand", || node.link.session_count() == known.len()).await;
+    kept.push(Raw::session(&other, node.address()).await);
+    let restarted = identity("xc.ncu/n0", 20, 20, 2);
+    kept.push(Raw::session(&restarted, node.address()).await);
+    // A place is free again when a session ends.
+    kept[1].0.connection.close(quinn::VarInt::from_u32(0), b"");
+    until("one ended", || node.link.session_count() == known.len()).await;
+    kept.push(Raw::session(&more[0], node.address()).await);
 }
 
 /// Thousands of garbage datagrams, some of them dressed as first packets, cost nothing that lasts:
