@@ -1,6 +1,8 @@
 //! A verified peer that does everything too often: our disk stops growing, nothing is lost, and
 //! others notice nothing.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use relay_node::{
     link::Lane,
@@ -81,6 +83,29 @@ async fn emergency_over_the_quota_is_carried_lower() {
     use Priority::{Emergency, Routine, Urgent};
     assert_eq!(lanes, [Emergency, Emergency, Emergency, Urgent, Urgent, Routine, Routine, Routine]);
     assert_eq!(quota_alarms(&stage.cluster, 1).len(), 1);
+}
+
+/// A peer that confirms nothing and repeats one message without end has its receipt again, and then
+/// one group in two seconds, not one a copy; what is new goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_without_end_move_few_receipts() {
+    let mut stage = Stage::new().await;
+    let envelope = stage.envelope(|_| {}).await;
+    stage.send(envelope.clone()).await;
+    stage.peer.next_receipt().await;
+    let begun = Instant::now();
+    for _ in 0..200 {
+        stage.peer.transfer(1, envelope.clone()).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let envelope = stage.envelope(|_| {}).await;
+    let new = stage.send(envelope).await;
+    let mut again = 0;
+    while stage.peer.next_receipt().await.header_digest != new.as_bytes().as_slice() {
+        again += 1;
+    }
+    let max = 2 + begun.elapsed().as_secs() / 2;
+    assert!((1..=max).contains(&again), "{again} groups, {max} allowed");
 }
 
 async fn emergency(stage: &Stage) -> v1::Envelope {

@@ -27,7 +27,7 @@ pub struct Settings {
     pub alarms_per_hour: u32,
     /// Notes an hour in the journal that bring no message: receipts owed once more, deferrals,
     /// back-offs, checkpoints without a new receipt. Beside them as many groups of receipts that
-    /// were confirmed before.
+    /// were confirmed before or go again on one session.
     pub notes_per_hour: u32,
 }
 
@@ -189,7 +189,8 @@ impl Meter {
         self.lock().notes.take(self.now).is_granted()
     }
 
-    /// Whether one more group of receipts that it confirmed before is sent to it.
+    /// Whether one more group of receipts is sent to it that it confirmed before, or that went to
+    /// it on this session.
     pub fn again(&self) -> bool {
         self.lock().again.take(self.now).is_granted()
     }

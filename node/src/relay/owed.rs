@@ -3,7 +3,9 @@
 //! each that goes in turn.
 //!
 //! While the peer has not confirmed the last group, more gather for the next one: each group costs
-//! both sides a commit, a signature and its verification.
+//! both sides a commit, a signature and its verification. What was sent and not confirmed goes
+//! again when the peer shows by a copy of its message that it lacks it; a peer that does not
+//! confirm it then gets one group in [`AGAIN_WAIT`], however many copies it sends.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -45,13 +47,14 @@ pub(super) async fn run(
             if sent.session != Some(live.id) {
                 sent = Sent::at_session_start(&ctx, &unit, live);
             }
-            if bells.take_rewind() {
+            let heard = live.has.load(Ordering::Acquire);
+            wait = sent.wait(heard);
+            // Asked for again while the last group may still be confirmed: after it.
+            if wait.is_none() && bells.take_rewind() {
                 let confirmed = ctx.parts.store.receipts_confirmed(&unit).unwrap_or(0);
                 // Further back on a session whose peer has less than it confirmed.
-                sent.up_to = sent.up_to.min(confirmed);
-                sent.awaited = None;
+                sent.up_to = sent.up_to.min(confirmed.max(heard));
             }
-            wait = sent.wait(live.has.load(Ordering::Acquire));
             let group = match wait {
                 Some(_) => Ok(false),
                 None => send_group(&ctx, &unit, live, &mut sent).await,
@@ -103,6 +106,8 @@ struct Sent {
     session: Option<SessionId>,
     /// Numbers up to this one were sent.
     up_to: u64,
+    /// The same at its highest: what goes up to here goes again.
+    highest: u64,
     /// Size of our log that the peer holds, as far as we know.
     held: u64,
     /// A group was sent: the first one says where what is owed begins.
@@ -111,8 +116,16 @@ struct Sent {
     looked: u64,
     /// The last group went ahead of its turn: the next one is in turn, whatever waits.
     ahead: bool,
-    /// The last number of the last group in turn, and when it was sent, until it is confirmed.
-    awaited: Option<(u64, Instant)>,
+    /// The last group in turn, until it is confirmed.
+    awaited: Option<Awaited>,
+}
+
+/// A group that is not confirmed.
+struct Awaited {
+    last: u64,
+    since: Instant,
+    /// It was sent on this session before.
+    again: bool,
 }
 
 impl Sent {
@@ -136,12 +149,25 @@ impl Sent {
 
     /// How much longer the last group's confirmation is waited for.
     fn wait(&mut self, heard: u64) -> Option<Duration> {
-        let (last, since) = self.awaited?;
-        let left = CONFIRM_WAIT.checked_sub(since.elapsed()).filter(|_| heard < last);
+        let Awaited { last, since, again } = *self.awaited.as_ref()?;
+        let max = if again { AGAIN_WAIT } else { CONFIRM_WAIT };
+        let left = max.checked_sub(since.elapsed()).filter(|_| heard < last);
         if left.is_none() {
             self.awaited = None;
+            if again && heard < last {
+                // Nobody waits for the rest of what goes again: it comes when it is asked for anew,
+                // or on the next session.
+                self.up_to = self.highest;
+            }
         }
         left
+    }
+
+    /// This group in turn is on its way.
+    fn went(&mut self, last: u64) {
+        let again = self.up_to < self.highest;
+        self.awaited = Some(Awaited { last, since: Instant::now(), again });
+        (self.up_to, self.highest) = (last, self.highest.max(last));
     }
 }
 
@@ -154,10 +180,11 @@ async fn send_group(
 ) -> Result<bool, TlogError> {
     let store = &ctx.parts.store;
     let confirmed = store.receipts_confirmed(unit)?;
-    if sent.up_to < confirmed && !ctx.quotas.meter(unit).again() {
+    let had = confirmed.max(sent.highest);
+    if sent.up_to < had && !ctx.quotas.meter(unit).again() {
         // It had that again too often. What it has not is not called settled: it comes on a later
         // session.
-        (sent.up_to, sent.begun) = (confirmed, true);
+        (sent.up_to, sent.begun) = (had, true);
     }
     let in_turn = store.owed_receipts(unit, sent.up_to, GROUP_MAX)?;
     let (Some((first, _)), Some((last, _))) = (in_turn.first(), in_turn.last()) else {
@@ -183,10 +210,7 @@ async fn send_group(
     match sent.ahead {
         // What did not fit any more is looked for again.
         true => sent.looked = sent.looked.min(last),
-        false => {
-            sent.up_to = last;
-            sent.awaited = Some((last, Instant::now()));
-        }
+        false => sent.went(last),
     }
     (sent.held, sent.begun) = (size, true);
     Ok(true)
@@ -280,6 +304,10 @@ const GROUP_MAX: usize =
 /// How long a group's confirmation is waited for: a peer may have to ask for a proof first.
 const CONFIRM_WAIT: Duration = Duration::from_millis(250);
 
+/// The same of a group that goes again. Nothing else is sent meanwhile: longer than any honest peer
+/// needs, so that one that asks without end gets little.
+const AGAIN_WAIT: Duration = Duration::from_secs(2);
+
 /// Tags and lengths of the frame and its group.
 const FRAME_HEAD: usize = 16;
 
@@ -364,12 +392,31 @@ mod tests {
     async fn a_group_waits_for_the_last_ones_confirmation() {
         let mut sent = Sent::default();
         assert_eq!(sent.wait(0), None);
-        sent.awaited = Some((7, Instant::now()));
+        sent.went(7);
         assert_eq!(sent.wait(6), Some(CONFIRM_WAIT));
         assert_eq!(sent.wait(7), None);
         assert_eq!(sent.wait(6), None, "it was confirmed");
-        sent.awaited = Some((9, Instant::now()));
+        sent.went(9);
         tokio::time::advance(CONFIRM_WAIT + Duration::from_millis(1)).await;
         assert_eq!(sent.wait(7), None);
+    }
+
+    /// Of what goes again each group is waited for longer. The next one follows when it is
+    /// confirmed; when it is not, the rest does not go again.
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_again_is_not_sent_into_silence() {
+        let mut sent = Sent::default();
+        sent.went(100);
+        sent.went(200);
+        assert_eq!(sent.wait(200), None);
+        sent.up_to = 0;
+        sent.went(100);
+        assert_eq!(sent.wait(0), Some(AGAIN_WAIT));
+        assert_eq!((sent.wait(100), sent.up_to), (None, 100));
+        sent.went(150);
+        tokio::time::advance(AGAIN_WAIT + Duration::from_millis(1)).await;
+        assert_eq!((sent.wait(100), sent.up_to), (None, 200));
+        sent.went(300);
+        assert_eq!(sent.wait(100), Some(CONFIRM_WAIT), "it goes for the first time");
     }
 }
