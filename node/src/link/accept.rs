@@ -39,7 +39,8 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
 fn admit(shared: &Arc<Shared>, incoming: quinn::Incoming) {
     let address = incoming.remote_address();
     let validated = incoming.remote_address_validated();
-    match shared.sources.admit(address.ip(), validated) {
+    let is_on_card = || shared.book.names(address.ip());
+    match shared.sources.admit(address.ip(), validated, is_on_card) {
         Admission::Refuse => {
             Counters::add(&shared.counters.handshakes_refused);
             incoming.refuse();
@@ -66,7 +67,8 @@ async fn serve(shared: &Shared, incoming: quinn::Incoming, ticket: Ticket) {
     let established = async {
         let handshake = async { Ok::<_, Closed>(incoming.accept()?.await?) };
         let late = |_| Err(Closed::by_us(CloseCode::HelloTimeout, "handshake took too long"));
-        let connection = tokio::time::timeout(shared.settings.handshake, handshake).await;
+        let patience = shared.sources.patience(shared.settings.handshake);
+        let connection = tokio::time::timeout(patience, handshake).await;
         let connection = connection.unwrap_or_else(late)?;
         proven = true;
         establish::session(shared, &connection, None).await

@@ -1,7 +1,7 @@
 //! The directory as the link's peer book: pins and addresses of verified peers, nothing of anybody
 //! else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use relay_proto::{ids::UnitId, v1::KeyStatus};
 
@@ -39,5 +39,17 @@ impl PeerBook for Directory {
             peer.card.nodes().iter().any(|node| node.addresses.iter().any(is_there))
         });
         at.next().map(|peer| peer.card.unit().clone())
+    }
+
+    fn names(&self, address: IpAddr) -> bool {
+        let snapshot = self.snapshot();
+        let cards = snapshot.peers().map(|peer| &peer.card);
+        let verified = cards.filter(|card| snapshot.verified(card.unit()).is_some());
+        let mut addresses =
+            verified.flat_map(|card| card.nodes()).flat_map(|node| node.addresses.iter());
+        addresses.any(|text| {
+            let stated = text.parse::<SocketAddr>();
+            stated.is_ok_and(|stated| stated.ip().to_canonical() == address.to_canonical())
+        })
     }
 }

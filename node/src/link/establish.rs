@@ -56,7 +56,10 @@ pub(super) async fn session(
         Err(closed) => Err(closed.clone()),
     };
     let closed = match result {
-        Ok(established) => return Ok(established),
+        Ok(established) => {
+            shared.sources.met(connection.remote_address().ip());
+            return Ok(established);
+        }
         Err(closed) => closed,
     };
     closed.code.close(connection, &closed.text);

@@ -52,7 +52,7 @@ mod tls;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -92,6 +92,12 @@ pub trait PeerBook: Send + Sync {
 
     /// Whose node is reached at an address; nobody's where only names are known.
     fn unit_at(&self, address: SocketAddr) -> Option<UnitId>;
+
+    /// Whether a verified card names this address, with whatever port: behind a translator of
+    /// addresses a peer dials from another one than it listens on.
+    fn names(&self, _address: IpAddr) -> bool {
+        false
+    }
 }
 
 /// The owner of a transport key.

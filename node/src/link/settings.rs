@@ -89,6 +89,14 @@ pub(super) const RETRY_FROM: usize = 16;
 /// Handshakes in work at once; beyond, new ones are refused.
 pub(super) const HANDSHAKES_MAX: usize = 128;
 
+/// Of these, those that are kept for addresses where a verified peer was met or that its card
+/// names: a flood from many places leaves peers their way in.
+pub(super) const HANDSHAKES_KEPT: usize = 32;
+
+/// For a handshake while more than [`RETRY_FROM`] are in work: some round trips of the slowest
+/// path.
+pub(super) const CROWDED_HANDSHAKE: Duration = Duration::from_secs(3);
+
 /// Handshakes in work of one source; a unit has a few nodes behind one address at most.
 pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = 8;
 

@@ -1,11 +1,12 @@
 //! What is remembered of addresses that are not yet authenticated: handshakes in work, failures,
-//! when last logged.
+//! when last logged; and where peers were met.
 //!
-//! Invariant: bounded whatever comes; a source causes at most one log line a minute; when the table
-//! is full, new sources are served but neither remembered nor logged.
+//! Invariants: bounded whatever comes; a source causes at most one log line a minute; when the
+//! table is full, new sources are served but neither remembered nor logged; strangers never take
+//! the places that are kept for peers' addresses.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,7 +14,9 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::settings::{HANDSHAKES_MAX, HANDSHAKES_PER_SOURCE_MAX, RETRY_FROM};
+use super::settings::{
+    CROWDED_HANDSHAKE, HANDSHAKES_KEPT, HANDSHAKES_MAX, HANDSHAKES_PER_SOURCE_MAX, RETRY_FROM,
+};
 
 /// The table of sources; a clone is the same table.
 #[derive(Clone, Default)]
@@ -25,6 +28,8 @@ pub(super) struct Sources {
 struct Table {
     in_work: usize,
     sources: HashMap<IpAddr, Source>,
+    /// Where sessions were made, the newest last: cards often name hosts, not addresses.
+    peers: VecDeque<IpAddr>,
 }
 
 struct Source {
@@ -48,13 +53,42 @@ pub(super) enum Admission {
 }
 
 impl Sources {
-    /// Decides about a handshake from `address`.
-    pub(super) fn admit(&self, address: IpAddr, validated: bool) -> Admission {
+    /// Decides about a handshake from `address`; `is_on_card` says whether a verified card names
+    /// it, and is asked only when that decides.
+    pub(super) fn admit(
+        &self,
+        address: IpAddr,
+        validated: bool,
+        is_on_card: impl FnOnce() -> bool,
+    ) -> Admission {
         let mut table = self.lock();
         let in_work = table.in_work;
+        if validated && (HANDSHAKES_OPEN..HANDSHAKES_MAX).contains(&in_work) {
+            let is_known = table.peers.contains(&source_of(address)) || is_on_card();
+            if !is_known {
+                return Admission::Refuse;
+            }
+        }
         let source = table.fresh(address, Instant::now());
         let (of_source, failures) = source.map_or((0, 0), |one| (one.in_work, one.failures));
         decide(in_work, of_source, failures, validated)
+    }
+
+    /// A peer was met at this address.
+    pub(super) fn met(&self, address: IpAddr) {
+        let (mut table, source) = (self.lock(), source_of(address));
+        table.peers.retain(|known| *known != source);
+        if table.peers.len() >= PEERS_MAX {
+            table.peers.pop_front();
+        }
+        table.peers.push_back(source);
+    }
+
+    /// How long a handshake may take that begins now: less while there are many, for one that goes
+    /// nowhere keeps a place from others.
+    pub(super) fn patience(&self, usual: Duration) -> Duration {
+        let crowded = self.lock().in_work > RETRY_FROM;
+        if crowded { usual.min(CROWDED_HANDSHAKE) } else { usual }
     }
 
     /// Counts a handshake in work until the ticket is dropped. An address that was not proven may
@@ -155,6 +189,12 @@ fn source_of(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Handshakes in work up to which it does not matter whose address it is.
+const HANDSHAKES_OPEN: usize = HANDSHAKES_MAX - HANDSHAKES_KEPT;
+
+/// Addresses of peers that are remembered: more than there are units.
+const PEERS_MAX: usize = 256;
+
 /// Sources remembered; some 100 KiB.
 const SOURCES_MAX: usize = 1024;
 
@@ -166,7 +206,7 @@ const FAILURES_MAX: u32 = 10;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
     use super::*;
 
     #[test]
@@ -179,6 +219,48 @@ mod tests {
         assert_eq!(decide(RETRY_FROM, HANDSHAKES_PER_SOURCE_MAX, 0, true), Refuse);
         assert_eq!(decide(RETRY_FROM, 0, FAILURES_MAX, true), Refuse);
         assert_eq!(decide(HANDSHAKES_MAX, 0, 0, true), Refuse);
+    }
+
+    /// Strangers find the last places taken, whatever they prove; who stands on a card or was met
+    /// as a peer has them, eight a source, and has to prove its address like everybody else.
+    #[tokio::test]
+    async fn places_are_kept_for_peers() {
+        let sources = Sources::default();
+        let of = |number: u32| IpAddr::from(number.to_be_bytes());
+        let (stranger, on_card, met) = (of(1), of(2), of(3));
+        sources.met(met);
+        let _flood: Vec<_> =
+            (0..HANDSHAKES_OPEN).map(|n| sources.enter(of(100 + n as u32 / 8), true)).collect();
+        let by_card = |address| sources.admit(address, true, || address == on_card);
+        assert_eq!(by_card(stranger), Admission::Refuse);
+        assert_eq!(sources.admit(stranger, false, || panic!("not asked")), Admission::Retry);
+        let mut tickets = Vec::new();
+        for peer in [on_card, met] {
+            assert_eq!(sources.admit(peer, false, || panic!("not asked")), Admission::Retry);
+            for _ in 0..HANDSHAKES_PER_SOURCE_MAX {
+                assert_eq!(by_card(peer), Admission::Accept);
+                tickets.push(sources.enter(peer, true));
+            }
+            assert_eq!(by_card(peer), Admission::Refuse, "its share is used up");
+        }
+        let kept = HANDSHAKES_KEPT - tickets.len();
+        tickets.extend((0..kept).map(|n| sources.enter(of(200 + n as u32), true)));
+        assert_eq!(sources.admit(of(9), true, || true), Admission::Refuse, "all places are taken");
+    }
+
+    /// The newest addresses of peers are remembered, those that come again as new ones.
+    #[tokio::test]
+    async fn peers_are_remembered_within_a_bound() {
+        let sources = Sources::default();
+        let of = |number: u32| IpAddr::from(number.to_be_bytes());
+        for number in 0..10_000 {
+            sources.met(of(7));
+            sources.met(of(number));
+        }
+        let table = sources.lock();
+        assert_eq!(table.peers.len(), PEERS_MAX);
+        assert!(table.peers.contains(&of(7)) && table.peers.contains(&of(9_999)));
+        assert!(!table.peers.contains(&of(9_000)));
     }
 
     /// One line a source and minute; the table stays bounded under any number of sources.
@@ -202,7 +284,7 @@ mod tests {
     async fn no_two_lines_within_a_minute() {
         let sources = Sources::default();
         let source: IpAddr = "192.0.2.1".parse().unwrap();
-        sources.admit(source, true);
+        sources.admit(source, true, || false);
         let mut lines = Vec::new();
         for second in 0..300u64 {
             if second >= 59 && sources.failed(source, true) {
@@ -223,12 +305,12 @@ mod tests {
         for _ in 0..=FAILURES_MAX {
             sources.failed(peer, false);
         }
-        assert_eq!(sources.admit(peer, false), Admission::Retry);
-        assert_eq!(sources.admit(peer, true), Admission::Accept);
+        assert_eq!(sources.admit(peer, false, || false), Admission::Retry);
+        assert_eq!(sources.admit(peer, true, || false), Admission::Accept);
         for _ in 0..=FAILURES_MAX {
             sources.failed(peer, true);
         }
-        assert_eq!(sources.admit(peer, true), Admission::Refuse);
+        assert_eq!(sources.admit(peer, true, || false), Admission::Refuse);
     }
 
     /// Tickets count down, and addresses of one /64 are one source.
@@ -238,10 +320,10 @@ mod tests {
         let one: IpAddr = "2001:db8::1".parse().unwrap();
         let other: IpAddr = "2001:db8::2:3".parse().unwrap();
         let tickets: Vec<_> = (0..RETRY_FROM).map(|_| sources.enter(one, true)).collect();
-        assert_eq!(sources.admit(other, true), Admission::Refuse);
-        assert_eq!(sources.admit("192.0.2.1".parse().unwrap(), true), Admission::Accept);
+        assert_eq!(sources.admit(other, true, || false), Admission::Refuse);
+        assert_eq!(sources.admit("192.0.2.1".parse().unwrap(), true, || false), Admission::Accept);
         drop(tickets);
-        assert_eq!(sources.admit(other, false), Admission::Accept);
+        assert_eq!(sources.admit(other, false, || false), Admission::Accept);
         assert_eq!(sources.lock().in_work, 0);
     }
 }

@@ -58,6 +58,12 @@ impl PeerBook for Book {
         let mut there = entries.iter().filter(|(_, _, at)| at.parse() == Ok(address));
         there.next().map(|(peer, ..)| peer.node.unit().clone())
     }
+
+    fn names(&self, address: IpAddr) -> bool {
+        let entries = self.entries.read().unwrap();
+        let stated = |text: &String| text.parse::<SocketAddr>().map(|stated| stated.ip());
+        entries.iter().any(|(_, _, text)| stated(text) == Ok(address))
+    }
 }
 
 struct Hellos;

@@ -259,6 +259,26 @@ async fn under_load_sources_prove_their_address() {
     attempts.into_iter().for_each(|attempt| attempt.abort());
 }
 
+/// Strangers hold all places that they can have: a peer comes in from an address that its card
+/// names, and a stranger is refused.
+#[tokio::test]
+async fn a_flood_leaves_peers_their_places() {
+    let (book, node, known) = listening(settings());
+    let flood = |n: usize| IpAddr::from([192, 0, 2, u8::try_from(n / 8).unwrap()]);
+    let sources = &node.link.shared.sources;
+    let open = settings::HANDSHAKES_MAX - settings::HANDSHAKES_KEPT;
+    let _flood: Vec<_> = (0..open).map(|n| sources.enter(flood(n), true)).collect();
+    let config = Raw::tls(&known, &identity("xa.ncu/a", 1, 1, 1));
+    assert!(Raw::connect(config, node.address()).await.is_err());
+    assert_eq!(node.link.counters().handshakes_refused, 1);
+    book.put(&identity("xd.ncu/a", 4, 4, 1), "127.0.0.1:7443".to_owned(), KeyExchange::Prefer);
+    let (_raw, _streams) = Raw::session(&known, node.address()).await;
+    // Also one who was there before, wherever its card says that it is.
+    book.remove("xd.ncu/a");
+    let (_raw, _streams) = Raw::session(&known, node.address()).await;
+    assert_eq!(node.link.counters().handshakes_refused, 1);
+}
+
 #[derive(Debug)]
 struct NoCertificate;
 
