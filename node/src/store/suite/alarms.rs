@@ -150,6 +150,55 @@ async fn a_cause_that_comes_back_is_told(place: Place) {
     assert_sound(&store);
 }
 
+/// A peer that showed forks without end, each with two long notes, keeps no operator from accepting
+/// its rollback: what was raised before ends, in commits that fit. The same request again ends what
+/// a crash left of them, and nothing that was raised since.
+#[tokio::test(start_paused = true)]
+async fn forks_without_end_keep_no_rollback_from_being_accepted() {
+    let store = Place::memory(1).open();
+    let fork = |n: u64| records::AlarmRecord {
+        reason: Reason::PeerRolledBack.label().to_owned(),
+        peer: them().to_string(),
+        detail: format!("log xb.ncu/log/1 has two roots at size {n}"),
+        at_ms: at(1).as_millis(),
+        evidence: vec![7; 32 << 10].into(),
+        ..Default::default()
+    };
+    for hundred in 0..21 {
+        let alarms: Vec<_> = (0..100).map(|n| fork(hundred * 100 + n)).collect();
+        let raise = move |txn: &mut Txn<'_>| {
+            for alarm in alarms {
+                txn.push(at(1), event::Fact::Alarmed(alarm), Bytes::new());
+            }
+            Ok(())
+        };
+        store.commit(Priority::Routine, raise).await.unwrap();
+    }
+    let raise = |detail: &str, n| {
+        let (reason, peer) = (Reason::PeerRolledBack, them().to_string());
+        let (detail, evidence) = (detail.to_owned(), Bytes::new());
+        store.alarm(NewAlarm { reason, peer, detail, evidence, now: at(n) }, Meter::unlimited())
+    };
+    let accept = || {
+        let request = PeerRequest { key: [5; 32], content: Digest::of(b"accept") };
+        store.accept_rollback(them(), request, at(5), |_| {
+            let (unit, rollback_by) = (them().to_string(), "K. Novak".to_owned());
+            Ok(records::PeerRecord { unit, rollback_by, ..Default::default() })
+        })
+    };
+    accept().await.unwrap();
+    assert!(store.alarms(9).unwrap().is_empty());
+    let (_, ended) = store.all_alarms(u64::MAX, 1).unwrap().remove(0);
+    let told = (ended.cleared_by.as_str(), ended.cleared_why.as_str(), ended.evidence.len());
+    assert_eq!(told, ("K. Novak", "the rollback was accepted", 32 << 10));
+    raise("left by a crash", 4).await.unwrap();
+    raise("raised since", 6).await.unwrap();
+    accept().await.unwrap();
+    let stands: Vec<String> = store.alarms(9).unwrap().into_iter().map(|one| one.detail).collect();
+    assert_eq!(stands, ["raised since"]);
+    assert_sound(&store);
+}
+
 async fn reopened(place: &Place, store: Store) -> Store {
     store.close().await;
     drop(store);

@@ -123,20 +123,43 @@ impl Store {
         C: Fn() -> Option<String> + Clone + Send + 'static,
     {
         let Gone { reason, why, through, cause } = gone;
+        let ending = Ending {
+            peer: peer.to_string(),
+            reasons: vec![reason],
+            raised: Raised::Through(through),
+            by: BY_ITSELF.to_owned(),
+            why: why.to_owned(),
+        };
         let about = key::standing_about(peer.as_str(), Some(reason.label()), None);
         if self.read(|view| standing(&view, &about, 1, false))?.is_empty() {
             return Ok(());
         }
-        let (name, is_back) = (peer.to_string(), cause.clone());
-        self.commit(Priority::Urgent, move |txn| match is_back() {
-            Some(_) => Ok(()),
-            None => end_through(txn, (&name, through), &[reason], (BY_ITSELF, why), now),
-        })
-        .await?;
+        let is_back = cause.clone();
+        self.end_paged(ending, now, move || is_back().is_some()).await?;
         // Whoever told of it meanwhile found the old one standing.
         let Some(detail) = cause() else { return Ok(()) };
         let (peer, evidence) = (peer.to_string(), Bytes::new());
         self.alarm_once(NewAlarm { reason, peer, detail, evidence, now }, Meter::unlimited()).await
+    }
+
+    /// Ends alarms, a bounded number in a commit: a peer may have raised more than fit into one.
+    /// Stops when their cause is back.
+    pub(super) async fn end_paged(
+        &self,
+        ending: Ending,
+        now: Timestamp,
+        is_back: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> Result<(), StoreError> {
+        loop {
+            let (page, is_back) = (ending.clone(), is_back.clone());
+            let done = self.commit(Priority::Urgent, move |txn| match is_back() {
+                true => Ok(true),
+                false => page.run(txn, now, ENDED_MAX),
+            });
+            if done.await? {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -166,37 +189,53 @@ pub struct ClearAlarm {
     pub request: PeerRequest,
 }
 
-/// Ends all alarms about a unit with one of these reasons, within a commit that does what they ask
-/// for.
-pub(super) fn end(
-    txn: &mut Txn<'_>,
-    peer: &str,
-    reasons: &[Reason],
-    by: (&str, &str),
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    end_through(txn, (peer, u64::MAX), reasons, by, now)
+/// Which alarms about a unit end, by whom and why.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    pub peer: String,
+    pub reasons: Vec<Reason>,
+    pub raised: Raised,
+    pub by: String,
+    pub why: String,
 }
 
-fn end_through(
-    txn: &mut Txn<'_>,
-    (peer, through): (&str, u64),
-    reasons: &[Reason],
-    (by, why): (&str, &str),
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    for reason in reasons {
-        let about = key::standing_about(peer, Some(reason.label()), None);
-        for seq in standing(&txn.view(), &about, usize::MAX, false)? {
-            if seq > through {
-                continue;
+/// When the alarms were raised that end together; later ones are about something else.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Raised {
+    /// Up to this sequence.
+    Through(u64),
+    /// Up to this instant of our clock, where the sequence is not known any more.
+    Until(u64),
+}
+
+impl Ending {
+    /// Ends at most so many, within a commit; says whether these were all.
+    pub(super) fn run(
+        &self,
+        txn: &mut Txn<'_>,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError> {
+        let mut left = max;
+        for reason in &self.reasons {
+            let about = key::standing_about(&self.peer, Some(reason.label()), None);
+            for seq in standing(&txn.view(), &about, usize::MAX, false)? {
+                if matches!(self.raised, Raised::Through(last) if seq > last) {
+                    continue;
+                }
+                let alarm = alarm_of(&txn.view(), seq)?;
+                if matches!(self.raised, Raised::Until(last) if alarm.at_ms > last) {
+                    continue;
+                }
+                let Some(fewer) = left.checked_sub(1) else { return Ok(false) };
+                left = fewer;
+                let alarm = Some(ended(alarm, &self.by, &self.why, now));
+                let fact = AlarmCleared { seq, alarm, ..AlarmCleared::default() };
+                txn.push(now, Fact::AlarmCleared(fact), Bytes::new());
             }
-            let alarm = Some(ended(alarm_of(&txn.view(), seq)?, by, why, now));
-            let fact = AlarmCleared { seq, alarm, ..AlarmCleared::default() };
-            txn.push(now, Fact::AlarmCleared(fact), Bytes::new());
         }
+        Ok(true)
     }
-    Ok(())
 }
 
 fn ended(alarm: AlarmRecord, by: &str, why: &str, now: Timestamp) -> AlarmRecord {
@@ -284,5 +323,9 @@ fn push(txn: &mut Txn<'_>, new: &NewAlarm, reason: Reason, detail: String) {
 
 /// Alarms of one unit that are looked at: its quota lets it raise more within months.
 const ABOUT_MAX: usize = 4096;
+
+/// Alarms that one commit ends: each of them may have two notes of the greatest length.
+pub(super) const ENDED_MAX: usize = 128;
+
 /// Who ends an alarm whose cause is gone.
 const BY_ITSELF: &str = "relay-node";

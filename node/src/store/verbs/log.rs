@@ -16,7 +16,10 @@ use relay_proto::{
     timestamp::Timestamp,
 };
 
-use super::owed::owed_numbers;
+use super::{
+    alarm::{Ending, Raised},
+    owed::owed_numbers,
+};
 use crate::store::{
     MovedOwed, Store, StoreError,
     event::{Fact, LogClaimed, LogSucceeded},
@@ -114,8 +117,15 @@ impl Store {
                 numbers_from,
             };
             txn.push(now, Fact::LogSucceeded(fact), Bytes::new());
-            let why = (by.as_str(), "the log was succeeded");
-            super::alarm::end(txn, &unit, SET_BACK, why, now)
+            let ending = Ending {
+                peer: unit,
+                reasons: SET_BACK.to_vec(),
+                raised: Raised::Through(u64::MAX),
+                by,
+                why: "the log was succeeded".to_owned(),
+            };
+            // About this unit, so no peer raised them: they are few.
+            ending.run(txn, now, usize::MAX).map(drop)
         })
         .await
     }

@@ -7,7 +7,9 @@ use relay_proto::{
     reason::Reason,
     timestamp::Timestamp,
 };
+use tracing::warn;
 
+use super::alarm::{Ending, Raised};
 use crate::store::{
     Store, StoreError,
     event::{Fact, PeerRemoved, RollbackAccepted},
@@ -48,6 +50,10 @@ impl Store {
 
     /// As [`Store::change_peer`], and once for each request: the same again changes nothing.
     /// Refused with REQUEST_ID_CONFLICT when the request id stands for other content.
+    ///
+    /// Then ends the alarms that asked for it, in commits of their own, for no number of them may
+    /// keep an operator from accepting. Those that a crash or a full disk leaves end when the same
+    /// request comes again.
     pub async fn accept_rollback(
         &self,
         unit: UnitId,
@@ -55,15 +61,18 @@ impl Store {
         now: Timestamp,
         check: impl FnOnce(Option<PeerRecord>) -> Result<PeerRecord, Reason> + Send + 'static,
     ) -> Result<(), StoreError> {
-        self.commit(Priority::Urgent, move |txn| {
+        let peer = unit.to_string();
+        let accept = self.commit(Priority::Urgent, move |txn| {
             let known: Option<RequestRecord> = txn.view().record(Tree::Requests, &request.key)?;
+            let before: Option<PeerRecord> =
+                txn.view().record(Tree::Peers, unit.as_str().as_bytes())?;
             if let Some(known) = known {
+                let by = before.map(|peer| peer.rollback_by).unwrap_or_default();
                 return match known.content == request.content.as_bytes().as_slice() {
-                    true => Ok(()),
+                    true => Ok((by, Raised::Until(known.at_ms))),
                     false => Err(StoreError::Refused(Reason::RequestIdConflict)),
                 };
             }
-            let before = txn.view().record(Tree::Peers, unit.as_str().as_bytes())?;
             let fact = RollbackAccepted {
                 peer: Some(check(before).map_err(StoreError::Refused)?),
                 request_key: Bytes::copy_from_slice(&request.key),
@@ -75,11 +84,17 @@ impl Store {
             };
             let by = fact.peer.as_ref().map(|peer| peer.rollback_by.clone()).unwrap_or_default();
             txn.wake(unit.as_str());
-            txn.push(now, Fact::RollbackAccepted(fact), Bytes::new());
-            let why = (by.as_str(), "the rollback was accepted");
-            super::alarm::end(txn, unit.as_str(), &[Reason::PeerRolledBack], why, now)
-        })
-        .await
+            let seq = txn.push(now, Fact::RollbackAccepted(fact), Bytes::new());
+            Ok((by, Raised::Through(seq)))
+        });
+        let (by, raised) = accept.await?;
+        let (reasons, why) = (vec![Reason::PeerRolledBack], "the rollback was accepted".to_owned());
+        let ending = Ending { peer, reasons, raised, by, why };
+        if let Err(error) = self.end_paged(ending, now, || false).await {
+            // It is accepted all the same.
+            warn!(%error, "alarms of a rollback that was accepted stand");
+        }
+        Ok(())
     }
 
     /// Forgets a peer. Messages and receipts stay.
