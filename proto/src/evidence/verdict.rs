@@ -1,6 +1,6 @@
 //! The result of checking a bundle: everything that was found, not only the first problem.
 //!
-//! Plain data. Invariant: the outcome follows from the problems and from what was anchored, nowhere
+//! Plain data. Invariant: the outcomes follow from the problems and from what was anchored, nowhere
 //! else.
 
 use std::{
@@ -25,8 +25,8 @@ pub enum Outcome {
     /// All verifies under keys that the bundle brought along: compare them before believing
     /// anything.
     Consistent,
-    /// A revoked key signed, and nobody else proves that it did so in time: neither valid nor
-    /// forged.
+    /// A revoked key signed, or an untrusted clock dates a receipt outside the window of its key,
+    /// and nobody else proves when it was: neither valid nor forged.
     UnprovenTime,
     /// Something does not verify.
     Invalid,
@@ -65,6 +65,10 @@ pub struct Verdict {
     pub payload_matches: bool,
     /// The receipts whose statements could be read, in the order of the bundle.
     pub ladder: Vec<ReceiptLine>,
+    /// The same judgement of what each unit states, the sender and all issuers: header and payload,
+    /// its own cards and receipts, nothing of another one. What one unit did does not make another
+    /// one's word worthless.
+    pub parts: BTreeMap<UnitId, Outcome>,
     /// What was found wrong or noteworthy.
     pub problems: Vec<Problem>,
     /// What even a VALID bundle does not show.
@@ -133,6 +137,8 @@ pub struct Problem {
     pub reason: Reason,
     /// Which part of the bundle: `header`, `payload`, `card 2`, `receipt 3`.
     pub place: String,
+    /// Whose card or receipt it is; none: it spoils what all units contribute.
+    pub unit: Option<UnitId>,
     /// One sentence for people.
     pub text: String,
 }

@@ -12,7 +12,7 @@ use crate::{
     evidence::{
         anchors::TrustAnchors,
         verdict::{Bounds, Effect, NOT_PROVEN, Outcome, Problem, ReceiptLine, Verdict},
-        verify::{cross::cross_check, parties::Parties},
+        verify::{cross::cross_check, outcome::judge, parties::Parties},
     },
     ids::{Digest, LogOrigin, UnitId},
     keys::{KeyId, PublicKey},
@@ -21,13 +21,14 @@ use crate::{
     reason::Reason,
     receipt::{Statement, check_message, is_outside},
     scan::{self, schema},
-    tlog::{Checkpoint, SignedCheckpoint, path_from_wire, verify_inclusion},
+    tlog::{Checkpoint, CheckpointError, SignedCheckpoint, path_from_wire, verify_inclusion},
     v1,
 };
 
 mod cross;
 #[cfg(test)]
 mod growth;
+mod outcome;
 mod parties;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ pub fn verify(bundle: &v1::EvidenceBundle, trust: &TrustAnchors) -> Verdict {
         to: Vec::new(),
         payload_matches: false,
         ladder: Vec::new(),
+        parts: Default::default(),
         problems: Vec::new(),
         not_proven: NOT_PROVEN,
     };
@@ -58,12 +60,13 @@ pub fn verify(bundle: &v1::EvidenceBundle, trust: &TrustAnchors) -> Verdict {
             trust,
             header: header.as_ref(),
             verdict: &mut verdict,
+            issuer: None,
             verified: true,
         };
         checked.extend(case.check(receipt));
     }
     cross_check(&checked, &mut verdict);
-    verdict.outcome = outcome(&verdict);
+    judge(&mut verdict);
     verdict
 }
 
@@ -73,15 +76,6 @@ struct Checked {
     statement: Statement,
     index: u64,
     checkpoint: Option<Checkpoint>,
-}
-
-fn outcome(verdict: &Verdict) -> Outcome {
-    match verdict.problems.iter().map(|problem| problem.effect).max() {
-        Some(Effect::Invalid) => Outcome::Invalid,
-        Some(Effect::UnprovenTime) => Outcome::UnprovenTime,
-        _ if verdict.unanchored.is_empty() && !verdict.anchored_by.is_empty() => Outcome::Valid,
-        _ => Outcome::Consistent,
-    }
 }
 
 fn check_header(
@@ -110,7 +104,7 @@ fn check_header(
     };
     let mut used: Option<WorkingKey> = None;
     let opened = Header::open(signed, |id: KeyId| {
-        used = parties.signing_key(&signer, id);
+        used = parties.signing_keys(&signer, id).first().copied();
         used.map(|key| (signer.clone(), key.key))
     });
     let header = match opened {
@@ -121,7 +115,7 @@ fn check_header(
         }
     };
     if let Some(key) = used {
-        check_key_time(&key, &header, verdict);
+        check_key_time(&parties.signing_keys(&signer, key.key.id()), &header, verdict);
     }
     parties.anchor(&signer, verdict);
     verdict.message_id = Some(header.message_id);
@@ -138,13 +132,14 @@ fn header_reason(error: &HeaderError) -> Reason {
 }
 
 /// A time that the signer wrote does not protect against a thief of its key: only others' times
-/// would.
-fn check_key_time(key: &WorkingKey, header: &Header, verdict: &mut Verdict) {
-    if is_revoked(key) {
+/// would. A newer card that narrows the window takes nothing back.
+fn check_key_time(key: &[WorkingKey], header: &Header, verdict: &mut Verdict) {
+    if key.iter().any(is_revoked) {
         let text = "the sender's key was revoked, and nobody else proves when it signed";
-        verdict.unproven("header", Reason::KeyRevoked, text);
+        verdict.problem(Effect::UnprovenTime, "header", None, Reason::KeyRevoked, text);
     }
-    if header.created_at < key.not_before || header.created_at > key.not_after {
+    let at = header.created_at;
+    if key.iter().all(|key| at < key.not_before || at > key.not_after) {
         let text = "the header is dated outside the window of its key";
         verdict.invalid("header", Reason::UnknownKey, text);
     }
@@ -181,6 +176,8 @@ struct Case<'a> {
     trust: &'a TrustAnchors,
     header: Option<&'a Header>,
     verdict: &'a mut Verdict,
+    /// Who states it, as far as that could be read.
+    issuer: Option<UnitId>,
     verified: bool,
 }
 
@@ -193,6 +190,7 @@ impl Case<'_> {
                 return None;
             }
         };
+        self.issuer = Some(statement.issuer.clone());
         let checkpoint = self.checkpoint(&statement, &receipt.checkpoint);
         if let Some(checkpoint) = &checkpoint {
             self.inclusion(&statement, receipt, checkpoint);
@@ -228,40 +226,84 @@ impl Case<'_> {
     /// The checkpoint, if the key of a log of the statement's issuer signed it.
     fn checkpoint(&mut self, statement: &Statement, note: &str) -> Option<Checkpoint> {
         let issuer = &statement.issuer;
-        let mut used = None;
-        let find = |origin: &LogOrigin| {
-            used = self.log_key(issuer, origin);
-            used
-        };
-        let checkpoint = match SignedCheckpoint::open(note, find) {
-            Ok(signed) => signed.checkpoint().clone(),
+        let (checkpoint, used) = match self.open_checkpoint(issuer, note) {
+            Ok(opened) => opened,
             Err(error) => {
                 self.invalid(error.reason(), &error.to_string());
                 return None;
             }
         };
-        let origin = &checkpoint.origin;
-        let on_card = self.parties.logs(issuer, origin);
-        if let Some(anchor) = self.trust.log(origin) {
-            if on_card.iter().any(|log| log.key.key != anchor) {
+        let (parties, origin) = (self.parties, &checkpoint.origin);
+        let on_card = parties.logs(issuer, origin);
+        let keys: Vec<&WorkingKey> =
+            on_card.iter().map(|log| &log.key).filter(|key| key.key == used).collect();
+        if self.trust.log(origin).is_some() {
+            if keys.is_empty() && !on_card.is_empty() {
                 self.invalid(Reason::BadCard, "a card names another key than the trusted one");
             }
             self.verdict.anchored_by.insert(format!("verifier key of {origin}"));
         } else {
-            self.parties.anchor(issuer, self.verdict);
+            parties.anchor(issuer, self.verdict);
         }
-        if on_card.iter().any(|log| is_revoked(&log.key)) {
+        if keys.iter().any(|key| is_revoked(key)) {
             let text = "the log's key was revoked, and nobody else proves when it signed";
-            self.verified = false;
-            self.verdict.unproven(&format!("receipt {}", self.number), Reason::KeyRevoked, text);
+            self.unproven(Reason::KeyRevoked, text);
         }
-        let window = on_card.iter().map(|log| &log.key).find(|key| Some(key.key) == used);
-        if window.is_some_and(|key| is_outside(statement, key)) {
+        // A newer card that narrows the window takes nothing back.
+        if !keys.is_empty() && keys.iter().all(|key| is_outside(statement, key)) {
             self.outside_window(statement);
         }
-        let beyond =
-            self.parties.closed_size(issuer, origin).is_some_and(|size| checkpoint.size > size);
-        match self.parties.succession(issuer, origin) {
+        self.check_end(issuer, &checkpoint);
+        Some(checkpoint)
+    }
+
+    /// The checkpoint with the key that signed it: the trusted one of the log, else one that a card
+    /// of the issuer gives, the newest first. A card that gives the log another key takes nothing
+    /// back of what the first one signed.
+    fn open_checkpoint(
+        &self,
+        issuer: &UnitId,
+        note: &str,
+    ) -> Result<(Checkpoint, PublicKey), CheckpointError> {
+        let mut place = 0;
+        loop {
+            let (mut used, mut is_last) = (None, true);
+            let opened = SignedCheckpoint::open(note, |origin: &LogOrigin| {
+                let keys = self.log_keys(issuer, origin);
+                is_last = place + 1 >= keys.len();
+                used = keys.get(place).copied();
+                used
+            });
+            match (opened, used) {
+                (Ok(signed), Some(key)) => return Ok((signed.checkpoint().clone(), key)),
+                (Err(error), _) if is_last => return Err(error),
+                _ => place += 1,
+            }
+        }
+    }
+
+    /// Only of a log of the issuer itself: nobody confirms in another unit's name.
+    fn log_keys(&self, issuer: &UnitId, origin: &LogOrigin) -> Vec<PublicKey> {
+        if origin.unit != *issuer {
+            return Vec::new();
+        }
+        if let Some(trusted) = self.trust.log(origin) {
+            return vec![trusted];
+        }
+        let mut keys = Vec::new();
+        for log in self.parties.logs(issuer, origin) {
+            if !keys.contains(&log.key.key) {
+                keys.push(log.key.key);
+            }
+        }
+        keys
+    }
+
+    /// A log that was closed counts up to where it ended.
+    fn check_end(&mut self, issuer: &UnitId, checkpoint: &Checkpoint) {
+        let (parties, origin) = (self.parties, &checkpoint.origin);
+        let beyond = parties.closed_size(issuer, origin).is_some_and(|end| checkpoint.size > end);
+        match parties.succession(issuer, origin) {
             Some(succession) if succession.denies(checkpoint.size, &checkpoint.root) => {
                 self.invalid(Reason::PeerRolledBack, "the issuer states another root of this size");
             }
@@ -269,37 +311,23 @@ impl Case<'_> {
             // of the closed log: only a time that somebody else proves would tell.
             Some(_) if beyond => {
                 let text = "the log was closed after a rollback, at a smaller size";
-                self.verified = false;
-                let place = format!("receipt {}", self.number);
-                let (effect, reason) = (Effect::UnprovenTime, Reason::PeerRolledBack);
-                self.verdict.problem(effect, &place, reason, text);
+                self.unproven(Reason::PeerRolledBack, text);
             }
             None if beyond => {
                 self.invalid(Reason::PeerRolledBack, "the log was closed at a smaller size");
             }
             _ => {}
         }
-        Some(checkpoint)
     }
 
     /// The statement gives its own date, so a synchronised clock contradicts itself; another clock
     /// proves nothing either way.
     fn outside_window(&mut self, statement: &Statement) {
         let text = "the statement is dated outside the window of its log's key";
-        if statement.clock.state() == v1::ClockState::Synced {
-            return self.invalid(Reason::UnknownKey, text);
+        match statement.clock.state() {
+            v1::ClockState::Synced => self.invalid(Reason::UnknownKey, text),
+            _ => self.unproven(Reason::ClockUntrusted, text),
         }
-        self.verified = false;
-        self.verdict.unproven(&format!("receipt {}", self.number), Reason::ClockUntrusted, text);
-    }
-
-    /// Only a log of the issuer itself: nobody confirms in another unit's name.
-    fn log_key(&self, issuer: &UnitId, origin: &LogOrigin) -> Option<PublicKey> {
-        if origin.unit != *issuer {
-            return None;
-        }
-        let on_card = || self.parties.logs(issuer, origin).first().map(|log| log.key.key);
-        self.trust.log(origin).or_else(on_card)
     }
 
     fn inclusion(&mut self, statement: &Statement, receipt: &v1::Receipt, checkpoint: &Checkpoint) {
@@ -325,22 +353,35 @@ impl Case<'_> {
     }
 
     fn invalid(&mut self, reason: Reason, text: &str) {
+        self.problem(Effect::Invalid, reason, text);
+    }
+
+    fn unproven(&mut self, reason: Reason, text: &str) {
+        self.problem(Effect::UnprovenTime, reason, text);
+    }
+
+    fn problem(&mut self, effect: Effect, reason: Reason, text: &str) {
         self.verified = false;
-        self.verdict.invalid(&format!("receipt {}", self.number), reason, text);
+        let place = format!("receipt {}", self.number);
+        self.verdict.problem(effect, &place, self.issuer.as_ref(), reason, text);
     }
 }
 
 impl Verdict {
-    fn problem(&mut self, effect: Effect, place: &str, reason: Reason, text: &str) {
-        let (place, text) = (place.to_owned(), text.to_owned());
-        self.problems.push(Problem { effect, reason, place, text });
+    fn problem(
+        &mut self,
+        effect: Effect,
+        place: &str,
+        unit: Option<&UnitId>,
+        reason: Reason,
+        text: &str,
+    ) {
+        let (place, unit, text) = (place.to_owned(), unit.cloned(), text.to_owned());
+        self.problems.push(Problem { effect, reason, place, unit, text });
     }
 
+    /// Of what all units' parts rest on.
     fn invalid(&mut self, place: &str, reason: Reason, text: &str) {
-        self.problem(Effect::Invalid, place, reason, text);
-    }
-
-    fn unproven(&mut self, place: &str, reason: Reason, text: &str) {
-        self.problem(Effect::UnprovenTime, place, reason, text);
+        self.problem(Effect::Invalid, place, None, reason, text);
     }
 }

@@ -25,19 +25,19 @@ pub(super) fn cross_check(checked: &[Checked], verdict: &mut Verdict) {
     let (failures, others): (Vec<_>, Vec<_>) =
         checked.iter().partition(|one| one.statement.event == Event::RelayFailure);
     for one in failures.into_iter().chain(others) {
-        let place = format!("receipt {}", one.number);
+        let (place, issuer) = (format!("receipt {}", one.number), Some(&one.statement.issuer));
         if let Some(checkpoint) = &one.checkpoint {
             let log = &checkpoint.origin;
             let root = roots.entry((log.clone(), checkpoint.size)).or_insert(checkpoint.root);
             if *root != checkpoint.root {
                 let text = "the log's key signed two roots of one size: the log was forked";
-                verdict.invalid(&place, Reason::PeerRolledBack, text);
+                verdict.problem(Effect::Invalid, &place, issuer, Reason::PeerRolledBack, text);
             }
             let hash = one.statement.leaf_hash();
             let leaf = leaves.entry((log.clone(), one.index)).or_insert(hash);
             if *leaf != hash {
                 let text = "the log has two leaves with one number: the log was forked";
-                verdict.invalid(&place, Reason::PeerRolledBack, text);
+                verdict.problem(Effect::Invalid, &place, issuer, Reason::PeerRolledBack, text);
             }
         }
         let log = one.checkpoint.as_ref().map(|checkpoint| checkpoint.origin.clone());
@@ -46,11 +46,11 @@ pub(super) fn cross_check(checked: &[Checked], verdict: &mut Verdict) {
             Legality::Applied | Legality::Repeats => {}
             Legality::LateAfterFailure => {
                 let text = "the answer came after the sender had stated the failure";
-                verdict.problem(Effect::Remark, &place, Reason::LateAfterFailure, text);
+                verdict.problem(Effect::Remark, &place, issuer, Reason::LateAfterFailure, text);
             }
             Legality::Contradiction => {
                 let text = "the receipt and an earlier one here cannot both be true";
-                verdict.invalid(&place, Reason::Contradiction, text);
+                verdict.problem(Effect::Invalid, &place, issuer, Reason::Contradiction, text);
             }
         }
         held.push(logged);

@@ -1,15 +1,20 @@
 //! The units of a bundle: their cards, and whether the verifier knows them.
 //!
 //! Cards come from the bundle and from the anchors. A key that only an older card names is still
-//! the unit's key for its window: rotation drops keys from cards, and evidence outlives them. What
-//! takes a key away is its revocation, which counts from any card. Invariant: all cards kept for
-//! one unit are under one identity key, the anchored one where there is one.
+//! the unit's key for its window: rotation drops keys from cards, and evidence outlives them. The
+//! same holds for a node that was renamed and for a window that was narrowed: what the identity key
+//! signed stays what the unit said then, or a unit could take its receipts back with a new card.
+//! What takes a key away is its revocation, which counts from any card. Invariant: all cards kept
+//! for one unit are under one identity key, the anchored one where there is one.
 
 use std::collections::BTreeMap;
 
 use crate::{
     card::{Card, CardLog, WorkingKey},
-    evidence::{anchors::TrustAnchors, verdict::Verdict},
+    evidence::{
+        anchors::TrustAnchors,
+        verdict::{Effect, Verdict},
+    },
     ids::{LogOrigin, NodeId, UnitId},
     keys::KeyId,
     reason::Reason,
@@ -43,14 +48,16 @@ impl<'a> Parties<'a> {
                     continue;
                 }
             };
-            let known = all.entry(card.unit().clone()).or_default();
+            let unit = card.unit().clone();
+            let known = all.entry(unit.clone()).or_default();
             let identity = card.identity().id();
-            if trust.identity(card.unit()).is_some_and(|anchor| anchor != identity) {
-                let text = "the card is under another identity key than the trusted one";
-                verdict.invalid(&place, Reason::BadCard, text);
+            let mut bad = |text| {
+                verdict.problem(Effect::Invalid, &place, Some(&unit), Reason::BadCard, text);
+            };
+            if trust.identity(&unit).is_some_and(|anchor| anchor != identity) {
+                bad("the card is under another identity key than the trusted one");
             } else if known.first().is_some_and(|first| first.identity() != card.identity()) {
-                let text = "two cards of one unit are under different identity keys";
-                verdict.invalid(&place, Reason::BadCard, text);
+                bad("two cards of one unit are under different identity keys");
             } else {
                 known.push(card);
             }
@@ -81,11 +88,9 @@ impl<'a> Parties<'a> {
         }
     }
 
-    /// The unit's signing key of this id. A revocation on any card counts, also on an older one.
-    pub(super) fn signing_key(&self, unit: &UnitId, id: KeyId) -> Option<WorkingKey> {
-        let mut found = self.of(unit).filter_map(|card| card.key(v1::KeyKind::Signing, id));
-        let newest = *found.next()?;
-        Some(found.fold(newest, worse))
+    /// What the unit's cards say of its signing key of this id, the newest word first.
+    pub(super) fn signing_keys(&self, unit: &UnitId, id: KeyId) -> Vec<WorkingKey> {
+        self.of(unit).filter_map(|card| card.key(v1::KeyKind::Signing, id)).copied().collect()
     }
 
     /// What the unit's cards say of one of its logs, the newest word first.
@@ -107,21 +112,12 @@ impl<'a> Parties<'a> {
         logs.filter_map(|log| log.succession.as_ref()).find(|one| one.old.origin == *origin)
     }
 
-    /// Whether a card names the node; without any card there is nothing to hold it against.
+    /// Whether any card names the node; without any card there is nothing to hold it against.
     pub(super) fn has_node(&self, unit: &UnitId, node: &NodeId) -> bool {
         !self.knows(unit) || self.of(unit).any(|card| card.has_node(node))
     }
 
     fn of(&self, unit: &UnitId) -> impl Iterator<Item = &Card> {
         self.cards.get(unit).into_iter().flatten()
-    }
-}
-
-fn worse(newest: WorkingKey, older: &WorkingKey) -> WorkingKey {
-    let revoked = older.status == v1::KeyStatus::Revoked;
-    WorkingKey {
-        status: if revoked { older.status } else { newest.status },
-        compromised_since: newest.compromised_since.or(older.compromised_since),
-        ..newest
     }
 }

@@ -1,6 +1,7 @@
 //! Bundles of a small test federation, whole and broken.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod cards;
 mod doubt;
 
 use bytes::Bytes;

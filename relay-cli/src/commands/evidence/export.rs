@@ -5,7 +5,7 @@
 //! a file that is there is left alone, and nothing is written when one is.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -69,7 +69,7 @@ pub async fn run(context: &Context, id: &str, to: &Path, payload: bool) -> Resul
 fn plan(message: MessageId, bundle: &v1::EvidenceBundle) -> Result<Vec<NewFile>, Failure> {
     let name = format!("{}.relayev", message.short());
     let mut files = vec![NewFile { name, bytes: evidence::to_bytes(bundle) }];
-    let mut issuers: BTreeMap<UnitId, ()> = BTreeMap::new();
+    let mut issuers: BTreeMap<UnitId, BTreeSet<String>> = BTreeMap::new();
     for (position, receipt) in bundle.receipts.iter().enumerate() {
         let number = position + 1;
         let bad = |error: &dyn std::fmt::Display| unusable(&format!("receipt {number}: {error}"));
@@ -79,19 +79,23 @@ fn plan(message: MessageId, bundle: &v1::EvidenceBundle) -> Result<Vec<NewFile>,
         let leaf = evidence::leaf_file(receipt);
         files.push(NewFile { name: format!("{stem}.leaf"), bytes: leaf });
         files.push(NewFile { name: format!("{stem}.tlog-proof"), bytes: proof.into_bytes() });
-        issuers.insert(statement.issuer, ());
+        issuers.entry(statement.issuer).or_default();
     }
     for signed in &bundle.cards {
         let card = Card::open(signed).map_err(|error| unusable(&format!("a card: {error}")))?;
-        if issuers.remove(card.unit()).is_some() {
-            let name = evidence::vkey_file_name(card.unit());
-            files.push(NewFile { name, bytes: evidence::vkey_file(&card).into_bytes() });
+        // An older card may name a log that the newest one does not.
+        if let Some(lines) = issuers.get_mut(card.unit()) {
+            lines.extend(evidence::vkey_file(&card).lines().map(|line| format!("{line}\n")));
         }
     }
-    match issuers.into_keys().next() {
-        Some(unit) => Err(unusable(&format!("no card of {unit}, whose receipts it holds"))),
-        None => Ok(files),
+    for (unit, lines) in issuers {
+        if lines.is_empty() {
+            return Err(unusable(&format!("no card of {unit}, whose receipts it holds")));
+        }
+        let (name, text) = (evidence::vkey_file_name(&unit), lines.into_iter().collect::<String>());
+        files.push(NewFile { name, bytes: text.into_bytes() });
     }
+    Ok(files)
 }
 
 /// Writes all files, or none where one exists.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use relay_proto::{
     evidence::{self, BundleError, Effect, Outcome, TrustAnchors, Verdict},
+    ids::UnitId,
     limits,
     timestamp::Timestamp,
     tlog::VerifierKey,
@@ -32,6 +33,8 @@ pub struct VerifyReport {
     pub to: Vec<String>,
     pub payload_matches: bool,
     pub receipts: Vec<ReceiptLine>,
+    /// The same judgement of what each unit states.
+    pub parts: Vec<Part>,
     pub problems: Vec<Problem>,
     pub not_proven: Vec<&'static str>,
     #[serde(skip)]
@@ -63,12 +66,21 @@ pub struct ReceiptLine {
     pub verified: bool,
 }
 
+/// What one unit states.
+#[derive(Debug, Clone, Serialize)]
+pub struct Part {
+    pub unit: String,
+    pub verdict: String,
+}
+
 /// One finding.
 #[derive(Debug, Clone, Serialize)]
 pub struct Problem {
     pub effect: &'static str,
     pub reason: &'static str,
     pub place: String,
+    /// Whose card or receipt it is; none: what all parts rest on.
+    pub unit: Option<String>,
     pub text: String,
 }
 
@@ -131,6 +143,10 @@ impl VerifyReport {
             unit: unit.to_string(),
             identity_key: key.map(|key| key.to_string()),
         });
+        let part = |(unit, outcome): (&UnitId, &Outcome)| {
+            let (unit, verdict) = (unit.to_string(), outcome.to_string());
+            Part { unit, verdict }
+        };
         let problem = |problem: &evidence::Problem| Problem {
             effect: match problem.effect {
                 Effect::Remark => "remark",
@@ -139,6 +155,7 @@ impl VerifyReport {
             },
             reason: problem.reason.label(),
             place: problem.place.clone(),
+            unit: problem.unit.as_ref().map(ToString::to_string),
             text: problem.text.clone(),
         };
         Self {
@@ -152,6 +169,7 @@ impl VerifyReport {
             to: verdict.to.iter().map(ToString::to_string).collect(),
             payload_matches: verdict.payload_matches,
             receipts: verdict.ladder.iter().map(ReceiptLine::of).collect(),
+            parts: verdict.parts.iter().map(part).collect(),
             problems: verdict.problems.iter().map(problem).collect(),
             not_proven: verdict.not_proven.to_vec(),
             exit,
@@ -171,10 +189,12 @@ impl VerifyReport {
             to: Vec::new(),
             payload_matches: false,
             receipts: Vec::new(),
+            parts: Vec::new(),
             problems: vec![Problem {
                 effect: "invalid",
                 reason: error.reason().label(),
                 place: "file".to_owned(),
+                unit: None,
                 text: error.to_string(),
             }],
             not_proven: evidence::NOT_PROVEN.to_vec(),
@@ -237,6 +257,13 @@ impl Report for VerifyReport {
         for problem in &self.problems {
             let (place, reason, text) = (&problem.place, problem.reason, &problem.text);
             page.hanging(&format!("  {place}: {reason}: {text}"), 4);
+        }
+        // What one unit did says nothing of what another one signed.
+        if self.parts.iter().any(|part| part.verdict != self.verdict) {
+            page.line("What each unit states, by itself:");
+            for part in &self.parts {
+                page.line(format!("  {:<16} {}", part.unit, part.verdict));
+            }
         }
         page.gap();
         for line in &self.receipts {

@@ -326,6 +326,7 @@ pub fn verdict(outcome: Outcome) -> Verdict {
         effect,
         reason,
         place: "receipt 1".into(),
+        unit: Some(unit.clone()),
         text: text.into(),
     };
     let problems = match outcome {
@@ -344,6 +345,8 @@ pub fn verdict(outcome: Outcome) -> Verdict {
         0x51, 0x1a,
     ]);
     let anchored = outcome == Outcome::Valid;
+    // What the sender states is as good as its key.
+    let sender = outcome.min(Outcome::Consistent);
     Verdict {
         outcome,
         anchored_by: anchored.then(|| "card of xb.ncu".to_owned()).into_iter().collect(),
@@ -372,6 +375,7 @@ pub fn verdict(outcome: Outcome) -> Verdict {
             bounds: Bounds::default(),
             verified: outcome != Outcome::Invalid,
         }],
+        parts: [("xa.cyber-poc".parse().unwrap(), sender), (unit, outcome)].into(),
         problems,
         not_proven: NOT_PROVEN,
     }
