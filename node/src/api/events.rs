@@ -172,6 +172,7 @@ impl Service {
             | Fact::TailCut(_)
             | Fact::Snapshotted(_)
             | Fact::Scrubbed(_)
+            | Fact::CardKept(_)
             | Fact::AlarmCleared(_)
             | Fact::Erased(_)
             | Fact::Created(_)

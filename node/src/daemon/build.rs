@@ -6,6 +6,7 @@ use bytes::Bytes;
 use relay_core::{outbox, profile::Profile, quota};
 use relay_proto::{card::Card, ids::NodeId, reason::Reason};
 use sha2::{Digest as _, Sha512};
+use tracing::warn;
 
 use super::RunError;
 use crate::{
@@ -116,6 +117,10 @@ impl Node {
         }
         let directory = Directory::load(store.clone(), card.clone())
             .map_err(|error| RunError::start("directory", error))?;
+        if let Err(error) = directory.keep_own(parts.clock.now()).await {
+            // A full disk, say: the next start does it.
+            warn!(%error, "our card is not kept yet for evidence that outlives it");
+        }
         let signer = Arc::new(keys.signer().clone());
         let tlog = open_log(&parts, &store, &signer, &tasks).await?;
         let relay = Relay::new(Parts {

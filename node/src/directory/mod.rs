@@ -2,8 +2,8 @@
 //!
 //! Enter through [`Directory`]. It may use the store and nothing above it. Invariants: nothing is
 //! exchanged with a unit whose card was not compared by telephone; a newer card counts only under
-//! the identity key that was compared; a snapshot is swapped whole, so every decision rests on one
-//! state.
+//! the identity key that was compared; a card that was counted on is kept, for what was stated
+//! under it outlives it; a snapshot is swapped whole, so every decision rests on one state.
 
 mod rollback;
 mod snapshot;
@@ -39,7 +39,7 @@ pub struct Directory {
 impl Directory {
     /// Loads what the operator added. `own` is this unit's card.
     pub fn load(store: Store, own: Card) -> Result<Self, DirectoryError> {
-        let snapshot = Snapshot::build(&own, &store.peers()?);
+        let snapshot = Snapshot::build(&own, &store.peers()?, |unit| store.cards(unit))?;
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         Ok(Self { store, own: Arc::new(own), snapshot })
     }
@@ -47,6 +47,28 @@ impl Directory {
     /// This unit's card.
     pub fn own(&self) -> &Card {
         &self.own
+    }
+
+    /// Keeps this unit's card: what is stated under it outlives it.
+    pub async fn keep_own(&self, now: Timestamp) -> Result<(), StoreError> {
+        let card = Bytes::from(self.own.signed().encode_to_vec());
+        self.store.keep_card(self.own.unit().clone(), card, now).await
+    }
+
+    /// Every card of a unit that is here: the present one, then all that were ever counted on, the
+    /// newest first, also of a unit that was removed. They may be under several identity keys. A
+    /// present one that nobody compared stands last.
+    pub fn cards(&self, unit: &UnitId) -> Result<Vec<Card>, StoreError> {
+        let (snapshot, is_own) = (self.snapshot(), unit == self.own.unit());
+        let mut cards: Vec<Card> = self.store.cards(unit)?.iter().filter_map(card_in).collect();
+        cards.sort_by_key(|card| std::cmp::Reverse(card.number()));
+        let peer = snapshot.peer(unit);
+        let present = if is_own { Some(self.own()) } else { peer.map(|peer| &*peer.card) };
+        let Some(present) = present else { return Ok(cards) };
+        cards.retain(|card| card.signed() != present.signed());
+        let counts = is_own || peer.is_some_and(|peer| peer.trust != Trust::Unverified);
+        cards.insert(if counts { 0 } else { cards.len() }, present.clone());
+        Ok(cards)
     }
 
     /// The present state.
@@ -132,7 +154,7 @@ impl Directory {
         self.change(unit, now, change).await
     }
 
-    /// Forgets a unit. Its messages and receipts stay.
+    /// Forgets a unit. Its messages and receipts stay, and the cards for their evidence.
     pub async fn remove(&self, unit: &UnitId, now: Timestamp) -> Result<(), DirectoryError> {
         self.store.remove_peer(unit.clone(), now).await?;
         self.reload()
@@ -171,7 +193,8 @@ impl Directory {
     }
 
     fn reload(&self) -> Result<(), DirectoryError> {
-        let snapshot = Snapshot::build(&self.own, &self.store.peers()?);
+        let held = |unit: &UnitId| self.store.cards(unit);
+        let snapshot = Snapshot::build(&self.own, &self.store.peers()?, held)?;
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
     }

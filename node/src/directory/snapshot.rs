@@ -60,6 +60,9 @@ impl Trust {
 pub struct Peer {
     /// Its card.
     pub card: Arc<Card>,
+    /// Cards under the same identity key that were counted on before: what was stated under them
+    /// still counts.
+    pub earlier: Arc<[Card]>,
     /// Whether it is trusted.
     pub trust: Trust,
     /// Who compared the number.
@@ -96,9 +99,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// From the store's records. A record that does not verify any more is left out: it was
-    /// damaged.
-    pub(super) fn build(own: &Card, records: &[PeerRecord]) -> Self {
+    /// From the store's records, and the cards of each unit that were ever counted on. A record
+    /// that does not verify any more is left out: it was damaged.
+    pub(super) fn build<E>(
+        own: &Card,
+        records: &[PeerRecord],
+        held: impl Fn(&UnitId) -> Result<Vec<Bytes>, E>,
+    ) -> Result<Self, E> {
         let mut snapshot = Self::default();
         snapshot.take_signing_keys(own);
         for record in records {
@@ -130,11 +137,12 @@ impl Snapshot {
                 next_card: card_in(&record.next_card).map(Arc::new),
                 rollback_by: record.rollback_by.clone(),
                 has_lost: !record.lost.is_empty(),
+                earlier: earlier(&card, &held(card.unit())?),
                 card: Arc::new(card),
             };
             snapshot.peers.insert(peer.card.unit().clone(), peer);
         }
-        snapshot
+        Ok(snapshot)
     }
 
     /// All peers, by unit.
@@ -167,6 +175,13 @@ impl Snapshot {
             self.signing.insert(key.key.id(), (card.unit().clone(), *key));
         }
     }
+}
+
+/// Those of the cards held of a unit that its present one replaced.
+fn earlier(card: &Card, held: &[Bytes]) -> Arc<[Card]> {
+    let held = held.iter().filter_map(card_in);
+    let replaced = |old: &Card| old.identity() == card.identity() && old.number() < card.number();
+    held.filter(replaced).collect()
 }
 
 /// The card of a record, when it verifies.

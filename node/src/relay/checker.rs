@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use relay_proto::{
-    card::Card,
     envelope::Header,
     ids::{Digest, UnitId},
     limits,
@@ -17,6 +16,7 @@ use tracing::warn;
 
 use super::{Context, alarms::unreadable};
 use crate::{
+    directory::Peer,
     store::{NewReceipt, StoreError},
     telemetry::Counter,
 };
@@ -28,8 +28,8 @@ pub(super) struct Checker<'a> {
     pub unit: &'a UnitId,
     /// The group's checkpoint.
     pub signed: &'a SignedCheckpoint,
-    /// The issuer's card.
-    pub card: &'a Card,
+    /// The issuer's card, and those before it.
+    pub peer: &'a Peer,
 }
 
 /// What is wrong with a receipt.
@@ -72,7 +72,8 @@ impl Checker<'_> {
             return Ok(Err(Wrong::Bad(Reason::BadInclusion)));
         };
         let received = Received { statement: &statement, index: numbered.index, path: &path };
-        let expected = Expected { header: &header, issuer: self.card, hubs: &[] };
+        let (issuer, earlier) = (&*self.peer.card, &*self.peer.earlier);
+        let expected = Expected { header: &header, issuer, earlier, hubs: &[] };
         if let Err(error) = check_receipt(received, self.signed.checkpoint(), expected) {
             return Ok(Err(Wrong::Bad(error.reason())));
         }

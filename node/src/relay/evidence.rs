@@ -1,15 +1,22 @@
 //! Evidence bundles: header, receipts with proofs, cards; the payload only on demand.
+//!
+//! Invariant: a unit's cards in a bundle name all that its receipts there use, as far as any card
+//! that was counted on does: no newer card takes a receipt back.
+
+mod cards;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use relay_proto::{
     ids::{Digest, UnitId},
+    keys::KeyId,
     reason::Reason,
     receipt::Statement,
     v1,
 };
 
+use self::cards::{Shown, choose};
 use super::{Relay, owed::hashes};
 use crate::{
     store::{StoreError, records::ReceiptRecord},
@@ -58,29 +65,35 @@ impl Relay {
             false => (parts.store.header(&record)?, Bytes::new()),
         };
         let mut receipts = Vec::new();
-        let mut units: BTreeMap<UnitId, ()> = BTreeMap::new();
-        units.extend(record.from.parse::<UnitId>().ok().map(|unit| (unit, ())));
+        let mut units: BTreeMap<UnitId, Shown> = BTreeMap::new();
+        if let Ok(from) = record.from.parse::<UnitId>() {
+            units.entry(from).or_default().key = KeyId::from_bytes(&record.key_id).ok();
+        }
         for stored in parts.store.receipts(digest)? {
             // A contradiction is kept and alarmed; in a bundle it would let a peer spoil what it
             // had confirmed before.
             if stored.flags.iter().any(|flag| flag == Reason::Contradiction.label()) {
                 continue;
             }
-            if let Ok(statement) = Statement::from_bytes(&stored.statement) {
-                units.insert(statement.issuer.clone(), ());
+            let statement = Statement::from_bytes(&stored.statement);
+            let receipt = self.receipt(stored).await?;
+            if let Ok(statement) = statement {
+                let shown = units.entry(statement.issuer).or_default();
+                shown.nodes.insert(statement.node);
+                shown.notes.insert(receipt.checkpoint.clone());
             }
-            receipts.push(self.receipt(stored).await?);
+            receipts.push(receipt);
         }
-        let snapshot = parts.directory.snapshot();
-        let cards = units.keys().filter_map(|unit| match unit == parts.directory.own().unit() {
-            true => Some(parts.directory.own().signed().clone()),
-            false => snapshot.peer(unit).map(|peer| peer.card.signed().clone()),
-        });
+        let mut cards = Vec::new();
+        for (unit, shown) in &units {
+            let chosen = choose(parts.directory.cards(unit)?, shown);
+            cards.extend(chosen.iter().map(|card| card.signed().clone()));
+        }
         Ok(v1::EvidenceBundle {
             header: Some(header),
             payload,
             receipts,
-            cards: cards.collect(),
+            cards,
             directory: Bytes::new(),
             exported_at_ms: self.ctx.now().as_millis(),
         })

@@ -11,7 +11,6 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use relay_core::{outbox::Input, quota::Meter};
 use relay_proto::{
-    card::Card,
     ids::{Digest, UnitId},
     limits,
     reason::Reason,
@@ -29,6 +28,7 @@ use super::{
     peers::Live,
 };
 use crate::{
+    directory::Peer,
     faults::{self, Point},
     link::{CloseCode, Lane},
     store::{NewReceipt, ReceiptsToRecord, StoreError},
@@ -84,8 +84,8 @@ impl Settler {
         }
         let settling = Arc::clone(&self.live.settling);
         let _one_at_a_time = settling.lock().await;
-        let Some(card) = self.card() else { return Ok(()) };
-        let signed = match check_group(note, &card) {
+        let Some(peer) = self.peer() else { return Ok(()) };
+        let signed = match check_group(note, &peer.card) {
             Ok(signed) => signed,
             Err(error) if error.reason() == Reason::UnknownLog => return self.unnamed_log().await,
             Err(error) => {
@@ -175,8 +175,8 @@ impl Settler {
     ) -> Result<Option<u64>, StoreError> {
         let settling = Arc::clone(&self.live.settling);
         let _one_at_a_time = settling.lock().await;
-        let Some(card) = self.card() else { return Ok(None) };
-        let signed = match check_group(&group.checkpoint, &card) {
+        let Some(peer) = self.peer() else { return Ok(None) };
+        let signed = match check_group(&group.checkpoint, &peer.card) {
             Ok(signed) => signed,
             Err(error) if error.reason() == Reason::UnknownLog => {
                 self.unnamed_log().await?;
@@ -208,7 +208,7 @@ impl Settler {
                 return Ok(None);
             }
         }
-        self.record(group, &signed, &card).await
+        self.record(group, &signed, &peer).await
     }
 
     fn advance(
@@ -255,11 +255,11 @@ impl Settler {
         &mut self,
         group: v1::ReceiptGroup,
         signed: &SignedCheckpoint,
-        card: &Card,
+        peer: &Peer,
     ) -> Result<Option<u64>, StoreError> {
         let checkpoint = signed.checkpoint();
         let Checked { receipts, have, not_here } =
-            self.check_all(group.receipts, signed, card).await?;
+            self.check_all(group.receipts, signed, peer).await?;
         if not_here > 0 {
             self.not_here(not_here).await?;
         }
@@ -308,9 +308,9 @@ impl Settler {
         &self,
         group: Vec<v1::NumberedReceipt>,
         signed: &SignedCheckpoint,
-        card: &Card,
+        peer: &Peer,
     ) -> Result<Checked, StoreError> {
-        let checker = Checker { ctx: &self.ctx, unit: &self.unit, signed, card };
+        let checker = Checker { ctx: &self.ctx, unit: &self.unit, signed, peer };
         let had = self.ctx.parts.store.counter("receipts-have", &self.unit)?;
         let mut have = had.max(self.owed_after);
         let mut receipts = Vec::with_capacity(group.len());
@@ -371,9 +371,8 @@ impl Settler {
         alarm_once(&self.ctx, Reason::UnknownMessage, &self.unit, detail).await
     }
 
-    fn card(&self) -> Option<Arc<Card>> {
-        let snapshot = self.ctx.parts.directory.snapshot();
-        snapshot.verified(&self.unit).map(|peer| Arc::clone(&peer.card))
+    fn peer(&self) -> Option<Peer> {
+        self.ctx.parts.directory.snapshot().verified(&self.unit).cloned()
     }
 
     fn meter(&self) -> Meter {

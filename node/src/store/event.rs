@@ -22,7 +22,7 @@ pub struct Event {
     #[prost(
         oneof = "Fact",
         tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, \
-                30, 31, 32, 33, 34, 35, 36, 37"
+                30, 31, 32, 33, 34, 35, 36, 37, 38"
     )]
     pub fact: Option<Fact>,
 }
@@ -118,6 +118,9 @@ pub enum Fact {
     /// The scrub ended a round, or a stop cut it off.
     #[prost(message, tag = "37")]
     Scrubbed(ScrubRecord),
+    /// This unit has a card that it did not have before.
+    #[prost(message, tag = "38")]
+    CardKept(CardKept),
 }
 
 /// A leaf of our own log: a receipt that this node issued.
@@ -347,6 +350,17 @@ pub struct AlarmCleared {
     /// What it stands for.
     #[prost(message, optional, tag = "4")]
     pub request: Option<RequestRecord>,
+}
+
+/// See [`Fact::CardKept`].
+#[derive(Clone, PartialEq, Message)]
+pub struct CardKept {
+    /// The unit.
+    #[prost(string, tag = "1")]
+    pub unit: String,
+    /// The signed card, encoded.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub card: Bytes,
 }
 
 /// See [`Fact::PeerRemoved`].

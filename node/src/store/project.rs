@@ -52,6 +52,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::MessageRecovered(record)) => {
             ops.put(Tree::Messages, record.digest.to_vec(), record);
         }
+        Some(Fact::CardKept(fact)) => ops.card(&fact.unit, &fact.card),
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.alarm(alarm, seq),
         Some(Fact::AlarmCleared(fact)) => ops.alarm_cleared(fact),
@@ -314,7 +315,15 @@ impl Ops {
             let first = CheckpointRecord { note: String::new(), root, size: 1 };
             self.put(Tree::Checkpoints, key::checkpoint(&lost.new_origin, 1), &first);
         }
+        if peer.was_compared() {
+            // Evidence outlives newer cards, and the peer's removal.
+            self.card(&peer.unit, &peer.card);
+        }
         self.put(Tree::Peers, peer.unit.clone().into_bytes(), peer);
+    }
+
+    fn card(&mut self, unit: &str, card: &Bytes) {
+        self.put_bytes(Tree::Cards, key::card(unit, card), card.to_vec());
     }
 
     /// A log has one more leaf.

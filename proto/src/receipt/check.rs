@@ -37,6 +37,9 @@ pub struct Expected<'a> {
     pub header: &'a Header,
     /// The issuer's card.
     pub issuer: &'a Card,
+    /// Its earlier cards under the same identity key. What they say of nodes and windows still
+    /// counts: a receipt may be older than the newest card, and evidence is judged by all of them.
+    pub earlier: &'a [Card],
     /// Units that may carry this message between its ends.
     pub hubs: &'a [UnitId],
 }
@@ -127,16 +130,31 @@ pub fn check_receipt(
     let (size, root) = (checkpoint.size, &checkpoint.root);
     verify_inclusion(index, size, &statement.leaf_hash(), path, root)
         .map_err(ReceiptError::Inclusion)?;
-    if !expected.issuer.has_node(&statement.node) {
+    if !expected.cards().any(|card| card.has_node(&statement.node)) {
         return Err(ReceiptError::UnknownNode);
     }
-    let log = expected.issuer.log(&checkpoint.origin);
     let synced = statement.clock.state() == v1::ClockState::Synced;
-    if synced && log.is_some_and(|log| is_outside(statement, &log.key)) {
+    if synced && expected.is_outside(statement, &checkpoint.origin) {
         // What no verifier would take later settles nothing now.
         return Err(ReceiptError::OutsideWindow(checkpoint.origin.clone()));
     }
     check_message(statement, expected.header, expected.hubs)
+}
+
+impl Expected<'_> {
+    /// Whether a statement is dated outside the window of its log's key, as all cards give it. A
+    /// clock that is not SYNCED proves nothing by that: its receipt settles, and its time is not
+    /// proven.
+    pub fn is_outside(&self, statement: &Statement, log: &LogOrigin) -> bool {
+        let Some(newest) = self.issuer.log(log) else { return false };
+        let words = self.cards().filter_map(|card| card.log(log)).map(|log| &log.key);
+        let mut same = words.filter(|key| key.key == newest.key.key);
+        same.all(|key| is_outside(statement, key))
+    }
+
+    fn cards(&self) -> impl Iterator<Item = &Card> {
+        std::iter::once(self.issuer).chain(self.earlier)
+    }
 }
 
 /// Whether a statement is dated outside the window of its log's key. One that was made again in a
@@ -359,7 +377,7 @@ mod tests {
         let signed = check_group(&f.xb.checkpoint().to_string(), &f.xb.card).unwrap();
         let checkpoint = signed.checkpoint();
         let received = Received { statement: &statement, index, path: &path };
-        let expected = Expected { header: &header, issuer: &f.xb.card, hubs: &[] };
+        let expected = Expected { header: &header, issuer: &f.xb.card, earlier: &[], hubs: &[] };
         assert_eq!(check_receipt(received, checkpoint, expected), Ok(()));
 
         let reason = |received, expected| {
@@ -385,6 +403,30 @@ mod tests {
         let card = open_card(&card, 11);
         let unknown_node = Expected { issuer: &card, ..expected };
         assert_eq!(reason(received, unknown_node), Reason::WrongIssuer);
+        // An earlier card named it: the receipt was under way when the unit renamed its node.
+        let earlier = [f.xb.card.clone()];
+        let renamed = Expected { earlier: &earlier, ..unknown_node };
+        assert_eq!(check_receipt(received, checkpoint, renamed), Ok(()));
+        // The same of the window of the log's key.
+        let mut card = raw_card("xb.ncu", 11);
+        card.logs[0].key.as_mut().unwrap().not_after_ms = 1_772_438_400_000;
+        let card = open_card(&card, 11);
+        let narrow = Expected { issuer: &card, ..expected };
+        assert_eq!(reason(received, narrow), Reason::UnknownKey);
+        let widened = Expected { earlier: &earlier, ..narrow };
+        assert_eq!(check_receipt(received, checkpoint, widened), Ok(()));
+        assert!(!widened.is_outside(&statement, &checkpoint.origin));
+        // Another clock proves nothing: such a receipt is taken, and told apart.
+        let unsynced = changed(&statement, |statement| {
+            let state = v1::ClockState::Unsynced.into();
+            statement.clock = statement.clock.map(|c| v1::Clock { state, uncertainty_ms: 0, ..c });
+        });
+        let index = f.xb.append(&unsynced);
+        let (path, signed) = (f.xb.path(index), f.xb.checkpoint());
+        let received = Received { statement: &unsynced, index, path: &path };
+        let narrow = Expected { header: &header, issuer: &card, earlier: &[], hubs: &[] };
+        assert_eq!(check_receipt(received, signed.checkpoint(), narrow), Ok(()));
+        assert!(narrow.is_outside(&unsynced, &signed.checkpoint().origin));
     }
 
     /// A checkpoint of a revoked or closed log, of another unit's log or under another key spoils
@@ -518,7 +560,7 @@ mod tests {
             card.logs[0].key.as_mut().unwrap().not_after_ms = statement.event_time.as_millis() - 1;
             let card = open_card(&card, 11);
             for (issuer, within) in [(&f.xb.card, true), (&card, false)] {
-                let expected = Expected { header: &header, issuer, hubs: &[] };
+                let expected = Expected { header: &header, issuer, earlier: &[], hubs: &[] };
                 let got = check_receipt(received, signed.checkpoint(), expected);
                 let taken = within || state != v1::ClockState::Synced;
                 assert_eq!(got.is_ok(), taken, "{got:?}");

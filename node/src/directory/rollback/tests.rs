@@ -325,6 +325,39 @@ fn claiming(unit: Unit, number: u64, logs: &[v1::CardLog], seed: u8) -> Card {
     unit.card_with(number, logs, |card| card.nodes[0].transport_keys.push(claim))
 }
 
+/// Every card that was counted on stays, also when its peer was removed, our own as well: what was
+/// stated under it outlives it. One that nobody compared does not.
+#[tokio::test(start_paused = true)]
+async fn cards_that_were_counted_on_are_kept() {
+    let (desk, unit) = (Desk::new(), THEIRS);
+    let logs = [unit.open(1)];
+    let renamed = |number| unit.card_with(number, &logs, |card| card.nodes[0].name = "b".into());
+    let numbers = |cards: &[Card]| cards.iter().map(Card::number).collect::<Vec<_>>();
+    desk.add(&unit.card(1, &logs)).await.unwrap();
+    desk.add(&unit.card(2, &logs)).await.unwrap();
+    assert_eq!(numbers(&desk.directory.cards(&unit.id()).unwrap()), [2]);
+    let peer = desk.trust(&unit.card(2, &logs)).await;
+    assert!(peer.earlier.is_empty());
+    let peer = desk.add(&renamed(3)).await.unwrap();
+    assert_eq!((peer.card.number(), numbers(&peer.earlier)), (3, vec![2]));
+    assert_eq!(numbers(&desk.directory.cards(&unit.id()).unwrap()), [3, 2]);
+    desk.directory.remove(&unit.id(), now()).await.unwrap();
+    assert_eq!(numbers(&desk.directory.cards(&unit.id()).unwrap()), [3, 2]);
+
+    // Of our own the same; once each, and whatever the directory is loaded with.
+    for _ in 0..2 {
+        desk.directory.keep_own(now()).await.unwrap();
+    }
+    let seq = desk.store.log_head().seq;
+    desk.directory.keep_own(now()).await.unwrap();
+    assert_eq!(desk.store.log_head().seq, seq);
+    let own = OURS.card(2, &[OURS.open(1)]);
+    let directory = Directory::load(desk.store.clone(), own).unwrap();
+    directory.keep_own(now()).await.unwrap();
+    assert_eq!(numbers(&directory.cards(&OURS.id()).unwrap()), [2, 1]);
+    desk.stop().await;
+}
+
 /// A card that waits has its keys: nobody else may name them; and when another unit has one of them
 /// by the time that the operator accepts, it is not taken.
 #[tokio::test(start_paused = true)]

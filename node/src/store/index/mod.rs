@@ -214,6 +214,7 @@ trees! {
     Statements => "statements",
     TreeHashes => "tree-hashes",
     Peers => "peers",
+    Cards => "cards",
     Checkpoints => "checkpoints",
     Counters => "counters",
     Acks => "acks",

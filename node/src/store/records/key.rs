@@ -54,6 +54,16 @@ pub fn numbered(peer: &str, number: u64) -> Vec<u8> {
     [peer.as_bytes(), b"\0", &number.to_be_bytes()].concat()
 }
 
+/// Unit || 0: before the digests of its cards.
+pub fn cards(unit: &str) -> Vec<u8> {
+    [unit.as_bytes(), b"\0"].concat()
+}
+
+/// Unit || 0 || digest of the card.
+pub fn card(unit: &str, card: &[u8]) -> Vec<u8> {
+    [&cards(unit)[..], Digest::of(card).as_bytes()].concat()
+}
+
 /// Name || 0 || peer.
 pub fn counter(name: &str, peer: &str) -> Vec<u8> {
     [name.as_bytes(), b"\0", peer.as_bytes()].concat()

@@ -12,9 +12,9 @@ use tracing::warn;
 use super::alarm::{Ending, Raised};
 use crate::store::{
     Store, StoreError,
-    event::{Fact, PeerRemoved, RollbackAccepted},
+    event::{CardKept, Fact, PeerRemoved, RollbackAccepted},
     index::Tree,
-    records::{PeerRecord, RequestRecord},
+    records::{PeerRecord, RequestRecord, key},
     view::decode,
 };
 
@@ -97,7 +97,33 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a peer. Messages and receipts stay.
+    /// Keeps a card of our own unit for the evidence of what was stated under it. Repeatable.
+    pub async fn keep_card(
+        &self,
+        unit: UnitId,
+        card: Bytes,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.commit(Priority::Routine, move |txn| {
+            if txn.view().get(Tree::Cards, &key::card(unit.as_str(), &card))?.is_none() {
+                let fact = CardKept { unit: unit.to_string(), card };
+                txn.push(now, Fact::CardKept(fact), Bytes::new());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// All cards of a unit that were ever counted on, also when it was removed: the signed cards,
+    /// encoded, in no order.
+    pub fn cards(&self, unit: &UnitId) -> Result<Vec<Bytes>, StoreError> {
+        self.read(|view| {
+            let pairs = view.prefix(Tree::Cards, &key::cards(unit.as_str()), CARDS_MAX)?;
+            Ok(pairs.into_iter().map(|(_, card)| Bytes::from(card)).collect())
+        })
+    }
+
+    /// Forgets a peer. Messages, receipts and cards that were counted on stay.
     pub async fn remove_peer(&self, unit: UnitId, now: Timestamp) -> Result<(), StoreError> {
         self.commit(Priority::Urgent, move |txn| {
             let known = txn.view().get(Tree::Peers, unit.as_str().as_bytes())?;
@@ -119,6 +145,9 @@ impl Store {
         })
     }
 }
+
+/// A card a week for ten years.
+const CARDS_MAX: usize = 520;
 
 /// More units than any network has.
 const PEERS_MAX: usize = 1024;
