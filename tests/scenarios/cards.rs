@@ -1,5 +1,5 @@
-//! What a unit said stays said: a newer card of its own does not spoil its receipts or those of
-//! others.
+//! What a unit said stays said: neither a newer card of its own, nor a clock that proves nothing,
+//! spoils its receipts or those of others.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -12,8 +12,9 @@ use relay_node::{
 use relay_proto::{
     card::Card,
     evidence::{self, Outcome, TrustAnchors, Verdict},
-    ids::Digest,
+    ids::{Digest, UnitId},
     keys::PublicKey,
+    reason::Reason,
     receipt::Event,
     signed::Unsigned,
     v1::{self, frame::Kind},
@@ -23,7 +24,7 @@ use relay_tests::{
     hostile::{Claim, HostileLog},
 };
 
-use crate::hostile::Stage;
+use crate::{hostile::Stage, rollback::has_alarm};
 
 /// The stage's node sends to the hostile peer and to an honest one; what the peer states about it,
 /// and which message it is.
@@ -127,4 +128,42 @@ fn in_the_name_of(card: &Card) -> Card {
     let unsigned = Unsigned::new(&value, identity.id());
     let signature = key.sign(unsigned.input()).to_bytes();
     Card::open(&unsigned.signed(signature)).unwrap()
+}
+
+/// A recipient whose clock is not trusted dates its receipt far off. The message is delivered, for
+/// it would be sent without end otherwise; the receipt is flagged, once an operator is told, and
+/// the evidence of the other recipient stays what it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_without_a_proven_time_settles_and_is_flagged() {
+    let mut stage = Stage::new().await;
+    let mut log = HostileLog::new(&stage.peer.unit);
+    for number in [1, 2] {
+        let (digest, mut statement) = sent(&mut stage, &log, u128::from(number)).await;
+        statement.event_time_ms = 4_000_000_000_000;
+        let clock = statement.clock.as_mut().unwrap();
+        clock.state = v1::ClockState::Unsynced.into();
+        stated(&mut stage, &mut log, number, &statement).await;
+        let node = stage.cluster.node(1);
+        let flagged = |store: &Store| {
+            let held = store.receipts(&digest).unwrap();
+            held.into_iter().find(|one| !one.flags.is_empty())
+        };
+        let receipt = until_stored(node.store(), "the flagged receipt", flagged).await;
+        assert_eq!(receipt.flags, ["CLOCK_UNTRUSTED"]);
+        assert!(receipt.counts());
+        let verdict = verdict(&stage, &digest, &card(&stage.cluster.members[0])).await;
+        assert_eq!(verdict.outcome, Outcome::UnprovenTime);
+        let part = |unit: &UnitId| verdict.parts[unit];
+        assert_eq!(part(&stage.peer.unit), Outcome::UnprovenTime);
+        for place in [1, 2] {
+            assert_eq!(part(&stage.cluster.members[place].unit), Outcome::Valid);
+        }
+    }
+    let node = stage.cluster.node(1);
+    until_stored(node.store(), "an alarm", |_| {
+        has_alarm(node, Reason::ClockUntrusted).then_some(())
+    })
+    .await;
+    let alarms = node.store().alarms(100).unwrap();
+    assert_eq!(alarms.iter().filter(|one| one.reason == "CLOCK_UNTRUSTED").count(), 1);
 }

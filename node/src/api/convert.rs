@@ -194,7 +194,7 @@ fn receipt(record: &ReceiptRecord) -> Option<v1::ReceiptView> {
         log_origin: record.origin.clone(),
         log_index: record.index,
         leaf_hash: Bytes::copy_from_slice(statement.leaf_hash().as_bytes()),
-        verified: record.flags.is_empty(),
+        verified: record.counts(),
         flags: record.flags.clone(),
     })
 }

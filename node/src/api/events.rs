@@ -194,9 +194,9 @@ impl Service {
             let mut event = self.of_statement(&statement, Kind::ReceiptReceived, lane)?;
             event.peer.clone_from(&fact.peer);
             // A receipt that failed a check settles nothing and must not be read as one that does.
-            if let Some(flag) = receipt.flags.first() {
+            if !receipt.counts() {
                 event.kind = Kind::Contradiction.into();
-                event.reason.clone_from(flag);
+                event.reason = receipt.flags.first().cloned().unwrap_or_default();
             }
             events.push(event);
         }

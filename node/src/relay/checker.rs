@@ -83,7 +83,12 @@ impl Checker<'_> {
         if !actor_fits {
             return Ok(Err(Wrong::Bad(Reason::Malformed)));
         }
-        let flags = self.flags(&statement, taken)?;
+        let mut flags = self.flags(&statement, taken)?;
+        if expected.is_outside(&statement, &self.signed.checkpoint().origin) {
+            // Its clock proves nothing. It settles, or an honest peer would get the message again
+            // without end; its part of the evidence is UNPROVEN-TIME.
+            flags.push(Reason::ClockUntrusted);
+        }
         let receipt = NewReceipt {
             digest: header.digest,
             recipient: statement.recipient.clone(),

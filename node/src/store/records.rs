@@ -14,6 +14,7 @@ use prost::Message;
 use relay_proto::{
     envelope::Priority,
     ids::{Digest, MessageId},
+    reason::Reason,
 };
 
 pub use alarms::{AlarmRecord, DamageRecord, ScrubRecord};
@@ -229,7 +230,7 @@ pub struct ReceiptRecord {
     /// The name that the statement commits to.
     #[prost(string, tag = "6")]
     pub actor: String,
-    /// Labels: why it settled nothing.
+    /// Labels: why it settled nothing, or what it does not prove.
     #[prost(string, repeated, tag = "7")]
     pub flags: Vec<String>,
     /// When it was stored here.
@@ -238,6 +239,19 @@ pub struct ReceiptRecord {
     /// Issued ones: the first number under which it was owed to the message's sender.
     #[prost(uint64, tag = "9")]
     pub owed_number: u64,
+}
+
+impl ReceiptRecord {
+    /// Whether it passed every check, so that it settles what it is about.
+    pub fn counts(&self) -> bool {
+        self.flags.iter().all(|flag| flag == Reason::ClockUntrusted.label())
+    }
+}
+
+/// Whether a receipt that is flagged with this settles nothing. One that an untrusted clock dated
+/// outside the window of its log's key says what it says, at a time that nobody proves.
+pub fn voids(flag: Reason) -> bool {
+    flag != Reason::ClockUntrusted
 }
 
 /// A receipt that a peer is owed; above what it confirmed, it waits. Key: peer || number.

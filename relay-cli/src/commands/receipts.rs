@@ -59,6 +59,8 @@ pub fn ladder(page: &mut Page, receipts: &[ReceiptView]) {
             states = format!("NOT SIGNED while our log is held: {states}");
         } else if !receipt.verified {
             states = format!("NOT VERIFIED {}", receipt.flags.join(", "));
+        } else if receipt.is_undated() {
+            states = format!("TIME NOT PROVEN: {states}");
         }
         table.row([
             (step + 1).to_string(),

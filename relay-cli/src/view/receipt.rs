@@ -37,6 +37,12 @@ impl ReceiptView {
         matches!(self.flags.as_slice(), [flag] if flag == words::LOG_HELD)
     }
 
+    /// It counts, but its issuer's clock is not trusted and dates it outside the window of its
+    /// log's key.
+    pub fn is_undated(&self) -> bool {
+        self.flags.iter().any(|flag| flag == words::CLOCK_UNTRUSTED)
+    }
+
     /// What it states, in a few words.
     pub fn meaning(&self) -> &'static str {
         words::event_meaning(self.wire)

@@ -99,6 +99,9 @@ pub const QUEUE_FULL: &str = "QUEUE_FULL";
 /// The reason of what our own log cannot sign for now.
 pub const LOG_HELD: &str = "LOG_HELD";
 
+/// The flag of a receipt that counts, and whose time is not proven.
+pub const CLOCK_UNTRUSTED: &str = "CLOCK_UNTRUSTED";
+
 fn bare<E>(name: Result<&'static str, E>, prefix: &str, value: i32) -> String {
     match name {
         Ok(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),

@@ -21,7 +21,7 @@ use crate::store::{
     event::{EntryChanged, Fact, HaveRecorded, ReceiptsRecorded, RecordedReceipt},
     index::Tree,
     records::{
-        CheckpointRecord, EntryRecord, EntryState, LostLeaves, ReceiptRecord, digest_of, key,
+        CheckpointRecord, EntryRecord, EntryState, LostLeaves, ReceiptRecord, digest_of, key, voids,
     },
     txn::Txn,
     view::{View, decode},
@@ -46,8 +46,14 @@ pub struct NewReceipt {
     pub path: Vec<Bytes>,
     /// The name that it commits to.
     pub actor: String,
-    /// Labels: why it settles nothing.
+    /// Why it settles nothing, or what it does not prove.
     pub flags: Vec<Reason>,
+}
+
+impl NewReceipt {
+    fn counts(&self) -> bool {
+        !self.flags.iter().copied().any(voids)
+    }
 }
 
 /// Receipts of one group under one checkpoint.
@@ -180,11 +186,11 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
         if !is_kept(txn, &receipt, &recorded, (&new.peer, &new.meter, new.now))? {
             continue;
         }
-        if receipt.flags.is_empty() && has_failed(txn, &receipt)? {
+        if receipt.counts() && has_failed(txn, &receipt)? {
             // The failure was stated between the checks and this commit.
             receipt.flags.push(Reason::LateAfterFailure);
         }
-        for flag in &receipt.flags {
+        for flag in receipt.flags.iter().filter(|flag| voids(**flag)) {
             raise(txn, &new.meter, about(*flag, &receipt, &new.peer, new.now));
         }
         let entry = settle(txn, &recorded, &receipt, new.now)?;
@@ -256,7 +262,7 @@ fn settle(
     now: Timestamp,
 ) -> Result<Option<EntryRecord>, StoreError> {
     let Some(recipient) = &receipt.recipient else { return Ok(None) };
-    if !receipt.flags.is_empty() || has_ended(recorded, receipt) {
+    if !receipt.counts() || has_ended(recorded, receipt) {
         return Ok(None);
     }
     let state = match receipt.event {
