@@ -216,8 +216,8 @@ async fn start(
         compared = compare(campaign, node, file, contents).await;
     }
     let is_ours = |line: &&str| line.contains("panicked") && !line.contains("/sled-");
-    if node.log().lines().any(|line| is_ours(&line)) {
-        campaign.row.fail(format!("{file}: panicked: {}", last(&node.log())));
+    if let Some(line) = node.log().lines().find(is_ours) {
+        campaign.row.fail(format!("{file}: {line} | {}", last(&node.log())));
     }
     match compared {
         Compared::Same => "served everything",

@@ -10,6 +10,7 @@ use std::io;
 use std::ops::Bound;
 
 pub use memory::MemoryIndex;
+use relay_proto::limits::CARD_BYTES_MAX;
 
 use crate::store::sled::SledIndex;
 
@@ -228,9 +229,9 @@ trees! {
     Meta => "meta",
 }
 
-/// Larger values leave sled's pages for files of their own, whose directory entry it never
-/// makes durable; content lives in the journal, the index holds positions.
-pub const VALUE_BYTES_MAX: usize = 64 << 10;
+/// A card, the largest that is kept here, with what is kept of its unit. Content lives in the
+/// journal, the index holds positions.
+pub const VALUE_BYTES_MAX: usize = CARD_BYTES_MAX + (16 << 10);
 /// Ids, times and numbers; more is a mistake.
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Holds the applied sequence of each tree; never shown.

@@ -2,7 +2,7 @@
 //! for ever.
 
 use super::*;
-use crate::store::{event::Fact, journal::OpKind};
+use crate::store::{event::Fact, index::VALUE_BYTES_MAX, journal::OpKind};
 
 on_each![
     a_failed_commit_leaves_nothing,
@@ -50,7 +50,8 @@ async fn a_failed_commit_leaves_nothing(place: Place) {
 async fn too_large_a_record_fails_its_commit_only(place: Place) {
     let store = place.open();
     let before = seq(&store);
-    let long = alarm(&store, Reason::Busy, them(), &"x".repeat(70_000)).await.unwrap_err();
+    let long = "x".repeat(VALUE_BYTES_MAX + 1);
+    let long = alarm(&store, Reason::Busy, them(), &long).await.unwrap_err();
     assert_eq!(long.reason(), Reason::TooLarge);
     let body = NewSubmission { payload: vec![1; (16 << 20) + 1].into(), ..submission(1) };
     let body = store.accept_submissions(vec![body]).await.unwrap_err();
