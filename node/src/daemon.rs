@@ -74,6 +74,8 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     };
     // Nothing may be answered any more: no grace, no flush. Whoever called tells why.
     if let Some(ended) = why {
+        // Threads that wait in the runtime's timers would panic when it goes.
+        stop.cancel();
         failed(ended)?;
     }
     node.stop(grace).await

@@ -360,11 +360,11 @@ impl Pauses {
     }
 }
 
-/// Shorter sleeps are not worth waking up for.
 /// What helps where a record cannot be read.
 pub const REPAIR: &str =
     "copy node.dir, then stop the node and run relay-node repair --config FILE";
 
+/// Shorter sleeps are not worth waking up for.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// How often a wait for the next round looks at the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
