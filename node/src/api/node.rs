@@ -142,6 +142,7 @@ impl Service {
             sync_p50_us: p50,
             sync_p99_us: p99,
             scrub: self.scrub_status()?,
+            room: store.room().label().to_owned(),
         })
     }
 

@@ -315,7 +315,7 @@ impl Settler {
         let mut have = had.max(self.owed_after);
         let mut receipts = Vec::with_capacity(group.len());
         let mut taken = Vec::with_capacity(group.len());
-        let (mut lowered, mut undated, mut not_here) = (false, false, 0);
+        let (mut lowered, mut not_here) = (false, 0);
         for numbered in group {
             let checked = match checker.check(&numbered, &taken) {
                 Err(error) if error.reason() == Reason::StoreDamaged => {
@@ -333,7 +333,6 @@ impl Settler {
             match checked {
                 Ok((receipt, statement)) => {
                     lowered |= statement.has(v1::StatementFlag::LaneLowered);
-                    undated |= receipt.flags.contains(&Reason::ClockUntrusted);
                     receipts.push(receipt);
                     taken.push(statement);
                 }
@@ -349,12 +348,6 @@ impl Settler {
         if lowered && self.meter().tells_lowered_there() {
             let detail = "our messages are over its quota: it carries them in a lower lane";
             alarm(&self.ctx, Reason::Quota, &self.unit, detail.to_owned()).await;
-        }
-        if undated {
-            let detail = "its clock is not trusted, and dates receipts outside the window of its \
-                          log's key: they count, but evidence does not prove their time";
-            let detail = detail.to_owned();
-            alarm_once(&self.ctx, Reason::ClockUntrusted, &self.unit, detail).await?;
         }
         Ok(Checked { receipts, have, not_here })
     }

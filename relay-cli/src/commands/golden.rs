@@ -138,6 +138,10 @@ fn status_pages() {
     let report = StatusReport::of(&full, now());
     assert_eq!(report.exit(), Exit::Attention);
     assert!(golden("status-full", &report).starts_with("ACTION NEEDED: disk nearly full, 900 MB"));
+    let room = "EMERGENCY_ONLY".to_owned();
+    full.store = full.store.map(|store| v1::StoreStatus { room, ..store });
+    let text = golden("status-refusing", &StatusReport::of(&full, now()));
+    assert!(text.starts_with("ACTION NEEDED: disk full, only EMERGENCY messages are taken\n"));
 
     let mut rotted = v1::NodeStatus { store: Some(damaged()), ..status() };
     rotted.peers = samples::peers().into_iter().take(1).collect();

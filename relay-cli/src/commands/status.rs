@@ -29,6 +29,8 @@ pub struct StatusReport {
     pub store: String,
     pub store_bytes: u64,
     pub store_free_bytes: u64,
+    /// What is taken while the disk has too little room.
+    pub store_room: String,
     pub store_durable_seq: u64,
     pub store_indexed_seq: u64,
     pub sync_p50_us: u32,
@@ -84,6 +86,7 @@ impl StatusReport {
             store: store.state,
             store_bytes: store.bytes,
             store_free_bytes: store.free_bytes,
+            store_room: store.room,
             store_durable_seq: store.durable_seq,
             store_indexed_seq: store.indexed_seq,
             sync_p50_us: store.sync_p50_us,
@@ -154,7 +157,9 @@ impl StatusReport {
         if self.log_held.is_some() {
             concerns.push("the log signs nothing, receipts wait".to_owned());
         }
-        if self.disk_is_short() {
+        if let Some(refused) = self.refused_for_room() {
+            concerns.push(format!("disk full, {refused}"));
+        } else if self.disk_is_short() {
             concerns.push(format!("disk nearly full, {} free", bytes(self.store_free_bytes)));
         }
         if !self.clock.starts_with("synced") {
@@ -175,6 +180,17 @@ impl StatusReport {
 
     fn store_is_well(&self) -> bool {
         ["ok", "open", "serving"].iter().any(|well| self.store.eq_ignore_ascii_case(well))
+    }
+
+    /// What the node does not take while its disk is full.
+    fn refused_for_room(&self) -> Option<&'static str> {
+        Some(match self.store_room.as_str() {
+            "NO_ROUTINE_SUBMISSIONS" => "our ROUTINE messages are refused",
+            "NO_ROUTINE" => "ROUTINE messages are refused, those of peers put off",
+            "EMERGENCY_ONLY" => "only EMERGENCY messages are taken",
+            "RECEIPTS_ONLY" => "no message is taken",
+            _ => return None,
+        })
     }
 
     /// A node that says nothing of its disk has none of its own.

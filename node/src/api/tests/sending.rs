@@ -227,6 +227,8 @@ async fn a_full_disk_is_told_with_a_wait() {
         let wait = error.get_error_details().retry_info().and_then(|info| info.retry_delay);
         assert_eq!(wait, Some(std::time::Duration::from_secs(60)));
     }
+    let status = a.node().get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.store.unwrap().room, "RECEIPTS_ONLY");
     let requests = vec![request(2, &["xb.ncu"]), request(3, &["xz.nobody"])];
     let answers = client.send_messages(tokio_stream::iter(requests)).await.unwrap();
     let (mut answers, mut labels) = (answers.into_inner(), Vec::new());

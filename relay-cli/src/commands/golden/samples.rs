@@ -307,6 +307,7 @@ pub fn status() -> v1::NodeStatus {
             sync_p50_us: 2100,
             sync_p99_us: 6000,
             scrub: Some(scrub()),
+            room: "AMPLE".into(),
         }),
         log: Some(v1::LogStatus {
             origin: "xa.cyber-poc/log/1".into(),
