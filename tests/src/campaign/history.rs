@@ -148,4 +148,5 @@ const WORK: Duration = Duration::from_millis(300);
 /// A handshake, and the wait before it.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// What such a history raises.
-const RAISED: Terms = Terms { alarms: &["LOG_HELD", "PEER_ROLLED_BACK"], ..Terms::USUAL };
+const RAISED: Terms =
+    Terms { alarms: &["JOURNAL_BEHIND", "LOG_HELD", "PEER_ROLLED_BACK"], ..Terms::USUAL };
