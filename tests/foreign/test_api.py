@@ -71,7 +71,8 @@ def deadlines(node):
     asked = requests(20, "In a hurry")
     for n, request in enumerate(asked):
         try:
-            node.messages.SendMessage(request, timeout=0.0005 * n)
+            # The first one is late for certain; of the others some are, by what the machine does.
+            node.messages.SendMessage(request, timeout=max(1e-6, 0.0005 * n))
         except grpc.RpcError as error:
             # The node ends the call at the same time; its word may come before the client's own clock.
             assert error.code() in (Code.DEADLINE_EXCEEDED, Code.CANCELLED), error
