@@ -8,7 +8,7 @@ use relay_node::{
     daemon::Node,
     directory::Heard,
     keys::{KeyStore, KeyUse},
-    store::records::EntryState,
+    store::records::{AlarmRecord, EntryState},
     tlog::{Hold, Witness},
 };
 use relay_proto::{
@@ -326,7 +326,9 @@ async fn bogus_peer_claim_does_not_freeze() {
         // Our own key, but not the log's.
         claim(&ours, KeyUse::Envelope).await,
         good.replace("1000000000", "1000000001"),
+        // Later logs, which are told once, however many there are.
         good.replace("/log/1", "/log/2"),
+        good.replace("/log/1", "/log/3"),
     ];
     for (n, note) in (1..).zip(bogus) {
         let held = note.clone();
@@ -338,6 +340,13 @@ async fn bogus_peer_claim_does_not_freeze() {
         assert!(!has_alarm(cluster.node(1), Reason::LogHeld));
         peer.close().await;
     }
+    let store = cluster.node(1).store();
+    let told = |alarm: &AlarmRecord| alarm.reason == Reason::JournalBehind.label();
+    let count = until_stored(store, "the alarm of the later logs", |store| {
+        Some(store.alarms(100).ok()?.iter().filter(|alarm| told(alarm)).count()).filter(|n| *n > 0)
+    })
+    .await;
+    assert_eq!(count, 1);
     let say = move |hello: &mut v1::Hello| hello.held_checkpoint.clone_from(&good);
     let _peer = Hostile::dial_saying(&cluster.members[0], &cluster.members[1], say).await;
     let mut holds = cluster.node(1).relay().tlog().holds();

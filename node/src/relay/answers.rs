@@ -76,9 +76,10 @@ impl Answers {
         self.keep_claim().await?;
         if let Some(later) = self.ctx.parts.tlog.later(&self.live.hello.held_checkpoint) {
             if_room(self.ctx.parts.store.keep_later(&unit, &later, now).await)?;
+            // Without the log's name, which it may change each time: told once.
             let detail = format!(
-                "{unit} names {later}, a later log of ours, without proof: if the card is an old \
-                 one, put the newest in place. Until this peer is suspended, relay-node log \
+                "{unit} names a later log of ours than the card, without proof: if the card is an \
+                 old one, put the newest in place. Until this peer is suspended, relay-node log \
                  succeed is refused for it"
             );
             alarm_once(&self.ctx, Reason::JournalBehind, self.ctx.unit(), detail).await?;

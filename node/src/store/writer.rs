@@ -24,7 +24,7 @@ use crate::store::{
     event::{Fact, IndexMark},
     files::{self, Lock},
     index::{IndexError, Tree},
-    journal::{is_full, is_short},
+    journal::is_full,
     queue::{Job, Kept, Queue},
     snapshot::Keeper,
 };
@@ -225,8 +225,8 @@ fn finish(mut engine: Engine, dir: &Path) -> Result<(), StoreError> {
 /// next time serves.
 fn prove(shared: &Shared, dir: &Path) -> Result<(), StoreError> {
     match shared.prove() {
-        Err(StoreError::Index(IndexError::Io { source, .. })) if is_short(&source) => {
-            warn!(error = %source, "the mark of the index stays");
+        Err(StoreError::Index(error)) if error.lacks_descriptors() => {
+            warn!(%error, "the mark of the index stays");
             Ok(())
         }
         proven => write_mark(dir, proven?),

@@ -12,7 +12,7 @@ use std::ops::Bound;
 pub use memory::MemoryIndex;
 use relay_proto::limits::CARD_BYTES_MAX;
 
-use crate::store::sled::SledIndex;
+use crate::store::{journal::is_short, sled::SledIndex};
 
 /// The projection, in one of its variants.
 #[derive(Debug)]
@@ -166,6 +166,12 @@ pub enum IndexError {
 }
 
 impl IndexError {
+    /// Whether nothing was synced because no file could be opened for it: that passes. Never of a
+    /// sync itself: after a failed one nothing is tried again.
+    pub fn lacks_descriptors(&self) -> bool {
+        matches!(self, Self::Io { step: OPEN_TO_SYNC, source } if is_short(source))
+    }
+
     /// Whether it can only be made anew. No room and too few descriptors pass.
     pub fn is_damage(&self) -> bool {
         match self {
@@ -181,6 +187,9 @@ impl IndexError {
         }
     }
 }
+
+/// The step before a sync.
+pub(in crate::store) const OPEN_TO_SYNC: &str = "open to sync";
 
 macro_rules! trees {
     ($($tree:ident => $name:literal),* $(,)?) => {

@@ -91,7 +91,7 @@ impl Io for RealIo {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {
-        Ok(Arc::new(patiently(|| OpenOptions::new().read(true).write(true).open(path))?))
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -133,8 +133,9 @@ pub fn is_short(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOMEM | EINTR))
 }
 
-/// Opens once there are descriptors. A segment that was written waits here for its directory to be
-/// synced: giving up would end the store because somebody holds connections open.
+/// Opens once there are descriptors: for the writer alone. Its segments, and the directory that is
+/// to be synced after one of them was put in its place, wait here: giving up would end the store
+/// because somebody holds connections open. Who reads is told at once.
 fn patiently(open: impl Fn() -> io::Result<File>) -> io::Result<File> {
     let give_up = Instant::now() + SHORT_MAX;
     loop {

@@ -11,9 +11,9 @@ use std::ops::Bound;
 use ::sled::{Db, IVec};
 use prost::Message as _;
 
-use super::failed;
 use super::row::Row;
 use super::runs::{Changes, Runs};
+use super::{each, failed};
 use crate::store::index::{IndexError, Pair, Tree};
 
 /// Rows of messages, in the order in which they were made. Their digests have no order, and what
@@ -100,7 +100,7 @@ impl AboutMessages {
         };
         let places = self.places.range(lower, upper, reverse)?;
         Ok(places.flat_map(move |place| {
-            let read = place.and_then(|(group, seq)| {
+            each(place.and_then(|(group, seq)| {
                 let slots = self.row_at(&group, &seq)?.row.slots.into_iter();
                 let mut pairs: Vec<Pair> = slots
                     .filter_map(|slot| {
@@ -113,12 +113,7 @@ impl AboutMessages {
                     pairs.reverse();
                 }
                 Ok(pairs)
-            });
-            let (pairs, error) = match read {
-                Ok(pairs) => (pairs, None),
-                Err(error) => (Vec::new(), Some(Err(error))),
-            };
-            pairs.into_iter().map(Ok).chain(error)
+            }))
         }))
     }
 
@@ -139,14 +134,17 @@ impl AboutMessages {
         self.places.apply(&places)?;
         let mut gone = Changes::new();
         for (group, Opened { row, key }) in &changed {
-            let key = match key {
-                Some(key) => IVec::from(&key[..]),
-                None => IVec::from([&seq[..], group].concat()),
-            };
-            if !row.is_empty() {
-                self.rows.insert(key, row.encode_to_vec()).map_err(failed("apply"))?;
-            } else if self.rows.remove(key).map_err(failed("apply"))?.is_some() {
-                gone.insert(group, None);
+            match key {
+                Some(key) if row.is_empty() => {
+                    self.rows.remove(key).map_err(failed("apply"))?;
+                    gone.insert(group, None);
+                }
+                None if row.is_empty() => {}
+                key => {
+                    let begun = || [&seq[..], group].concat();
+                    let key = IVec::from(key.clone().unwrap_or_else(begun));
+                    self.rows.insert(key, row.encode_to_vec()).map_err(failed("apply"))?;
+                }
             }
         }
         self.places.apply(&gone)

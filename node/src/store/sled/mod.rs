@@ -27,7 +27,7 @@ use ::sled::{Config, Db, Mode};
 
 use self::about::{AboutMessages, Group, Opened, member, place};
 use self::runs::{Changes, Runs};
-use crate::store::index::{APPLIED_KEY, Change, IndexError, Pair, Tree};
+use crate::store::index::{APPLIED_KEY, Change, IndexError, OPEN_TO_SYNC, Pair, Tree};
 
 /// Where the pairs of one `Tree` are.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl SledIndex {
             .map_err(|_panic| IndexError::Damaged { detail: "panic while opening".to_owned() })??;
         if is_new {
             // sled itself does not: a power cut soon after would leave its settings empty.
-            sync_tree(dir, 0).map_err(|source| IndexError::Io { step: "sync", source })?;
+            sync_tree(dir, 0)?;
         }
         Ok(index)
     }
@@ -219,7 +219,7 @@ impl SledIndex {
         self.db.flush().map_err(failed("flush"))?;
         // sled's flush is sync_file_range: neither file length nor disk cache. What it wrote is
         // durable only after a real fsync of every file and directory.
-        sync_tree(&self.dir, 0).map_err(|source| IndexError::Io { step: "sync", source })?;
+        sync_tree(&self.dir, 0)?;
         Ok(through)
     }
 
@@ -353,22 +353,34 @@ fn open_db(dir: &Path, cache_bytes: u64) -> Result<Db, IndexError> {
 const SETTINGS_BYTES_MIN: u64 = 8;
 
 /// Syncs every file below a directory, then the directory itself.
-fn sync_tree(dir: &Path, depth: usize) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
+fn sync_tree(dir: &Path, depth: usize) -> Result<(), IndexError> {
+    let unopened = |source| IndexError::Io { step: OPEN_TO_SYNC, source };
+    let sync =
+        |file: File| file.sync_all().map_err(|source| IndexError::Io { step: "sync", source });
+    for entry in fs::read_dir(dir).map_err(unopened)? {
+        let entry = entry.map_err(unopened)?;
+        let kind = entry.file_type().map_err(unopened)?;
         if kind.is_dir() && depth < SYNC_DEPTH_MAX {
             sync_tree(&entry.path(), depth + 1)?;
         } else if kind.is_file() {
             match File::open(entry.path()) {
-                Ok(file) => file.sync_all()?,
+                Ok(file) => sync(file)?,
                 // sled replaces its snapshot files from a thread of its own.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(unopened(error)),
             }
         }
     }
-    File::open(dir)?.sync_all()
+    sync(File::open(dir).map_err(unopened)?)
+}
+
+/// The pairs of a row that was read, or the one error.
+fn each(read: Result<Vec<Pair>, IndexError>) -> impl Iterator<Item = Result<Pair, IndexError>> {
+    let (pairs, error) = match read {
+        Ok(pairs) => (pairs, None),
+        Err(error) => (Vec::new(), Some(Err(error))),
+    };
+    pairs.into_iter().map(Ok).chain(error)
 }
 
 /// An I/O error may be the disk's; everything else sled reports is its own state gone wrong.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::row::Row;
-use super::{directed, failed};
+use super::{directed, each, failed};
 use crate::store::index::{APPLIED_KEY, IndexError, Pair};
 
 /// A tree of sled with rows of pairs.
@@ -68,23 +68,21 @@ impl Runs {
                 Ok((_, row)) => Row::read(&row),
                 Err(error) => Err(failed("range")(error)),
             };
-            let (mut slots, error) = match read {
-                Ok(row) => (row.slots, None),
-                Err(error) => (Vec::new(), Some(Err(error))),
-            };
-            if reverse {
-                slots.reverse();
-            }
-            slots.retain(|slot| {
-                let is_beyond = edge.as_ref().is_none_or(|edge| match reverse {
-                    false => slot.name > *edge,
-                    true => slot.name < *edge,
+            each(read.map(|Row { mut slots }| {
+                if reverse {
+                    slots.reverse();
+                }
+                slots.retain(|slot| {
+                    let is_beyond = edge.as_ref().is_none_or(|edge| match reverse {
+                        false => slot.name > *edge,
+                        true => slot.name < *edge,
+                    });
+                    is_beyond && RangeBounds::<[u8]>::contains(&(lower, upper), &slot.name[..])
                 });
-                is_beyond && RangeBounds::<[u8]>::contains(&(lower, upper), &slot.name[..])
-            });
-            edge = slots.last().map(|slot| slot.name.clone()).or(edge.take());
-            let pairs = slots.into_iter();
-            pairs.map(|slot| Ok((slot.name.to_vec(), slot.value.to_vec()))).chain(error)
+                edge = slots.last().map(|slot| slot.name.clone()).or(edge.take());
+                let pairs = slots.into_iter();
+                pairs.map(|slot| (slot.name.to_vec(), slot.value.to_vec())).collect()
+            }))
         }))
     }
 

@@ -124,7 +124,7 @@ impl Store {
                 by,
                 why: "the log was succeeded".to_owned(),
             };
-            // About this unit, so no peer raised them: they are few.
+            // About this unit: a few words of each peer at most, and no evidence.
             ending.run(txn, now, usize::MAX).map(drop)
         })
         .await
