@@ -144,12 +144,12 @@ impl Federation {
         }
         let trust = trust_of(&self.nodes);
         self.verify(&clients, &records, &trust, (until, terms.undated), &mut found).await;
-        self.keep(&mut found);
         for (place, client) in clients.iter().enumerate() {
             self.read_events(place, client, terms.alarms, &mut found).await;
             look_at_alarms(client, place, terms.alarms, &mut found).await;
         }
         self.seen.all.extend(records.sent);
+        self.keep(&mut found);
         found
     }
 

@@ -14,7 +14,7 @@ use super::{
     Campaign,
     check::{Found, Seen},
     load::Ledger,
-    volume::Volume,
+    volume::{self, Volume},
 };
 use crate::process::{Process, introduce};
 
@@ -106,8 +106,9 @@ impl Federation {
         let kept = tempfile::Builder::new().prefix("relay-campaign-").tempdir();
         let kept = kept.expect("a directory for what failed").keep();
         for node in &self.nodes {
-            let copied = Command::new("cp").arg("-a").arg(&node.dir).arg(&kept).output();
-            drop(copied.expect("cp runs"));
+            if let Err(why) = volume::run(Command::new("cp").arg("-a").arg(&node.dir).arg(&kept)) {
+                found.problems.insert(0, format!("files of {} are not kept: {why}", node.unit));
+            }
         }
         found.problems.insert(0, format!("the nodes' files are kept in {}", kept.display()));
     }
