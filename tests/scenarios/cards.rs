@@ -131,8 +131,8 @@ fn in_the_name_of(card: &Card) -> Card {
 }
 
 /// A recipient whose clock is not trusted dates its receipt far off. The message is delivered, for
-/// it would be sent without end otherwise; the receipt is flagged, once an operator is told, and
-/// the evidence of the other recipient stays what it is.
+/// it would be sent without end otherwise; the receipt is flagged, and the evidence of the other
+/// recipient stays what it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receipt_without_a_proven_time_settles_and_is_flagged() {
     let mut stage = Stage::new().await;
