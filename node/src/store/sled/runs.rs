@@ -4,7 +4,8 @@
 //!
 //! A row is found by the lowest key that it may hold, and holds all pairs from there to the next
 //! row. Invariants: no key stands in two rows, for a row is divided in one batch; so applying the
-//! same changes again ends in the same pairs.
+//! same changes again ends in the same pairs. Many rows are divided in one batch: before each, sled
+//! writes all that it has buffered.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
@@ -88,6 +89,8 @@ impl Runs {
 
     pub(super) fn apply(&self, changes: &Changes<'_>) -> Result<(), IndexError> {
         let mut changes = changes.iter().peekable();
+        let mut divided = Divided::default();
+        // Changes come in the order of the keys: no row is met twice.
         while let Some((first, _)) = changes.peek() {
             let (start, mut row) = match self.row_for(first)? {
                 Some((start, row)) => (Some(start), Row::read(&row)?),
@@ -108,10 +111,13 @@ impl Runs {
                 is_changed = true;
             }
             if is_changed {
-                self.write(start, row, is_appended)?;
+                self.write(start, row, is_appended, &mut divided)?;
+            }
+            if divided.bytes > BATCH_BYTES {
+                self.write_divided(std::mem::take(&mut divided))?;
             }
         }
-        Ok(())
+        self.write_divided(divided)
     }
 
     /// Up to where the content of this tree reaches; 0: nothing is here.
@@ -129,8 +135,15 @@ impl Runs {
         self.rows.insert(APPLIED_KEY, &value).map(drop).map_err(failed("applied"))
     }
 
-    /// Writes what became of the row that began there; nothing: of none.
-    fn write(&self, start: Option<IVec>, row: Row, is_appended: bool) -> Result<(), IndexError> {
+    /// Writes what became of the row that began there; nothing: of none. Its parts, if it has to
+    /// be divided, are left to be written.
+    fn write(
+        &self,
+        start: Option<IVec>,
+        row: Row,
+        is_appended: bool,
+        divided: &mut Divided,
+    ) -> Result<(), IndexError> {
         let pairs = row.slots.len();
         // What comes in the order of the keys leaves full rows behind.
         let most = match is_appended {
@@ -151,10 +164,16 @@ impl Runs {
             return self.rows.insert(start, row).map(drop).map_err(failed("apply"));
         }
         // In one: a crash, or a reader, finds either the row or its parts.
-        let mut batch = Batch::default();
-        batch.insert(start, row);
-        rest.for_each(|(start, row)| batch.insert(start, row));
-        self.rows.apply_batch(batch).map_err(failed("apply"))
+        divided.insert(start, row);
+        rest.for_each(|(start, row)| divided.insert(start, row));
+        Ok(())
+    }
+
+    fn write_divided(&self, divided: Divided) -> Result<(), IndexError> {
+        match divided.bytes {
+            0 => Ok(()),
+            _ => self.rows.apply_batch(divided.batch).map_err(failed("apply")),
+        }
     }
 
     /// The row that holds a key, if any does, with its start.
@@ -181,3 +200,20 @@ impl Runs {
         Ok(None)
     }
 }
+
+/// Rows that came of the division of others.
+#[derive(Default)]
+struct Divided {
+    batch: Batch,
+    bytes: usize,
+}
+
+impl Divided {
+    fn insert(&mut self, start: IVec, row: Vec<u8>) {
+        self.bytes += start.len() + row.len();
+        self.batch.insert(start, row);
+    }
+}
+
+/// Readers wait while a batch is written.
+const BATCH_BYTES: usize = 256 << 10;
