@@ -15,6 +15,7 @@ mod exchange;
 mod hostile;
 mod impostors;
 mod lines;
+mod nothing;
 mod quotas;
 mod rig;
 mod rollback;

@@ -269,7 +269,7 @@ async fn a_backup_from_before_a_succession_signs_nothing() {
 }
 
 /// The first member's operator takes the second's new card.
-async fn take_card(cluster: &Cluster, n: u8) {
+pub async fn take_card(cluster: &Cluster, n: u8) {
     let relay = cluster.node(0).relay();
     let file = std::fs::read(cluster.members[1].card()).unwrap();
     relay.directory().add(&file, relay.clock().now()).await.unwrap();

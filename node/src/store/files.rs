@@ -149,7 +149,7 @@ pub(super) fn put_in_place(file: &File, unfinished: &Path, path: &Path) -> io::R
 
 /// Whether the store came out of a backup, or out of a standby that was promoted, and was not
 /// heard about since. The file is written by whoever restores, before the store is opened.
-fn is_restored(dir: &Path) -> bool {
+pub(super) fn is_restored(dir: &Path) -> bool {
     // In doubt it was: a file that cannot be looked at is there.
     !matches!(std::fs::symlink_metadata(dir.join(RESTORED_FILE)),
         Err(error) if error.kind() == io::ErrorKind::NotFound)

@@ -106,16 +106,23 @@ pub fn create(
     instance: [u8; 16],
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let created = Created { unit: unit.to_string(), instance: Bytes::copy_from_slice(&instance) };
+    let id = StoreId { unit: unit.clone(), instance };
+    if let Backend::Embedded { dir, .. } = backend {
+        id.create(dir)?;
+    }
+    begin(backend, &id, at)
+}
+
+/// Begins the journal of a store.
+fn begin(backend: &Backend, id: &StoreId, at: Timestamp) -> Result<(), StoreError> {
+    let instance = Bytes::copy_from_slice(&id.instance);
+    let created = Created { unit: id.unit.to_string(), instance };
     let event = Event { at_ms: at.as_millis(), fact: Some(Fact::Created(created)) };
     let frame = crate::store::journal::EventFrame {
         meta: event.encode_to_vec().into(),
         body: Bytes::new(),
     };
     let (settings, io) = journal_of(backend);
-    if let Backend::Embedded { dir, .. } = backend {
-        StoreId { unit: unit.clone(), instance }.create(dir)?;
-    }
     let mut journal = Journal::create(settings, io)?;
     journal.append(&[frame])?;
     journal.close()?;
@@ -314,7 +321,9 @@ impl OpenStore {
 
     /// Opens the journal, and says whether it ends before the index's mark. A mark that reaches
     /// into bytes of a bad batch proves damage. One beyond a sound end means that the journal was
-    /// set back, and the index with its mark is what does not belong to it.
+    /// set back, and the index with its mark is what does not belong to it. Where nothing is left
+    /// and the store was put in place all the same, the journal begins again: its log signs nothing
+    /// before it was succeeded.
     fn open_journal(&self, mark: u64) -> Result<(Journal, Recovered, bool), StoreError> {
         let open = |marks: &[DurableMark]| {
             let (settings, io) = journal_of(&self.backend);
@@ -329,6 +338,13 @@ impl OpenStore {
             Err(JournalError::Damage { what: Damage::EndBeforeMark, .. }) if mark > 0 => {
                 let (journal, recovered) = open(&[])?;
                 Ok((journal, recovered, true))
+            }
+            Err(JournalError::Missing) if self.dir().is_some_and(files::is_restored) => {
+                let id = self.dir().map(|dir| StoreId::open(dir, &self.unit)).transpose()?;
+                // No clock is known here.
+                id.map_or(Ok(()), |id| begin(&self.backend, &id, Timestamp::from_millis(0)))?;
+                let (journal, recovered) = open(&[])?;
+                Ok((journal, recovered, mark > 0))
             }
             opened => {
                 opened.map(|(journal, recovered)| (journal, recovered, false)).map_err(Into::into)

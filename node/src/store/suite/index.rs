@@ -209,3 +209,39 @@ async fn a_store_at_work_is_copied_mark_first() {
     let refused = Place::in_dir(bad).try_open();
     assert!(matches!(refused, Err(StoreError::Journal(JournalError::Damage { .. }))));
 }
+
+/// A segment is lost for good: all before it opens as an older copy of the store, and says so;
+/// where nothing is before it, only by the word of whoever put it in place.
+#[tokio::test]
+async fn what_is_before_a_lost_segment_opens() {
+    let place = Place::embedded();
+    let store = place.open();
+    for n in 1..=12 {
+        submit(&store, NewSubmission { payload: vec![7; 20_000].into(), ..submission(n) }).await;
+    }
+    let (whole, last) = (store.log_head().size, store.shared.reader.last_segment());
+    store.close().await;
+    assert!(last > 3);
+    for kept in [2, 0] {
+        let copy = tempfile::tempdir().unwrap();
+        fs::create_dir(copy.path().join("journal")).unwrap();
+        copy_all(&place.path().join("store.id"), &copy.path().join("store.id"));
+        for number in 1..=kept {
+            let name = format!("journal/segment-{number:010}");
+            copy_all(&place.path().join(&name), &copy.path().join(&name));
+        }
+        let copy = Place::in_dir(copy);
+        if kept == 0 {
+            let refused = copy.try_open();
+            assert!(matches!(refused, Err(StoreError::Journal(JournalError::Missing))));
+            fs::write(copy.path().join("restored"), "").unwrap();
+        }
+        for _ in 0..2 {
+            let store = copy.open();
+            let size = store.log_head().size;
+            assert!(size < whole && (size > 0) == (kept > 0), "{size} of {whole}");
+            assert_sound(&store);
+            store.close().await;
+        }
+    }
+}
