@@ -20,20 +20,27 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{report::Outcome, stage::Stage, tls};
 
-/// All of them at once, again and again.
+/// Each stranger, again and again: first alone, then beside a crowd that says nothing and takes all
+/// places that one caller may have.
 pub async fn strangers(stage: &Stage, until: Instant) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut silent = Vec::new();
-    for _ in 0..SILENT {
-        silent.push(TcpStream::connect(stage.tcp).await.expect("a listener that accepts"));
-    }
-    outcome.sent.add_many("silent connection", SILENT);
     let certificates = [
         ("TLS without certificate", None),
         ("certificate of another authority", Some(Authority::new("other").issue("mallory"))),
         ("certificate of a false authority", Some(Authority::new(AUTHORITY).issue("mallory"))),
     ];
+    let crowded = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+    let mut silent = Vec::new();
     while Instant::now() < until {
+        if silent.is_empty() && Instant::now() >= crowded {
+            outcome.demand_only(&["CertificateRequired", "UnknownCA", "DecryptError", CLOSED]);
+            let refused = outcome.answered.of("CertificateRequired");
+            outcome.demand(refused > 0, format!("{refused} callers without certificate refused"));
+            for _ in 0..SILENT {
+                silent.push(TcpStream::connect(stage.tcp).await.expect("a listener that accepts"));
+            }
+            outcome.sent.add_many("silent connection", SILENT);
+        }
         for (what, certificate) in &certificates {
             outcome.sent.add(*what);
             outcome.answered.add(knock(stage.tcp, certificate.clone()).await);
@@ -121,8 +128,15 @@ fn told(error: std::io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::AlertReceived(alert)) => format!("{alert:?}"),
+        None if is_end(&error) => CLOSED.to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// The node ended it: with words of ours unread, or in the middle of TLS.
+fn is_end(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::ConnectionReset | Kind::UnexpectedEof | Kind::BrokenPipe)
 }
 
 async fn plain(to: SocketAddr) -> String {
@@ -138,7 +152,7 @@ async fn plain(to: SocketAddr) -> String {
         // A TLS alert is seven bytes, and no word of HTTP/2.
         Ok(answer) if answer.first().is_none_or(|kind| *kind == 0x15) => CLOSED.to_owned(),
         Ok(answer) => format!("{} bytes of an answer", answer.len()),
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => CLOSED.to_owned(),
+        Err(error) if is_end(&error) => CLOSED.to_owned(),
         Err(error) => error.to_string(),
     }
 }
