@@ -267,7 +267,7 @@ pub fn ended(error: &ConnectionError) -> String {
             }
         }
         ConnectionError::TransportError(error) => format!("ours: {error}"),
-        ConnectionError::Reset => "reset".to_owned(),
+        ConnectionError::Reset => super::report::RESET.to_owned(),
         ConnectionError::TimedOut => "timed out".to_owned(),
         ConnectionError::VersionMismatch => "no common QUIC version".to_owned(),
         other => other.to_string(),

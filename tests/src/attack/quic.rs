@@ -54,13 +54,13 @@ pub async fn forbidden(stage: &Stage, until: Instant) -> Outcome {
             injector.push(frames);
             drain(&mut session, &injector).await;
             let answer = closed(&session.connection).await;
-            outcome.demand(codes.contains(&answer.as_str()), format!("{what}: {answer}"));
+            outcome.ended(what, answer, codes);
             outcome.demand(injector.left() > 0, format!("{what}: {NOTHING_LEFT}"));
-            outcome.answered.add(answer);
             left += injector.left();
         }
     }
     outcome.demand(left > 0, NOTHING_LEFT);
+    outcome.demand_few_resets();
     outcome
 }
 

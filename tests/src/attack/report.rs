@@ -72,6 +72,22 @@ impl Outcome {
         self.demand(self.answered.total() > 0, "nothing was answered");
     }
 
+    /// How a session ended that was to end in one of these ways. A stateless reset is let pass here
+    /// and counted by [`Outcome::demand_few_resets`].
+    pub fn ended(&mut self, what: &str, answer: String, expected: &[&str]) {
+        let is_expected = expected.contains(&answer.as_str()) || answer == RESET;
+        self.demand(is_expected, format!("{what}: {answer}"));
+        self.answered.add(answer);
+    }
+
+    /// The QUIC library holds a close back behind data that its window does not let out, and
+    /// forgets the connection after three probe timeouts; the peer's next packet gets a stateless
+    /// reset then, which names no reason (RFC 9000, 10.2.1).
+    pub fn demand_few_resets(&mut self) {
+        let (resets, all) = (self.answered.of(RESET), self.answered.total());
+        self.demand(resets * RESETS_ONE_IN <= all, format!("{resets} resets of {all} ends"));
+    }
+
     /// Adds what another part of the attack saw.
     pub fn merge(&mut self, other: Self) {
         other.sent.0.into_iter().for_each(|(what, by)| self.sent.add_many(what, by));
@@ -164,3 +180,8 @@ impl fmt::Display for Row {
         self.faults.iter().try_for_each(|fault| writeln!(f, "  FAULT     {fault}"))
     }
 }
+
+/// A stateless reset, as [`super::peer::closed`] names it.
+pub const RESET: &str = "reset";
+/// At most one end in so many may be one.
+const RESETS_ONE_IN: u64 = 5;
