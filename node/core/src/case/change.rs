@@ -57,7 +57,7 @@ impl Case {
         }
         if !newer.items.is_empty() {
             for (id, item) in &mut self.items {
-                if item.is_open() && !newer.items.contains(id) {
+                if item.status == ItemStatus::Pending && !newer.items.contains(id) {
                     item.status = ItemStatus::Withdrawn;
                 }
             }
@@ -97,6 +97,8 @@ impl Case {
             }
         }
         self.redeciding = false;
+        // It is about the newest revision.
+        self.undecided_revision = None;
         self.state = match transition {
             Transition::T14 => State::Refused,
             _ => State::Accepted,

@@ -3,9 +3,9 @@
 use relay_proto::timestamp::Timestamp;
 
 use super::{
-    Case, Rules, State, Transition,
+    Case, Rules, Transition,
     item::{Item, ItemStatus},
-    moves::{Closing, Found, ItemId, Message, Move, RiskAnswer, Verdict},
+    moves::{Closing, Found, ItemId, Message, Move, Request, RiskAnswer, Verdict},
 };
 
 impl Case {
@@ -16,9 +16,9 @@ impl Case {
         match (&message.says, transition) {
             (Move::Ack { rerouted }, T::T5) => !rerouted,
             (Move::Ack { rerouted }, T::T27) => *rerouted,
-            (Move::InfoReply(reply), T::T7) => self.is_next(reply.revision),
+            (Move::InfoReply(reply), T::T7) => self.revises(reply),
             (Move::Request(newer) | Move::InfoReply(newer), T::T29) => {
-                self.is_next(newer.revision) && newer.priority > self.priority
+                self.revises(newer) && newer.priority > self.priority
             }
             (Move::RiskDecision(RiskAnswer::Proceed), T::T10) => true,
             (Move::RiskDecision(RiskAnswer::Change { revision, drop }), T::T11) => {
@@ -51,7 +51,7 @@ impl Case {
                     })
             }
             (Move::MlaDecision, T::T22) => !self.mla_decided,
-            (Move::Withdrawal(items), T::T24) => items.is_empty() && !self.state.is_end(),
+            (Move::Withdrawal(items), T::T24) => items.is_empty(),
             (Move::Withdrawal(items), T::T25) => !items.is_empty() && self.are_open(items),
             (Move::Closure(closing), _) => self.closes(*closing, transition, sent_at, rules),
             (
@@ -84,9 +84,21 @@ impl Case {
             (Closing::Expired, T::T23) => {
                 self.last_end().is_some_and(|end| sent_at >= end.after(rules.grace))
             }
-            (Closing::Withdrawn, T::T24) => self.state == State::Withdrawn,
+            (Closing::Withdrawn, T::Confirmed) => true,
             _ => false,
         }
+    }
+
+    /// The next revision leaves something that can be preserved, and gives up nothing that is: that
+    /// is a withdrawal's.
+    fn revises(&self, newer: &Request) -> bool {
+        let named = |id: &ItemId| newer.items.is_empty() || newer.items.contains(id);
+        let is_new = |id: &ItemId| !self.items.contains_key(id);
+        self.is_next(newer.revision)
+            && are_distinct(newer.items.iter())
+            && self.items.iter().all(|(id, item)| named(id) || !item.is_preserved())
+            && (newer.items.iter().any(is_new)
+                || self.items.iter().any(|(id, item)| named(id) && item.is_open()))
     }
 
     fn is_next(&self, revision: u32) -> bool {

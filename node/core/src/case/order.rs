@@ -12,19 +12,29 @@ use super::moves::{Message, Side};
 
 /// All messages of which everything before is here, in their order, and the digests of the others.
 pub(super) fn order(held: &BTreeMap<Digest, Message>) -> (Vec<&Message>, Vec<Digest>) {
-    let mut placed = BTreeSet::new();
-    let mut order = Vec::with_capacity(held.len());
-    let mut left: Vec<&Message> = held.values().collect();
-    left.sort_by_key(|message| rank(message));
-    let is_ready = |message: &&Message, placed: &BTreeSet<Digest>| {
-        message.before().all(|digest| placed.contains(&digest))
-    };
-    while let Some(nth) = left.iter().position(|message| is_ready(message, &placed)) {
-        let message = left.remove(nth);
-        placed.insert(message.digest);
-        order.push(message);
+    let mut after: BTreeMap<Digest, Vec<&Message>> = BTreeMap::new();
+    let mut missing: BTreeMap<Digest, usize> = BTreeMap::new();
+    for message in held.values() {
+        let before: BTreeSet<Digest> = message.before().collect();
+        missing.insert(message.digest, before.len());
+        before.into_iter().for_each(|digest| after.entry(digest).or_default().push(message));
     }
-    (order, left.into_iter().map(|message| message.digest).collect())
+    let is_first = |message: &&Message| message.before().next().is_none();
+    let mut ready: BTreeMap<_, &Message> =
+        held.values().filter(is_first).map(|message| (rank(message), message)).collect();
+    let mut order = Vec::with_capacity(held.len());
+    while let Some((_, message)) = ready.pop_first() {
+        missing.remove(&message.digest);
+        order.push(message);
+        for next in after.remove(&message.digest).unwrap_or_default() {
+            let Some(left) = missing.get_mut(&next.digest) else { continue };
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                ready.insert(rank(next), next);
+            }
+        }
+    }
+    (order, missing.into_keys().collect())
 }
 
 /// Those of an order that the sender of a message had seen when it was sent, in that order.

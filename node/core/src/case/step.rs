@@ -79,7 +79,7 @@ pub enum Transition {
     T22,
     /// The time is over.
     T23,
-    /// All is withdrawn; its release is confirmed.
+    /// All is withdrawn.
     T24,
     /// Some items are withdrawn.
     T25,
@@ -91,6 +91,8 @@ pub enum Transition {
     T28,
     /// A newer revision, more urgent.
     T29,
+    /// The release of what was withdrawn is confirmed.
+    Confirmed,
     /// A decision crossed a newer revision: whether it carries over.
     Carried,
     /// The requested node warns that the time ends.
@@ -117,7 +119,7 @@ pub(super) fn rows(kind: MoveKind) -> impl Iterator<Item = Transition> {
         MoveKind::MlaDecision => &[T::T22],
         MoveKind::Withdrawal => &[T::T24, T::T25],
         MoveKind::ExpiryWarning => &[T::Warned],
-        MoveKind::Closure => &[T::T8, T::T22, T::T23, T::T24, T::T28],
+        MoveKind::Closure => &[T::T8, T::T22, T::T23, T::T28, T::Confirmed],
         MoveKind::Incident => &[T::T26],
     };
     rows.iter().copied()
@@ -227,10 +229,10 @@ impl Case {
             T::T20 | T::T21 | T::Warned => self.state == S::Preserved,
             T::T22 => self.state == S::MlaPending,
             T::T23 => self.state == S::Preserved && !self.extension_pending,
-            T::T24 => !self.state.is_end() || self.state == S::Withdrawn && !self.release_confirmed,
+            T::T24 | T::T29 => !self.state.is_end(),
+            T::Confirmed => self.state == S::Withdrawn && !self.release_confirmed,
             T::T25 => matches!(self.state, S::Preserved | S::MlaPending),
             T::T27 | T::T28 => matches!(self.at(), S::Delivered | S::Acknowledged),
-            T::T29 => !self.state.is_end(),
             T::Carried => self.undecided_revision.is_some() && is_executed,
         }
     }

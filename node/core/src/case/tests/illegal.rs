@@ -28,6 +28,14 @@ fn before_anything_is_preserved() {
     let newer = Move::Request(request(2, Priority::Routine, &[]));
     let other = Move::Decision { revision: 2, items: vec![("1".to_owned(), Verdict::Accepted)] };
     let nothing = ["1", "2"].map(|id| (id.to_owned(), Found::NotFound)).to_vec();
+    // The first item is given up, then the reply names no other.
+    let drop = RiskAnswer::Change { revision: 2, drop: vec!["1".to_owned()] };
+    let dropped = vec![
+        (1, Move::RiskNotice),
+        (1, Move::RiskDecision(drop)),
+        (2, Move::InfoRequired { due: at_day(5) }),
+    ];
+    let leaves_nothing = Move::InfoReply(request(3, Priority::Routine, &["1"]));
     let twice = verdicts(&[("1", Verdict::Accepted), ("1", Verdict::Refused)]);
     let half = verdicts(&[("1", Verdict::Refused)]);
     let asked = vec![(1, Move::InfoRequired { due: at_day(3) })];
@@ -39,6 +47,7 @@ fn before_anything_is_preserved() {
         ("a decision of another revision", none(), (1, other)),
         ("nothing found, not accepted", none(), (1, Move::Confirmation(nothing))),
         ("a reply without a question", none(), (1, reply)),
+        ("a reply that leaves nothing", dropped, (4, leaves_nothing)),
         ("a revision that is no more urgent", none(), (1, newer)),
         ("some items withdrawn", none(), (1, Move::Withdrawal(vec!["1".to_owned()]))),
         ("closed before the answer was due", asked, (2, Move::Closure(Closing::Lapsed))),
@@ -51,8 +60,10 @@ fn once_something_is_preserved() {
     let then = |more: &[(u64, Move)]| [&until_preserved(), more].concat();
     let request = |until| Move::ExtensionRequest { until: at_day(until) };
     let (expired, released) = (Move::Closure(Closing::Expired), Move::Closure(Closing::Released));
+    let dropped = Move::Request(super::request(2, Priority::Urgent, &["1", "3"]));
     let moved = Move::Confirmation(vec![preserved("1", 2, 180)]);
     assert_not_legal(vec![
+        ("a revision that gives up what is preserved", then(&[]), (3, dropped)),
         ("extension after the end", then(&[]), (92, request(180))),
         ("extension to the end that is", then(&[]), (80, request(92))),
         ("a decision that nobody asked for", then(&[]), (80, extended(180))),

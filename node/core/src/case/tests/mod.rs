@@ -160,6 +160,8 @@ fn a_withdrawal_that_crosses_wins() {
     assert_eq!((case.state, case.turn()), (State::Withdrawn, Some(Side::Requested)));
     assert_eq!(case.items["1"].status, ItemStatus::Released);
     assert!(!case.sync_conflict);
+    assert_eq!(case.legal(Side::Requesting), []);
+    assert_eq!(case.legal(Side::Requested), [MoveKind::Closure]);
     let closed = Move::Closure(Closing::Withdrawn);
     messages.push(message(7, (Some(6), Some(5)), 3, closed));
     let case = derived(messages);

@@ -125,7 +125,11 @@ impl Pair {
         let is_pending = |item: &&Item| item.status == ItemStatus::Pending;
         let pending = case.items.iter().filter(|(_, item)| is_pending(item)).map(|(id, _)| id);
         let revision = case.revision + 1;
-        let newer = |priority| Request { revision, priority, items: vec![], articles: vec![] };
+        let named = match self.draw(2) {
+            0 => Vec::new(),
+            _ => some.iter().cloned().chain([format!("new {revision}")]).collect(),
+        };
+        let newer = |priority| Request { revision, priority, items: named, articles: vec![] };
         let (day, later) = (at_day(self.day), at_day(self.day + 200));
         match kind {
             MoveKind::Request => Move::Request(newer(Priority::Emergency)),
