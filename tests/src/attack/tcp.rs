@@ -49,6 +49,7 @@ pub async fn strangers(stage: &Stage, until: Instant) -> Outcome {
         outcome.answered.add(plain(stage.tcp).await);
         tokio::time::sleep(PAUSE).await;
     }
+    outcome.demand(!silent.is_empty(), "the strangers took so long that no crowd came");
     outcome.demand_only(&["CertificateRequired", "UnknownCA", "DecryptError", CLOSED]);
     outcome
 }
