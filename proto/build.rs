@@ -9,8 +9,18 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-const FILES: &[&str] =
-    &["envelope", "payload", "alert", "preservation", "receipt", "directory", "link", "api"];
+const FILES: &[&str] = &[
+    "envelope",
+    "payload",
+    "alert",
+    "preservation",
+    "casework",
+    "assistance",
+    "receipt",
+    "directory",
+    "link",
+    "api",
+];
 
 fn main() {
     println!("cargo:rerun-if-changed=relay");

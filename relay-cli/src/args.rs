@@ -259,9 +259,12 @@ pub enum SendVerb {
     /// Ask a unit to preserve stored computer data (Budapest Convention, Article 29)
     #[command(after_help = "Example:\n  relay-cli send preservation --file request.json --dry-run")]
     Preservation(SendArgs),
+    /// Any other kind: what the file says it is
+    #[command(after_help = "Example:\n  relay-cli send message --file info-required.json")]
+    Message(SendArgs),
 }
 
-/// What both kinds of sending take.
+/// What all kinds of sending take.
 #[derive(Debug, Args)]
 pub struct SendArgs {
     /// The message as JSON; times may be offsets from when the request id was made, as in "@+28d"

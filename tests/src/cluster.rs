@@ -194,8 +194,7 @@ pub fn draft_payload(dir: &Path, unit: &UnitId, to: &UnitId) -> v1::Payload {
     let defaults = ProfileDefaults {
         handling: profile.handling_default.clone(),
         languages: profile.languages.clone(),
-        alert_basis: profile.legal_basis_default(v1::Kind::Alert).to_vec(),
-        preservation_basis: profile.legal_basis_default(v1::Kind::PreservationRequest).to_vec(),
+        legal_basis: profile.legal_basis_default(v1::Kind::Alert).to_vec(),
         period_days: profile.requested_preservation_days,
     };
     let own = UnitFacts::from(card.value());

@@ -4,7 +4,12 @@
 
 use bytes::Bytes;
 use relay_proto::{
-    ids::UnitId, payload::open_clear, reason::Reason, receipt::Statement, timestamp::Timestamp, v1,
+    ids::UnitId,
+    payload::{self, open_clear},
+    reason::Reason,
+    receipt::Statement,
+    timestamp::Timestamp,
+    v1,
 };
 
 use super::{Service, status::Problem};
@@ -27,7 +32,7 @@ impl Service {
             if let Some(clear) = content.payload {
                 // It was checked when it was stored.
                 let payload = open_clear(&clear).map_err(Problem::internal)?;
-                title(&payload).clone_into(&mut message.title);
+                payload::title(&payload).clone_into(&mut message.title);
                 message.payload = Some(payload);
             }
             message.signed_header = Some(content.header);
@@ -204,16 +209,5 @@ fn acknowledgement(record: &AckRecord) -> v1::Acknowledgement {
         capacity: i32::try_from(record.capacity).unwrap_or_default(),
         by: record.by.clone(),
         time: instant(record.at_ms),
-    }
-}
-
-/// An alert's title, a request's first offence.
-fn title(payload: &v1::Payload) -> &str {
-    match &payload.body {
-        Some(v1::payload::Body::Alert(alert)) => &alert.title,
-        Some(v1::payload::Body::PreservationRequest(request)) => {
-            request.offences.first().map_or("", |offence| &offence.title)
-        }
-        None => "",
     }
 }

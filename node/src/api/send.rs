@@ -1,6 +1,6 @@
 //! Taking messages one by one: SendMessage.
 
-use relay_proto::{ids::MessageId, reason::Reason, v1};
+use relay_proto::{ids::MessageId, payload::kind_of_draft, reason::Reason, v1};
 
 use super::{Service, args, status::Problem};
 use crate::relay::submit::{Principal, Submission, Submitted, priority_of};
@@ -49,14 +49,9 @@ impl Service {
     /// What a message that would be taken looks like; it has no id yet.
     fn checked(&self, draft: &v1::Draft) -> v1::Message {
         let payload = draft.payload.as_ref();
-        let kind = match payload.and_then(|payload| payload.body.as_ref()) {
-            Some(v1::payload::Body::Alert(_)) => v1::Kind::Alert,
-            Some(v1::payload::Body::PreservationRequest(_)) => v1::Kind::PreservationRequest,
-            None => v1::Kind::Unspecified,
-        };
         let unit = self.relay().node().unit();
         v1::Message {
-            kind: kind.into(),
+            kind: kind_of_draft(draft).into(),
             exercise: unit.is_demo() || payload.is_some_and(|payload| payload.exercise),
             direction: v1::Direction::Out.into(),
             from: unit.to_string(),

@@ -6,7 +6,11 @@
 use std::time::Duration;
 
 use relay_core::profile::{KindRules, Lifetimes, Profile, Topology};
-use relay_proto::{limits, v1};
+use relay_proto::{
+    limits,
+    payload::{all_kinds, kind_name},
+    v1,
+};
 
 use super::document::Section;
 
@@ -52,10 +56,9 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
 
 fn kinds(root: &mut Section<'_, '_>) -> Vec<KindRules> {
     let example = "\"ALERT\", \"PRESERVATION_REQUEST\"";
-    let allowed = root.list("kinds_allowed", KINDS.len(), example, |text| {
-        let found = KINDS.iter().find(|(name, _)| *name == text);
-        found.copied().ok_or_else(|| {
-            let near = super::document::nearest(text, KINDS.iter().map(|(name, _)| *name));
+    let allowed = root.list("kinds_allowed", all_kinds().count(), example, |text| {
+        all_kinds().find(|kind| kind_name(*kind) == text).ok_or_else(|| {
+            let near = super::document::nearest(text, all_kinds().map(kind_name));
             let hint = near.map(|name| format!(", did you mean \"{name}\"?"));
             format!("is not a kind that this version knows{}", hint.unwrap_or_default())
         })
@@ -67,15 +70,15 @@ fn kinds(root: &mut Section<'_, '_>) -> Vec<KindRules> {
     let allowed = allowed.unwrap_or_default();
     let mut section = root.section("legal_basis_default");
     // Every known kind may have one here, also a kind that is not allowed at the moment.
-    let mut all: Vec<_> = KINDS
-        .iter()
-        .map(|(name, kind)| {
+    let mut all: Vec<_> = all_kinds()
+        .map(|kind| {
+            let name = kind_name(kind);
             let list = section.list(name, limits::LIST_MAX, "\"ETS185 29\"", legal_basis);
-            (*kind, list.unwrap_or_default())
+            (kind, list.unwrap_or_default())
         })
         .collect();
     section.finish();
-    all.retain(|(kind, _)| allowed.iter().any(|(_, allowed)| allowed == kind));
+    all.retain(|(kind, _)| allowed.contains(kind));
     all.into_iter()
         .map(|(kind, legal_basis_default)| KindRules { kind, legal_basis_default })
         .collect()
@@ -135,9 +138,6 @@ pub fn language(text: &str) -> Result<String, String> {
         Err("is not a language tag (BCP 47)".into())
     }
 }
-
-const KINDS: [(&str, v1::Kind); 2] =
-    [("ALERT", v1::Kind::Alert), ("PRESERVATION_REQUEST", v1::Kind::PreservationRequest)];
 
 const TLP: [(&str, v1::Tlp); 5] = [
     ("CLEAR", v1::Tlp::Clear),

@@ -337,8 +337,7 @@ impl Context {
         let defaults = ProfileDefaults {
             handling: profile.handling_default.clone(),
             languages: profile.languages.clone(),
-            alert_basis: profile.legal_basis_default(v1::Kind::Alert).to_vec(),
-            preservation_basis: profile.legal_basis_default(v1::Kind::PreservationRequest).to_vec(),
+            legal_basis: profile.legal_basis_default(payload::kind_of_draft(draft)).to_vec(),
             period_days: profile.requested_preservation_days,
         };
         let ids = NewIds {
@@ -375,7 +374,7 @@ fn together(mut errors: Vec<SubmitError>) -> SubmitError {
                 Reason::InvalidContent => format!("{unit} is named twice"),
                 reason => format!("{unit}: {}", reason.meaning()),
             };
-            vec![Fault { reason, ..Fault::new(TO, text) }]
+            vec![Fault::new(TO, text).because(reason)]
         }
         error => {
             let path = match error.reason() {
@@ -383,7 +382,7 @@ fn together(mut errors: Vec<SubmitError>) -> SubmitError {
                 Reason::BadLifetime | Reason::Expired => "env.expires_at",
                 _ => "*",
             };
-            vec![Fault { reason: error.reason(), ..Fault::new(path, error.to_string()) }]
+            vec![Fault::new(path, error.to_string()).because(error.reason())]
         }
     });
     let faults = Faults::all(each.collect());

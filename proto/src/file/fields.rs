@@ -2,9 +2,15 @@
 //!
 //! A function per object, in the order of the `.proto` files. The names are those of the files.
 
+mod assistance;
+mod casework;
+
 use crate::v1;
 
 use super::walk::Walk;
+
+pub(super) use assistance::*;
+pub(super) use casework::*;
 
 pub(super) fn handling<W: Walk>(w: &mut W, m: &mut v1::Handling) {
     w.name::<v1::Tlp>("tlp", &mut m.tlp);
@@ -23,6 +29,7 @@ pub(super) fn common<W: Walk>(w: &mut W, m: &mut v1::Payload) {
     w.uuid("thread_id", &mut m.case_id);
     w.uuid("in_reply_to", &mut m.in_reply_to);
     w.digest("based_on", &mut m.based_on);
+    w.digest("follows", &mut m.follows);
     w.digest("supersedes", &mut m.supersedes);
     w.objects("legal_basis", &mut m.legal_basis, legal_basis);
     w.text("language", &mut m.language);
@@ -63,6 +70,7 @@ pub(super) fn alert<W: Walk>(w: &mut W, m: &mut v1::Alert) {
     w.time("valid_until", &mut m.valid_until_ms);
     w.objects("related", &mut m.related, related);
     w.object("dissemination", &mut m.dissemination, dissemination);
+    w.objects("changes", &mut m.changes, change);
 }
 
 pub(super) fn request<W: Walk>(w: &mut W, m: &mut v1::PreservationRequest) {
@@ -156,7 +164,7 @@ fn identifier<W: Walk>(w: &mut W, m: &mut v1::Identifier) {
     w.text("value", &mut m.value);
 }
 
-fn indicator<W: Walk>(w: &mut W, m: &mut v1::Indicator) {
+pub(super) fn indicator<W: Walk>(w: &mut W, m: &mut v1::Indicator) {
     w.text("id", &mut m.id);
     w.text("type", &mut m.r#type);
     w.text("value", &mut m.value);
@@ -181,6 +189,48 @@ fn detection<W: Walk>(w: &mut W, m: &mut v1::Detection) {
 fn related<W: Walk>(w: &mut W, m: &mut v1::Related) {
     w.text("ref", &mut m.r#ref);
     w.text("relation", &mut m.relation);
+}
+
+fn change<W: Walk>(w: &mut W, m: &mut v1::AlertChange) {
+    w.text("path", &mut m.path);
+    w.text("op", &mut m.op);
+    w.object("value", &mut m.value, indicator);
+    w.text("reason", &mut m.reason);
+}
+
+pub(super) fn alert_cancel<W: Walk>(w: &mut W, m: &mut v1::AlertCancel) {
+    w.name::<v1::CancelReason>("reason", &mut m.reason);
+    w.texts("scope", &mut m.scope);
+    w.text("note", &mut m.note);
+    w.answer("delete_requested", &mut m.delete_requested);
+}
+
+pub(super) fn alert_feedback<W: Walk>(w: &mut W, m: &mut v1::AlertFeedback) {
+    w.name::<v1::FeedbackOutcome>("outcome", &mut m.outcome);
+    w.text("text", &mut m.text);
+    w.texts("indicators", &mut m.indicators);
+    w.time("seen_at", &mut m.seen_at_ms);
+}
+
+fn condition<W: Walk>(w: &mut W, m: &mut v1::Condition) {
+    w.text("id", &mut m.id);
+    w.text("text", &mut m.text);
+}
+
+pub(super) fn conditional_offer<W: Walk>(w: &mut W, m: &mut v1::ConditionalOffer) {
+    w.text("offer_id", &mut m.offer_id);
+    w.text("abstract", &mut m.r#abstract);
+    w.objects("conditions", &mut m.conditions, condition);
+    w.time("expires", &mut m.expires_ms);
+}
+
+pub(super) fn condition_reply<W: Walk>(w: &mut W, m: &mut v1::ConditionReply) {
+    w.name::<v1::ConditionAnswer>("decision", &mut m.decision);
+    w.texts("accepted_conditions", &mut m.accepted_conditions);
+    w.objects("cannot_comply", &mut m.cannot_comply, |w, m| {
+        w.text("id", &mut m.id);
+        w.text("reason", &mut m.reason);
+    });
 }
 
 fn dissemination<W: Walk>(w: &mut W, m: &mut v1::Dissemination) {
@@ -239,7 +289,7 @@ fn item<W: Walk>(w: &mut W, m: &mut v1::PreservationItem) {
     w.text("relationship", &mut m.relationship);
 }
 
-fn custodian<W: Walk>(w: &mut W, m: &mut v1::Custodian) {
+pub(super) fn custodian<W: Walk>(w: &mut W, m: &mut v1::Custodian) {
     w.text("name", &mut m.name);
     w.text("address", &mut m.address);
     w.text("country", &mut m.country);

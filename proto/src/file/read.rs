@@ -7,7 +7,12 @@ use serde_json::{Map, Value};
 use crate::{
     ids::{Digest, UnitId, Uuid},
     limits,
-    payload::{Fault, FaultCollector, Faults, names::Named, unit_text},
+    payload::{
+        Fault, FaultCollector, Faults,
+        kinds::{self, kinds},
+        names::Named,
+        unit_text,
+    },
     timestamp::Timestamp,
     v1,
 };
@@ -32,35 +37,14 @@ pub(super) fn read(value: &Value, now: Timestamp) -> Result<v1::Draft, Faults> {
     let mut both = (v1::Draft::default(), v1::Payload::default());
     r.group("env", &mut both, env);
     let (mut draft, mut payload) = both;
-    let (mut alert, mut request) = (None, None);
-    r.object("alert", &mut alert, fields::alert);
-    r.object("request", &mut request, fields::request);
     r.object("handling", &mut payload.handling, fields::handling);
     if !map.contains_key("env") {
         r.fault("env", "missing: state at least profile, to, priority and sender_ref");
     }
-    let (body, kind) = match (alert, request) {
-        (Some(alert), None) => (Some(v1::payload::Body::Alert(alert)), v1::Kind::Alert),
-        (None, Some(request)) => {
-            (Some(v1::payload::Body::PreservationRequest(request)), v1::Kind::PreservationRequest)
-        }
-        (Some(_), Some(_)) => {
-            r.fault("request", "beside `alert`: one message says one thing, write two files");
-            (None, v1::Kind::Unspecified)
-        }
-        (None, None) => {
-            if !map.contains_key("alert") && !map.contains_key("request") {
-                r.fault("*", "no content: state `alert` or `request`");
-            }
-            (None, v1::Kind::Unspecified)
-        }
-    };
-    if payload.kind != 0 && body.is_some() && payload.kind != kind as i32 {
-        r.fault("env.kind", format!("the content is of kind {}", kind.name()));
-    }
+    let kind = r.kind(v1::Kind::known(payload.kind));
+    payload.body = kind.and_then(|kind| r.content(kind));
+    payload.kind = kind.unwrap_or_default() as i32;
     r.unknown_keys();
-    payload.kind = kind as i32;
-    payload.body = body;
     draft.payload = Some(payload);
     r.faults.result(draft)
 }
@@ -100,6 +84,25 @@ fn env(r: &mut Reader<'_>, (draft, payload): &mut (v1::Draft, v1::Payload)) {
     r.known.push("created_at");
 }
 
+macro_rules! bodies {
+    ($($kind:ident $content:ident $fields:ident $key:literal $field:literal;)*) => {
+        impl Reader<'_> {
+            /// What a message of this kind says; the other contents are no keys that are known.
+            fn content(&mut self, kind: v1::Kind) -> Option<v1::payload::Body> {
+                match kind {
+                    $(v1::Kind::$kind => {
+                        let mut content: Option<v1::$content> = None;
+                        self.object($key, &mut content, fields::$fields);
+                        content.map(v1::payload::Body::$kind)
+                    })*
+                    v1::Kind::Unspecified => None,
+                }
+            }
+        }
+    };
+}
+kinds!(bodies);
+
 /// Where the reading is: one object of the file, and its path.
 struct Reader<'a> {
     map: &'a Map<String, Value>,
@@ -110,6 +113,46 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// The kind of the content that is there; it has to be the one that `env` states. Contents of
+    /// other kinds are named, and known keys so that they are not named twice.
+    fn kind(&mut self, stated: Option<v1::Kind>) -> Option<v1::Kind> {
+        let map = self.map;
+        let keys: Vec<&'static str> =
+            kinds::all_keys().filter(|key| map.contains_key(*key)).collect();
+        self.known.extend(&keys);
+        let Some((first, others)) = keys.split_first() else {
+            // For a key that is nearly one of them.
+            self.known.extend(kinds::all_keys());
+            let (path, wanted) = match stated.and_then(kinds::key) {
+                Some(key) => (key, format!("missing: the content of {}", named(stated))),
+                None => ("*", format!("no content: state one of {}", kinds::keys())),
+            };
+            self.fault(path, wanted);
+            return None;
+        };
+        for other in others {
+            let text = format!("beside `{first}`: one message says one thing, write two files");
+            self.fault(other, text);
+        }
+        let mut possible = kinds::by_key(first);
+        let kind = match stated {
+            Some(kind) if possible.any(|of| of == kind) => kind,
+            Some(_) => {
+                let names: Vec<_> = possible.map(|kind| kind.name()).collect();
+                self.fault("env.kind", format!("the content is of kind {}", names.join(" or ")));
+                return None;
+            }
+            None => possible.next()?,
+        };
+        let several = stated.is_none() && kind != v1::Kind::Alert && kinds::is_shared(first);
+        if several {
+            let names: Vec<_> = kinds::by_key(first).map(|kind| kind.name()).collect();
+            self.fault("env.kind", format!("missing: `{first}` is of {}", names.join(" or ")));
+            return None;
+        }
+        Some(kind)
+    }
+
     fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.known.push(key);
         let value = self.map.get(key)?;
@@ -320,6 +363,10 @@ impl Walk for Reader<'_> {
         let path = self.join(key);
         self.inside(path, raw, |r| fields(r, value));
     }
+}
+
+fn named(kind: Option<v1::Kind>) -> &'static str {
+    kind.unwrap_or_default().name()
 }
 
 /// One letter wrong, missing or too many, or two exchanged.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     ids::{Digest, Uuid},
-    payload::names::Named,
+    payload::{kinds::kinds, names::Named},
     timestamp::Timestamp,
     v1,
 };
@@ -25,18 +25,25 @@ pub(super) fn write(payload: &v1::Payload, header: &HeaderFacts) -> Value {
     env.time("expires_at", &mut facts.expires_at.as_millis());
     fields::common(&mut env, &mut payload);
     w.put("env", Value::Object(env.0));
-    match payload.body.take() {
-        Some(v1::payload::Body::Alert(alert)) => {
-            w.object("alert", &mut Some(alert), fields::alert);
-        }
-        Some(v1::payload::Body::PreservationRequest(request)) => {
-            w.object("request", &mut Some(request), fields::request);
-        }
-        None => {}
+    if let Some(body) = payload.body.take() {
+        write_body(&mut w, body);
     }
     w.object("handling", &mut payload.handling, fields::handling);
     Value::Object(w.0)
 }
+
+macro_rules! bodies {
+    ($($kind:ident $content:ident $fields:ident $key:literal $field:literal;)*) => {
+        fn write_body(w: &mut Writer, body: v1::payload::Body) {
+            match body {
+                $(v1::payload::Body::$kind(body) => {
+                    w.object($key, &mut Some(body), fields::$fields);
+                })*
+            }
+        }
+    };
+}
+kinds!(bodies);
 
 #[derive(Default)]
 struct Writer(Map<String, Value>);

@@ -1,4 +1,4 @@
-//! Alerts: every field of kind 1, checked (Budapest Convention, Article 26(1)).
+//! Alerts: every field of kinds 1 and 2, checked (Budapest Convention, Article 26(1)).
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,9 @@ use super::{
     PayloadContext,
     common::convention_articles,
     fault::{At, Collector},
+    feedback::{AlertChange, change},
     indicator::{Indicator, Subject, Victims, indicator, subject, victims},
+    kinds::Whole,
     names::Named as _,
     text::{Country, Name, Text},
 };
@@ -57,6 +59,8 @@ pub struct Alert {
     pub valid_until: Timestamp,
     pub related: Vec<Related>,
     pub dissemination: Dissemination,
+    /// At least one with an update, and only there.
+    pub changes: Vec<AlertChange>,
 }
 
 /// An offence that a request may follow for.
@@ -113,13 +117,8 @@ pub struct Dissemination {
 }
 
 impl Alert {
-    pub(super) fn parse(
-        c: &mut Collector,
-        raw: &v1::Alert,
-        handling: Option<&v1::Handling>,
-        context: &PayloadContext<'_>,
-    ) -> Self {
-        let at = At::root("alert");
+    pub(super) fn parse(c: &mut Collector, at: At<'_>, raw: &v1::Alert, whole: &Whole<'_>) -> Self {
+        let (handling, context) = (whole.payload.handling.as_ref(), whole.context);
         let europol = handling.map_or(&[][..], |h| &h.europol);
         let parsed = Self {
             alert_id: c.uuid(at.field("alert_id"), &raw.alert_id),
@@ -169,8 +168,11 @@ impl Alert {
             ),
             related: c.list(at.field("related"), &raw.related, related),
             dissemination: dissemination(c, at.field("dissemination"), raw.dissemination.as_ref()),
+            changes: c
+                .list(at.field("changes"), &raw.changes, |c, at, one| change(c, at, one, raw)),
         };
         across(c, at, raw);
+        life(c, at, raw, matches!(whole.payload.body, Some(v1::payload::Body::AlertUpdate(_))));
         markings(c, at.field("dissemination"), raw, handling);
         parsed
     }
@@ -180,10 +182,6 @@ impl Alert {
 fn across(c: &mut Collector, at: At<'_>, raw: &v1::Alert) {
     use v1::{ActionRequested as Action, AlertType};
     let begin = "observed_from";
-    let new = raw.lifecycle == v1::Lifecycle::New as i32;
-    if raw.revision != 0 && raw.lifecycle != 0 && new != (raw.revision == 1) {
-        c.fault(at.field("revision"), "lifecycle NEW has revision 1, all others a higher one");
-    }
     c.ordered(at.field("observed_until"), raw.observed_from_ms, raw.observed_until_ms, begin);
     c.ordered(at.field("valid_until"), raw.observed_from_ms, raw.valid_until_ms, begin);
     c.not_empty(
@@ -202,6 +200,29 @@ fn across(c: &mut Collector, at: At<'_>, raw: &v1::Alert) {
         c.fault(at.field("action_requested"), "NONE beside actions: remove it or them");
     }
     unique(c, at, "indicators", "id", raw.indicators.iter().map(|i| i.id.as_str()));
+}
+
+/// A first alert is NEW, of revision 1 and without changes; an update none of these.
+fn life(c: &mut Collector, at: At<'_>, raw: &v1::Alert, is_update: bool) {
+    use v1::Lifecycle as L;
+    let new = raw.lifecycle == L::New as i32;
+    if raw.revision != 0 && raw.lifecycle != 0 && new != (raw.revision == 1) {
+        c.fault(at.field("revision"), "lifecycle NEW has revision 1, all others a higher one");
+    }
+    let place = at.field("lifecycle");
+    match L::known(raw.lifecycle) {
+        Some(L::Cancel) => c.fault(place, "an alert is taken back by an ALERT_CANCEL"),
+        Some(L::Update | L::Superseded) if !is_update => {
+            c.fault(place, "an alert is changed by an ALERT_UPDATE: state env.kind");
+        }
+        Some(L::New) if is_update => c.fault(place, "an update is no new one: state UPDATE"),
+        _ => {}
+    }
+    match (is_update, raw.changes.is_empty()) {
+        (true, true) => c.fault(at.field("changes"), "missing: state what differs from before"),
+        (false, false) => c.fault(at.field("changes"), "of a first alert: leave them out"),
+        _ => {}
+    }
 }
 
 /// Who may have an alert is bounded by its markings: TLP 2.0, and H2 of Europol's handling codes.

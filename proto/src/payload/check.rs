@@ -13,7 +13,7 @@ use crate::{
 use super::{
     fault::{At, Collector},
     names::Named,
-    text::{Country, Language, Name, Text, check_phone},
+    text::{Country, Date, Language, Name, Text, check_phone},
 };
 
 impl Collector {
@@ -71,6 +71,22 @@ impl Collector {
             check_phone(text)?;
             Name::parse(text, limits::LINE_CHARS_MAX)
         })
+    }
+
+    /// Ids of items, indicators or conditions, none twice.
+    pub fn ids(&mut self, at: At<'_>, raw: &[String]) -> Vec<Name> {
+        let ids = self.list(at, raw, |c, at, id| c.name(at, id, "an id"));
+        for (i, id) in raw.iter().enumerate().take(ids.len()) {
+            if raw.iter().take(i).any(|earlier| earlier == id) {
+                self.fault(at.index(i), "stated twice: remove one");
+            }
+        }
+        ids
+    }
+
+    /// A mandatory day.
+    pub fn date(&mut self, at: At<'_>, text: &str, what: &str) -> Date {
+        self.text(at, text, what, Date::parse)
     }
 
     /// A mandatory language.

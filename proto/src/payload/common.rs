@@ -3,17 +3,14 @@
 use crate::{
     ids::{Digest, MessageId, UnitId},
     limits,
-    reason::Reason,
     timestamp::Timestamp,
     v1,
 };
 
 use super::{
-    Body, PayloadContext,
-    alert::Alert,
+    PayloadContext,
     fault::{At, Collector},
     names::Named as _,
-    preservation::PreservationRequest,
     text::{Name, Text},
     value::is_email,
 };
@@ -75,6 +72,7 @@ pub(super) struct Rest {
     pub case_id: crate::ids::CaseId,
     pub in_reply_to: Option<MessageId>,
     pub based_on: Option<Digest>,
+    pub follows: Option<Digest>,
     pub supersedes: Option<Digest>,
     pub legal_basis: Vec<LegalBasis>,
     pub language: super::Language,
@@ -90,6 +88,7 @@ impl Rest {
             case_id: c.uuid(env.field("thread_id"), &raw.case_id),
             in_reply_to: c.optional_message_id(env.field("in_reply_to"), &raw.in_reply_to),
             based_on: c.optional_digest(env.field("based_on"), &raw.based_on),
+            follows: c.optional_digest(env.field("follows"), &raw.follows),
             supersedes: c.optional_digest(env.field("supersedes"), &raw.supersedes),
             legal_basis: legal_basis(c, env.field("legal_basis"), &raw.legal_basis),
             language: c.language(env.field("language"), &raw.language, "the text's language: `en`"),
@@ -97,47 +96,6 @@ impl Rest {
             sender_ref: c.line(env.field("sender_ref"), &raw.sender_ref, own),
             attachments: c.list(env.field("attachments"), &raw.attachments, attachment),
         }
-    }
-}
-
-impl Body {
-    /// Kind and body must say the same, and the profile must allow it.
-    pub(super) fn parse(
-        c: &mut Collector,
-        raw: &v1::Payload,
-        context: &PayloadContext<'_>,
-    ) -> Option<Self> {
-        let at = At::root("env");
-        let kind = v1::Kind::known(raw.kind);
-        match kind {
-            None => {
-                let text = format!("kind {} is not read here: {}", raw.kind, v1::Kind::names());
-                c.labelled(at.field("kind"), Reason::UnsupportedKind, text);
-            }
-            Some(kind) if !context.kinds_allowed.contains(&kind) => {
-                let text = format!("the profile does not allow {}", kind.name());
-                c.labelled(at.field("kind"), Reason::KindNotAllowed, text);
-            }
-            Some(_) => {}
-        }
-        let (body, of) = match raw.body.as_ref() {
-            None => {
-                c.fault(At::root("*"), "no content: state `alert` or `request`");
-                return None;
-            }
-            Some(v1::payload::Body::Alert(alert)) => {
-                let alert = Alert::parse(c, alert, raw.handling.as_ref(), context);
-                (Self::Alert(Box::new(alert)), v1::Kind::Alert)
-            }
-            Some(v1::payload::Body::PreservationRequest(request)) => {
-                let request = PreservationRequest::parse(c, request, context);
-                (Self::PreservationRequest(Box::new(request)), v1::Kind::PreservationRequest)
-            }
-        };
-        if kind.is_some_and(|kind| kind != of) {
-            c.fault(at.field("kind"), format!("the content is of kind {}", of.name()));
-        }
-        Some(body)
     }
 }
 

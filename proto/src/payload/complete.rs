@@ -19,7 +19,7 @@ use super::{
     Fault, Faults, MINOR, Payload, PayloadContext, clear_bytes,
     common::unit_text,
     fault::{At, Collector},
-    open_clear,
+    kind_of, open_clear,
 };
 
 /// Everything that a draft is completed from.
@@ -63,10 +63,8 @@ pub struct ProfileDefaults {
     pub handling: v1::Handling,
     /// For units whose card names none.
     pub languages: Vec<String>,
-    /// Of alerts: Article 26(1).
-    pub alert_basis: Vec<v1::LegalBasis>,
-    /// Of preservation requests: Article 29.
-    pub preservation_basis: Vec<v1::LegalBasis>,
+    /// Of the draft's kind: Article 26(1) of alerts, Article 29 of preservation requests.
+    pub legal_basis: Vec<v1::LegalBasis>,
     /// For preservation: 90 days.
     pub period_days: u32,
 }
@@ -123,22 +121,15 @@ pub fn complete(
     fill(&mut payload.language, completion.languages().first().map_or("", String::as_str));
     fill_handling(payload.handling.get_or_insert_default(), &completion.defaults.handling);
     fill_authority(payload.authority.get_or_insert_default(), completion.own);
-    let (kind, basis) = match &mut payload.body {
-        Some(v1::payload::Body::Alert(alert)) => {
-            fill_alert(alert, completion);
-            (v1::Kind::Alert, &completion.defaults.alert_basis)
-        }
-        Some(v1::payload::Body::PreservationRequest(request)) => {
-            fill_request(request, completion);
-            (v1::Kind::PreservationRequest, &completion.defaults.preservation_basis)
-        }
-        None => (v1::Kind::Unspecified, &completion.defaults.alert_basis),
-    };
+    let kind = payload.body.as_ref().map(kind_of).unwrap_or_default();
+    if let Some(body) = &mut payload.body {
+        fill_body(body, completion);
+    }
     if payload.kind == 0 {
         payload.kind = kind as i32;
     }
     if payload.legal_basis.is_empty() {
-        payload.legal_basis.clone_from(basis);
+        payload.legal_basis.clone_from(&completion.defaults.legal_basis);
     }
     let parsed = Payload::parse(&payload, context);
     match (parsed, c.is_clean()) {
@@ -184,7 +175,7 @@ fn own_fields(c: &mut Collector, env: At<'_>, payload: &v1::Payload, completion:
 fn fits(payload: &v1::Payload) -> Result<(), Faults> {
     let (got, max) =
         (payload.encoded_len() + limits::PAYLOAD_SALT_BYTES, limits::PAYLOAD_BYTES_MAX);
-    let large = |text| Faults::one(Fault { reason: Reason::TooLarge, ..Fault::new("*", text) });
+    let large = |text| Faults::one(Fault::new("*", text).because(Reason::TooLarge));
     if got > max {
         return Err(large(format!("{got} bytes of {max}: shorten it or attach a file")));
     }
@@ -229,6 +220,21 @@ fn fill_authority(authority: &mut v1::Authority, own: &UnitFacts) {
     fill(&mut authority.email, &own.email);
     fill(&mut authority.office_hours, &own.office_hours);
     fill(&mut authority.time_zone, &own.time_zone);
+}
+
+fn fill_body(body: &mut v1::payload::Body, completion: &Completion<'_>) {
+    use v1::payload::Body as B;
+    match body {
+        B::Alert(alert) | B::AlertUpdate(alert) => fill_alert(alert, completion),
+        B::PreservationRequest(request) => fill_request(request, completion),
+        B::InfoReply(reply) => {
+            if let Some(request) = &mut reply.request {
+                fill_request(request, completion);
+            }
+        }
+        B::PreservationDecision(decision) => decision.revision = decision.revision.max(1),
+        _ => {}
+    }
 }
 
 fn fill_alert(alert: &mut v1::Alert, completion: &Completion<'_>) {

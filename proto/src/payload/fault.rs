@@ -8,6 +8,8 @@ use std::fmt;
 
 use crate::reason::Reason;
 
+use super::kinds::{field_of_key, key_of_field};
+
 /// One thing that is wrong with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -19,12 +21,20 @@ pub struct Fault {
     pub text: String,
     /// The paragraph of the Budapest Convention that demands it: `29(2)(c)`.
     pub article: Option<&'static str>,
+    /// The content's alternative in the `.proto`, where the place is within it.
+    content: Option<&'static str>,
 }
 
 impl Fault {
     /// A fault of content.
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), reason: Reason::InvalidContent, text: text.into(), article: None }
+        let (path, text) = (path.into(), text.into());
+        Self { path, reason: Reason::InvalidContent, text, article: None, content: None }
+    }
+
+    /// The same with another label.
+    pub fn because(self, reason: Reason) -> Self {
+        Self { reason, ..self }
     }
 
     /// The label of this one fault: that of the paragraph that demands it, else of its reason.
@@ -53,9 +63,11 @@ impl Fault {
                 "thread_id" => "draft.payload.case_id".to_owned(),
                 _ => format!("draft.payload{dot}{rest}"),
             },
-            "request" => format!("draft.payload.preservation_request{dot}{rest}"),
-            "alert" | "handling" => format!("draft.payload.{}", self.path),
-            _ => format!("draft.{}", self.path),
+            "handling" => format!("draft.payload.{}", self.path),
+            key => match self.content.or_else(|| field_of_key(key)) {
+                Some(field) => format!("draft.payload.{field}{dot}{rest}"),
+                None => format!("draft.{}", self.path),
+            },
         }
     }
 }
@@ -73,11 +85,14 @@ pub fn file_path(api_path: &str) -> String {
     match payload.strip_prefix('.').unwrap_or(payload) {
         "" => "*".to_owned(),
         "case_id" => "env.thread_id".to_owned(),
-        rest => match rest.strip_prefix("preservation_request") {
-            Some(within) => format!("request{within}"),
-            None if rest.starts_with("alert") || rest.starts_with("handling") => rest.to_owned(),
-            None => format!("env.{rest}"),
-        },
+        rest => {
+            let (head, within) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
+            match key_of_field(head) {
+                Some(key) => format!("{key}{within}"),
+                None if head == "handling" => rest.to_owned(),
+                None => format!("env.{rest}"),
+            }
+        }
     }
 }
 
@@ -166,17 +181,23 @@ pub(crate) struct At<'a> {
     name: &'a str,
     index: Option<usize>,
     article: Option<&'static str>,
+    content: Option<&'static str>,
 }
 
 impl<'a> At<'a> {
     /// The beginning of a path.
     pub fn root(name: &'a str) -> At<'a> {
-        At { parent: None, name, index: None, article: None }
+        At { parent: None, name, index: None, article: None, content: None }
+    }
+
+    /// The content of a message: its key in message files, its alternative in the `.proto`.
+    pub fn content(key: &'static str, field: &'static str) -> At<'static> {
+        At { content: Some(field), ..At::root(key) }
     }
 
     /// A field of this object.
     pub fn field(&'a self, name: &'a str) -> At<'a> {
-        At { parent: Some(self), name, index: None, article: self.article }
+        At { parent: Some(self), name, index: None, ..*self }
     }
 
     /// An element of this list.
@@ -214,8 +235,8 @@ impl Collector {
 
     /// A fault with a label of its own.
     pub fn labelled(&mut self, at: At<'_>, reason: Reason, text: impl Into<String>) {
-        let (path, article) = (at.to_string(), at.article);
-        self.push(Fault { path, reason, text: text.into(), article });
+        let (path, text) = (at.to_string(), text.into());
+        self.push(Fault { path, reason, text, article: at.article, content: at.content });
     }
 
     /// A fault that was found elsewhere.

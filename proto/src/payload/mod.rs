@@ -6,16 +6,27 @@
 //! known enumerations and texts within their limits; whoever holds one need not check it again.
 
 mod alert;
+mod assistance;
 mod check;
 mod clear;
+mod closing;
 mod common;
 mod complete;
+mod decision;
+mod desk;
+mod emergency;
+mod extension;
 mod fault;
+mod feedback;
 mod indicator;
 mod item;
+pub(crate) mod kinds;
 pub(crate) mod names;
+mod offer;
 mod preservation;
 mod text;
+mod title;
+mod traffic;
 mod value;
 
 use crate::{
@@ -27,21 +38,36 @@ use crate::{
 pub use alert::{
     Alert, AlertOffence, AttachmentRef, Detection, Dissemination, Evaluation, Related,
 };
+pub use assistance::{
+    AssistanceReply, AssistanceRequest, ContactAnswer, ContactCheck, HandlingRelease,
+    HandlingReport,
+};
 pub use clear::{bucket, check_inner, clear_bytes, open_clear};
+pub use closing::{Closure, ExpiryWarning, IncidentNotice, Withdrawal};
 pub(crate) use common::unit_text;
 pub use common::{Attachment, Authority, Handling, LegalBasis};
 pub use complete::{Completion, NewIds, ProfileDefaults, UnitFacts, complete, lifetime};
+pub use decision::{ConfirmedItem, DecidedItem, PreservationConfirmation, PreservationDecision};
+pub use desk::{InfoReply, InfoRequired, Question, RequestAck, RiskDecision, RiskNotice};
+pub use emergency::{DisclosedRecord, EmergencyReply, EmergencyRequest, Provider};
+pub use extension::{ExtensionDecision, ExtensionRequest, MlaNotice, MlaReceived};
 pub(crate) use fault::Collector as FaultCollector;
 use fault::{At, Collector};
 pub use fault::{FAULTS_MAX, Fault, Faults, file_path};
+pub use feedback::{AlertCancel, AlertChange, AlertFeedback};
 pub use indicator::{Indicator, Subject, Victims};
 pub use item::{Custodian, PreservationItem, SystemLocation};
+use kinds::Whole;
+pub use kinds::{Body, all_kinds, is_answer, kind_name, kind_of, kind_of_draft};
+pub use offer::{CannotComply, Condition, ConditionReply, ConditionalOffer};
 pub use preservation::{
     Confidentiality, Contact, JudicialAuthorisation, Necessity, Offence, ParallelChannel,
     PreservationRequest,
 };
 pub(crate) use text::is_invisible;
-pub use text::{Country, Language, Name, Text, check_phone};
+pub use text::{Country, Date, Language, Name, Text, check_phone};
+pub use title::title;
+pub use traffic::{DisclosedProvider, DisclosureWithheld, TrafficDisclosure, TrafficRecord};
 pub use value::{Identifier, IdentifierType, is_email};
 
 /// A message's content, checked.
@@ -57,8 +83,10 @@ pub struct Payload {
     pub case_id: CaseId,
     /// The message that it answers.
     pub in_reply_to: Option<MessageId>,
-    /// Header digest of the last message of the case that the sender had seen.
+    /// Header digest of the other side's last message of the case that the sender had seen.
     pub based_on: Option<Digest>,
+    /// Header digest of the sender's own message before it in the case.
+    pub follows: Option<Digest>,
     /// Header digest of the message that it replaces.
     pub supersedes: Option<Digest>,
     /// Its markings.
@@ -79,15 +107,6 @@ pub struct Payload {
     pub attachments: Vec<Attachment>,
     /// What it says.
     pub body: Body,
-}
-
-/// The kinds of content that this version reads.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Body {
-    /// Warns or informs, unasked.
-    Alert(Box<Alert>),
-    /// Asks to preserve stored data.
-    PreservationRequest(Box<PreservationRequest>),
 }
 
 /// What the header and the profile say that a payload is checked against.
@@ -136,7 +155,7 @@ impl Payload {
         }
         let urgency_reason = common::urgency_reason(&mut c, env, raw, context.priority);
         let handling = common::handling(&mut c, raw, context);
-        let body = Body::parse(&mut c, raw, context);
+        let body = Body::parse(&mut c, &Whole { payload: raw, context });
         let rest = common::Rest::parse(&mut c, env, raw);
         let whole =
             from.zip(to).zip(message_id).zip(body).map(|(((from, to), message_id), body)| Self {
@@ -146,6 +165,7 @@ impl Payload {
                 case_id: rest.case_id,
                 in_reply_to: rest.in_reply_to,
                 based_on: rest.based_on,
+                follows: rest.follows,
                 supersedes: rest.supersedes,
                 handling,
                 legal_basis: rest.legal_basis,
@@ -162,20 +182,7 @@ impl Payload {
 
     /// The number of its kind.
     pub fn kind(&self) -> v1::Kind {
-        match self.body {
-            Body::Alert(_) => v1::Kind::Alert,
-            Body::PreservationRequest(_) => v1::Kind::PreservationRequest,
-        }
-    }
-
-    /// One line for overviews: an alert's title, a request's first offence.
-    pub fn title(&self) -> &str {
-        match &self.body {
-            Body::Alert(alert) => alert.title.as_str(),
-            Body::PreservationRequest(request) => {
-                request.offences.first().map_or("", |offence| offence.title.as_str())
-            }
-        }
+        self.body.kind()
     }
 }
 

@@ -51,10 +51,18 @@ named! {
     Severity "SEVERITY_", ActionRequested "ACTION_REQUESTED_", DoNot "DO_NOT_",
     Audience "AUDIENCE_", Answer "ANSWER_", RequestStatus "REQUEST_STATUS_",
     ProceedingStage "PROCEEDING_STAGE_", DataClass "DATA_CLASS_",
-    NecessityCode "NECESSITY_CODE_", MlaMeasure "MLA_MEASURE_",
+    NecessityCode "NECESSITY_CODE_", MlaMeasure "MLA_MEASURE_", CancelReason "CANCEL_REASON_",
+    FeedbackOutcome "FEEDBACK_OUTCOME_", ConditionAnswer "CONDITION_ANSWER_",
+    RiskType "RISK_TYPE_", RiskAnswer "RISK_ANSWER_", ItemDecision "ITEM_DECISION_",
+    RefusalGround "REFUSAL_GROUND_", Carry "CARRY_", FoundStatus "FOUND_STATUS_",
+    MlaStatus "MLA_STATUS_", MlaEffect "MLA_EFFECT_", MlaOutcome "MLA_OUTCOME_",
+    WithdrawalReason "WITHDRAWAL_REASON_", FinalState "FINAL_STATE_",
+    IncidentType "INCIDENT_TYPE_", Determination "DETERMINATION_", FollowUp "FOLLOW_UP_",
+    AssistanceWanted "ASSISTANCE_WANTED_", AssistanceOutcome "ASSISTANCE_OUTCOME_",
+    WantedUse "WANTED_USE_", ReleaseDecision "RELEASE_DECISION_", HandlingDone "HANDLING_DONE_",
 }
 
-/// Numbers of named values are below this; the longest enumeration has eight.
+/// Numbers of named values are below this; the highest kind is 33.
 const NUMBER_MAX: i32 = 63;
 
 #[cfg(test)]
@@ -71,6 +79,6 @@ mod tests {
         for bad in ["UNSPECIFIED", "TLP_RED", "red", ""] {
             assert_eq!(v1::Tlp::by_name(bad), None, "{bad}");
         }
-        assert_eq!(v1::Kind::known(2), None);
+        assert_eq!(v1::Kind::known(32), None);
     }
 }

@@ -12,6 +12,7 @@ use super::{
     common::{convention_articles, optional_email},
     fault::{At, Collector},
     item::{Custodian, PreservationItem, SystemLocation, custodian, items, system_location},
+    kinds::Whole,
     text::{Language, Name, Text},
 };
 
@@ -126,10 +127,10 @@ pub struct ParallelChannel {
 impl PreservationRequest {
     pub(super) fn parse(
         c: &mut Collector,
+        at: At<'_>,
         raw: &v1::PreservationRequest,
-        context: &PayloadContext<'_>,
+        whole: &Whole<'_>,
     ) -> Self {
-        let at = At::root("request");
         let (a, b, d) = (at.article("29(2)(a)"), at.article("29(2)(b)"), at.article("29(2)(d)"));
         intent(c, at, raw);
         Self {
@@ -160,7 +161,7 @@ impl PreservationRequest {
             }),
             judicial_authorisation: judicial(c, at, raw.judicial_authorisation.as_ref()),
             proceeding_stage: c.known(b.field("proceeding_stage"), raw.proceeding_stage),
-            offences: offences(c, b, &raw.offences),
+            offences: offences(c, b, &raw.offences, "max_penalty"),
             facts: c.prose(b.field("facts"), &raw.facts, "a brief summary of the facts"),
             items: items(c, at.article("29(2)(c)"), &raw.items),
             custodian: custodian(c, d, raw),
@@ -178,7 +179,7 @@ impl PreservationRequest {
             confidentiality: confidentiality(c, at, raw.confidentiality.as_ref()),
             may_close_account: c.answer(at.field("may_close_account"), raw.may_close_account),
             dual_criminality_note: dual_criminality_note(c, at, raw),
-            requested_period_days: period(c, at, raw.requested_period_days, context),
+            requested_period_days: period(c, at, raw.requested_period_days, whole.context),
             reply_language: reply_language(c, at.field("reply_language"), &raw.reply_language),
             parallel_channels: c.list(
                 at.field("parallel_channels"),
@@ -282,13 +283,19 @@ fn judicial(
     })
 }
 
-fn offences(c: &mut Collector, at: At<'_>, raw: &[v1::Offence]) -> Vec<Offence> {
+/// `penalty` is the name of the penalty's field.
+pub(super) fn offences(
+    c: &mut Collector,
+    at: At<'_>,
+    raw: &[v1::Offence],
+    penalty: &str,
+) -> Vec<Offence> {
     let at = at.field("offences");
     c.not_empty(at, raw, "the offence under investigation");
     c.list(at, raw, |c, at, offence| Offence {
         title: c.line(at.field("title"), &offence.title, "the offence"),
         provision: c.line(at.field("provision"), &offence.provision, "the provision of your law"),
-        max_penalty: c.optional_line(at.field("max_penalty"), &offence.max_penalty),
+        max_penalty: c.optional_line(at.field(penalty), &offence.max_penalty),
         convention_articles: convention_articles(c, at, &offence.convention_articles),
     })
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::LazyLock;
+
 use crate::{
     file::MessageFile,
     ids::{MessageId, UnitId, Uuid},
@@ -10,11 +12,12 @@ use crate::{
 };
 
 use super::{
-    Completion, Faults, NewIds, Payload, PayloadContext, ProfileDefaults, UnitFacts, complete,
+    Completion, Faults, NewIds, Payload, PayloadContext, ProfileDefaults, UnitFacts, all_kinds,
+    complete, kind_of_draft,
 };
 
-/// The sample files of kinds 1 and 7, and the two of the demo.
-pub(crate) const SAMPLES: [&str; 10] = [
+/// The two files of the demo, alerts and requests, then all other kinds.
+pub(crate) const SAMPLES: [&str; 40] = [
     include_str!("../../../config/demo/alert.json"),
     include_str!("../../../config/demo/preservation.json"),
     include_str!("../../../tests/vectors/samples/01-alert.json"),
@@ -25,9 +28,40 @@ pub(crate) const SAMPLES: [&str; 10] = [
     include_str!("../../../tests/vectors/samples/09-preservation-request.json"),
     include_str!("../../../tests/vectors/samples/12-preservation-request.json"),
     include_str!("../../../tests/vectors/samples/17-preservation-request.json"),
+    include_str!("../../../tests/vectors/samples/06-alert-cancel.json"),
+    include_str!("../../../tests/vectors/samples/07-conditional-offer.json"),
+    include_str!("../../../tests/vectors/samples/08-condition-reply.json"),
+    include_str!("../../../tests/vectors/samples/10-request-ack.json"),
+    include_str!("../../../tests/vectors/samples/11-info-required.json"),
+    include_str!("../../../tests/vectors/samples/13-risk-notice.json"),
+    include_str!("../../../tests/vectors/samples/14-risk-decision.json"),
+    include_str!("../../../tests/vectors/samples/15-preservation-confirmation.json"),
+    include_str!("../../../tests/vectors/samples/16-traffic-disclosure.json"),
+    include_str!("../../../tests/vectors/samples/18-extension-request.json"),
+    include_str!("../../../tests/vectors/samples/19-extension-decision.json"),
+    include_str!("../../../tests/vectors/samples/20-preservation-decision.json"),
+    include_str!("../../../tests/vectors/samples/21-mla-received.json"),
+    include_str!("../../../tests/vectors/samples/22-emergency-request.json"),
+    include_str!("../../../tests/vectors/samples/23-emergency-reply.json"),
+    include_str!("../../../tests/vectors/samples/24-expiry-warning.json"),
+    include_str!("../../../tests/vectors/samples/25-contact-check.json"),
+    include_str!("../../../tests/vectors/samples/26-alert-feedback.json"),
+    include_str!("../../../tests/vectors/samples/27-info-reply.json"),
+    include_str!("../../../tests/vectors/samples/28-disclosure-withheld.json"),
+    include_str!("../../../tests/vectors/samples/29-mla-notice.json"),
+    include_str!("../../../tests/vectors/samples/30-mla-decision.json"),
+    include_str!("../../../tests/vectors/samples/31-withdrawal.json"),
+    include_str!("../../../tests/vectors/samples/32-closure.json"),
+    include_str!("../../../tests/vectors/samples/33-incident-notice.json"),
+    include_str!("../../../tests/vectors/samples/34-assistance-request.json"),
+    include_str!("../../../tests/vectors/samples/35-assistance-reply.json"),
+    include_str!("../../../tests/vectors/samples/36-handling-release.json"),
+    include_str!("../../../tests/vectors/samples/37-handling-report.json"),
+    include_str!("../../../tests/vectors/samples/38-contact-answer.json"),
 ];
 
-pub(crate) const KINDS: [v1::Kind; 2] = [v1::Kind::Alert, v1::Kind::PreservationRequest];
+/// Every kind.
+pub(crate) static KINDS: LazyLock<Vec<v1::Kind>> = LazyLock::new(|| all_kinds().collect());
 
 pub(crate) fn now() -> Timestamp {
     "2026-03-12T08:15:00Z".parse().unwrap()
@@ -50,7 +84,7 @@ pub(crate) fn facts(unit: &str) -> UnitFacts {
     }
 }
 
-pub(crate) fn defaults() -> ProfileDefaults {
+pub(crate) fn defaults(kind: v1::Kind) -> ProfileDefaults {
     let basis = |article: &str| {
         vec![v1::LegalBasis { instrument: "ETS185".to_owned(), article: article.to_owned() }]
     };
@@ -63,8 +97,7 @@ pub(crate) fn defaults() -> ProfileDefaults {
             ..Default::default()
         },
         languages: vec!["en".to_owned()],
-        alert_basis: basis("26"),
-        preservation_basis: basis("29"),
+        legal_basis: basis(if kind == v1::Kind::Alert { "26" } else { "29" }),
         period_days: 90,
     }
 }
@@ -86,12 +119,18 @@ pub(crate) fn completed(draft: &v1::Draft) -> Result<(v1::Payload, Payload), Fau
         from: &from,
         own: &own,
         recipient: (draft.to.len() == 1).then_some(&recipient),
-        defaults: &defaults(),
+        defaults: &defaults(kind_of_draft(draft)),
         ids: ids(),
         exercise: false,
     };
     let priority = v1::Priority::try_from(draft.priority).unwrap_or_default();
     complete(draft, &completion, &context(priority))
+}
+
+/// The first sample of a kind, as it leaves the node.
+pub(crate) fn sample_of(kind: v1::Kind) -> v1::Payload {
+    let mut all = (0..SAMPLES.len()).map(sample);
+    all.find(|payload| payload.kind == kind as i32).unwrap()
 }
 
 /// A sample as it leaves the node.

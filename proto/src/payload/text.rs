@@ -23,6 +23,26 @@ pub struct Language(Box<str>);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Country([u8; 2]);
 
+/// A day of the calendar without a time zone: `2026-08-19`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(Box<str>);
+
+impl Date {
+    /// A day that there is (ISO 8601, extended format).
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let midnight = format!("{text}T00:00:00Z").parse::<crate::timestamp::Timestamp>();
+        match midnight {
+            Ok(_) if text.len() == "2026-08-19".len() => Ok(Self(text.into())),
+            _ => Err("not a day: write `2026-08-19`".to_owned()),
+        }
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Text {
     /// Several lines; line feeds and tabs are the only control characters.
     pub fn prose(text: &str, chars_max: usize) -> Result<Self, String> {
@@ -114,7 +134,7 @@ macro_rules! display {
     )*};
 }
 
-display!(Text, Name, Language, Country);
+display!(Text, Name, Language, Country, Date);
 
 /// A telephone number that can be dialled from abroad: `+1-202-555-0143`.
 pub fn check_phone(text: &str) -> Result<(), String> {

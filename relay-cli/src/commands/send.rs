@@ -1,12 +1,12 @@
-//! `send alert|preservation`: reads a message file, stores it at the node, says exactly what is
-//! promised so far.
+//! `send alert|preservation|message`: reads a message file, stores it at the node, says exactly
+//! what is promised so far.
 //!
 //! The request id is printed before anything is sent, so that repeating is safe whatever happens
 //! next.
 
 use std::{path::Path, time::Duration};
 
-use relay_proto::{ids::RequestId, timestamp::Timestamp, v1};
+use relay_proto::{ids::RequestId, payload::kind_of_draft, timestamp::Timestamp, v1};
 use serde::Serialize;
 use tonic::Response;
 
@@ -41,8 +41,9 @@ pub struct SendReport {
 /// Reads the file, sends, waits where that is asked for.
 pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
     let (kind, args) = match verb {
-        SendVerb::Alert(args) => (v1::Kind::Alert, args),
-        SendVerb::Preservation(args) => (v1::Kind::PreservationRequest, args),
+        SendVerb::Alert(args) => (Some(v1::Kind::Alert), args),
+        SendVerb::Preservation(args) => (Some(v1::Kind::PreservationRequest), args),
+        SendVerb::Message(args) => (None, args),
     };
     let id = context.request_id(&args.repeat);
     let draft = read(context, kind, &args, id)?;
@@ -91,22 +92,17 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
 /// The draft of a file of the right kind, or all its faults.
 fn read(
     context: &Context,
-    kind: v1::Kind,
+    kind: Option<v1::Kind>,
     args: &SendArgs,
     id: RequestId,
 ) -> Result<v1::Draft, Failure> {
     let text = files::read_text(&args.file, FILE_BYTES_MAX)?;
     let name = args.file.display();
     let draft = resolved(&text, id, context.now(), &args.file)?;
-    let found = draft.payload.as_ref().and_then(|payload| payload.body.as_ref());
-    let found = match found {
-        Some(v1::payload::Body::Alert(_)) => Some(v1::Kind::Alert),
-        Some(v1::payload::Body::PreservationRequest(_)) => Some(v1::Kind::PreservationRequest),
-        None => None,
-    };
-    match found {
-        Some(other) if other != kind => {
-            let (is, verb) = (words::kind(other.into()), verb(other));
+    let found = kind_of_draft(&draft);
+    match kind {
+        Some(kind) if found != kind => {
+            let (is, verb) = (words::kind(found.into()), verb(found));
             Err(Failure::new(Exit::Usage, format!("{name} holds another kind: {is}."))
                 .safe("nothing was sent")
                 .with_remedy(format!("relay-cli send {verb} --file {name}")))
@@ -285,8 +281,9 @@ fn word(goal: WaitFor) -> &'static str {
 
 fn verb(kind: v1::Kind) -> &'static str {
     match kind {
+        v1::Kind::Alert => "alert",
         v1::Kind::PreservationRequest => "preservation",
-        _ => "alert",
+        _ => "message",
     }
 }
 

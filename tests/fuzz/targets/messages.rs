@@ -1,5 +1,7 @@
 //! What a message says: the strict scan, payloads, message files, drafts over gRPC.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
@@ -7,15 +9,16 @@ use relay_proto::{
     ids::{MessageId, UnitId, Uuid},
     limits,
     payload::{
-        Completion, NewIds, Payload, PayloadContext, ProfileDefaults, UnitFacts, clear_bytes,
-        complete, open_clear,
+        Completion, NewIds, Payload, PayloadContext, ProfileDefaults, UnitFacts, all_kinds,
+        clear_bytes, complete, open_clear,
     },
     scan::{self, ScanError, Schema, schema},
     timestamp::Timestamp,
     v1,
 };
 
-const KINDS: [v1::Kind; 2] = [v1::Kind::Alert, v1::Kind::PreservationRequest];
+static KINDS: LazyLock<Vec<v1::Kind>> = LazyLock::new(|| all_kinds().collect());
+
 /// When it is, for the files.
 pub const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -116,8 +119,7 @@ pub fn completed(draft: &v1::Draft) -> Option<v1::Payload> {
             ..v1::Handling::default()
         },
         languages: vec!["en".to_owned()],
-        alert_basis: vec![basis("26")],
-        preservation_basis: vec![basis("29")],
+        legal_basis: vec![basis("29")],
         period_days: 90,
     };
     let id = Uuid::random([9; 16]);

@@ -65,7 +65,7 @@ fn completion_refuses() {
         from: &from,
         own: &own,
         recipient: None,
-        defaults: &testing::defaults(),
+        defaults: &testing::defaults(v1::Kind::Alert),
         ids: testing::ids(),
         exercise: true,
     };
@@ -110,7 +110,7 @@ fn facts_come_from_the_card() {
         from: &card.unit.parse().unwrap(),
         own: &(&card).into(),
         recipient: Some(&testing::facts("xb.ncu")),
-        defaults: &testing::defaults(),
+        defaults: &testing::defaults(v1::Kind::Alert),
         ids: testing::ids(),
         exercise: true,
     };

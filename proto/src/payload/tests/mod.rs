@@ -12,7 +12,10 @@ use super::{
 };
 
 mod alert;
+mod assistance;
+mod casework;
 mod complete;
+mod kinds;
 mod request;
 
 /// A path, the article it is demanded by, and the change that must be reported there and nowhere
@@ -20,8 +23,11 @@ mod request;
 type Case<T> = (&'static str, Option<&'static str>, fn(&mut T));
 
 fn parse(payload: &v1::Payload) -> Result<Payload, Faults> {
-    let urgent = !payload.urgency_reason.is_empty();
-    let priority = if urgent { v1::Priority::Urgent } else { v1::Priority::Routine };
+    let priority = match payload.urgency_reason.is_empty() {
+        true => v1::Priority::Routine,
+        false if payload.kind == v1::Kind::EmergencyRequest as i32 => v1::Priority::Emergency,
+        false => v1::Priority::Urgent,
+    };
     Payload::parse(payload, &testing::context(priority))
 }
 
@@ -59,6 +65,23 @@ macro_rules! cases {
     };
 }
 use cases;
+
+/// The content of a payload of that kind.
+macro_rules! content {
+    ($kind:ident) => {
+        content!($kind, $kind)
+    };
+    ($kind:ident, $type:ident) => {{
+        fn content(payload: &mut v1::Payload) -> &mut v1::$type {
+            match &mut payload.body {
+                Some(v1::payload::Body::$kind(content)) => content,
+                other => panic!("{other:?}"),
+            }
+        }
+        content
+    }};
+}
+use content;
 
 /// Every mandatory field that all kinds share: absent, it is the one fault.
 #[test]
@@ -158,7 +181,7 @@ fn context_decides() {
     let routine = |kinds| PayloadContext::new(v1::Priority::Routine, kinds);
     let faults = Payload::parse(&payload, &routine(&[v1::Kind::PreservationRequest])).unwrap_err();
     assert_eq!((faults.len(), faults.reason()), (1, Reason::KindNotAllowed));
-    let unknown = v1::Payload { kind: 25, ..payload.clone() };
+    let unknown = v1::Payload { kind: 32, ..payload.clone() };
     assert_eq!(parse(&unknown).unwrap_err().reason(), Reason::UnsupportedKind);
     let newer = v1::Payload { minor: 1, ..payload.clone() };
     assert_eq!(parse(&newer).unwrap_err().reason(), Reason::UnsupportedVersion);
@@ -200,7 +223,7 @@ fn faults_have_api_paths() {
 fn samples_are_read() {
     let parsed = parse(&testing::sample(0)).unwrap();
     assert_eq!(
-        (parsed.kind(), parsed.title()),
+        (parsed.kind(), super::title(&testing::sample(0))),
         (v1::Kind::Alert, "Parcel-fee kit on rented hosting")
     );
     let Body::Alert(alert) = &parsed.body else { panic!("{parsed:?}") };
@@ -217,7 +240,9 @@ proptest! {
     /// A sample with any bytes changed is refused or read, never a panic; what is read is encoded
     /// as it came.
     #[test]
-    fn damaged_payloads_do_not_panic(i in 0usize..10, at in 32usize..2000, byte in any::<u8>()) {
+    fn damaged_payloads_do_not_panic(
+        i in 0usize..testing::SAMPLES.len(), at in 32usize..2000, byte in any::<u8>(),
+    ) {
         let mut clear = clear_bytes([0; 32], &testing::sample(i)).to_vec();
         let at = at % clear.len();
         clear[at] = byte;
