@@ -98,6 +98,12 @@ pub const TEXT_CHARS_MAX: usize = 20_000;
 /// Any other text of a payload, characters.
 pub const LINE_CHARS_MAX: usize = 500;
 
+/// Items of a preservation request: what a case keeps of its messages is kept in every row of it.
+pub const ITEMS_MAX: usize = 250;
+
+/// Longest id of an item, bytes.
+pub const ITEM_ID_BYTES_MAX: usize = 64;
+
 /// Elements of any list in a payload.
 pub const LIST_MAX: usize = 1_000;
 

@@ -132,8 +132,6 @@ reasons! {
     ClockContradicted = "CLOCK_CONTRADICTED";
     /// A peer's clock and the local clock differ by more than they may.
     ClockDiffers = "CLOCK_DIFFERS";
-    /// The receiver's directory is older than the sender's.
-    DirectoryBehind = "DIRECTORY_BEHIND";
     /// The request id is missing or not a UUID.
     RequestIdMissing = "REQUEST_ID_MISSING";
     /// The request id was used with other content.
@@ -146,6 +144,14 @@ reasons! {
     PermissionDenied = "PERMISSION_DENIED";
     /// Not possible in the present state.
     FailedPrecondition = "FAILED_PRECONDITION";
+    /// The message makes no legal transition of its case.
+    IllegalTransition = "ILLEGAL_TRANSITION";
+    /// No request of this case was exchanged with this unit.
+    UnknownCase = "UNKNOWN_CASE";
+    /// The case has as many messages as a case may have.
+    CaseFull = "CASE_FULL";
+    /// The case went on in the meantime; look at it and try again.
+    CaseChanged = "CASE_CHANGED";
     /// The digits that were read do not match.
     FingerprintMismatch = "FINGERPRINT_MISMATCH";
     /// The card is not valid, or its identity key is not the known one.

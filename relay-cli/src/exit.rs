@@ -92,9 +92,11 @@ impl Exit {
         use Reason as R;
         match reason {
             R::PermissionDenied => Self::Permission,
-            R::NotFound | R::UnknownMessage | R::UnknownRecipient => Self::NotFound,
+            R::NotFound | R::UnknownMessage | R::UnknownRecipient | R::UnknownCase => {
+                Self::NotFound
+            }
             R::Ambiguous | R::BadCursor | R::BadFilter | R::RequestIdMissing => Self::Usage,
-            R::Conflict | R::RequestIdConflict => Self::Conflict,
+            R::Conflict | R::RequestIdConflict | R::CaseChanged => Self::Conflict,
             R::PeerUnverified | R::PeerSuspended | R::NotVerifiedThere => Self::PeerNotTrusted,
             R::Stopping => Self::Unreachable,
             R::Malformed
@@ -109,6 +111,8 @@ impl Exit {
             | R::UnsupportedVersion
             | R::UnsupportedExtension
             | R::UnsupportedSealing
+            | R::IllegalTransition
+            | R::CaseFull
             | R::NotARecipient => Self::Faults,
             R::BadSignature
             | R::UnsupportedAlgorithm
@@ -142,7 +146,6 @@ impl Exit {
             | R::ClockUntrusted
             | R::ClockContradicted
             | R::ClockDiffers
-            | R::DirectoryBehind
             | R::FailedPrecondition
             | R::LateAfterFailure
             | R::JournalBehind

@@ -4,6 +4,7 @@
 
 mod again;
 mod cards;
+mod casework;
 mod clocks;
 mod contents;
 mod copies;

@@ -210,6 +210,7 @@ pub fn draft_payload(dir: &Path, unit: &UnitId, to: &UnitId) -> v1::Payload {
         defaults: &defaults,
         ids,
         exercise: true,
+        place: Default::default(),
     };
     let kinds = [v1::Kind::Alert];
     let context = PayloadContext::new(v1::Priority::Routine, &kinds);

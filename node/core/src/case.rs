@@ -7,11 +7,13 @@
 //! however often and in whatever order they came; only the requested side sets or moves
 //! `preserved_until`; a message that is not legal changes nothing.
 
+mod admit;
 mod change;
 mod guard;
 mod item;
 mod moves;
 mod order;
+mod read;
 pub mod refusal;
 mod step;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use std::{collections::BTreeMap, time::Duration};
 use relay_proto::{envelope::Priority, ids::Digest, timestamp::Timestamp};
 
 pub use self::{
+    admit::{Admission, MESSAGES_MAX, Refusal, admit, is_first},
     item::{Item, ItemStatus},
     moves::{Closing, Found, ItemId, Message, Move, MoveKind, Request, RiskAnswer, Side, Verdict},
     step::{Outcome, Step, Transition},
@@ -84,6 +87,28 @@ impl State {
         State::Withdrawn,
         State::Lapsed,
     ];
+
+    /// As people and programs read it: `INFO_REQUIRED`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Submitted => "SUBMITTED",
+            Self::Rejected => "REJECTED",
+            Self::Undeliverable => "UNDELIVERABLE",
+            Self::Delivered => "DELIVERED",
+            Self::Acknowledged => "ACKNOWLEDGED",
+            Self::InfoRequired => "INFO_REQUIRED",
+            Self::RiskNotified => "RISK_NOTIFIED",
+            Self::Accepted => "ACCEPTED",
+            Self::Preserved => "PRESERVED",
+            Self::MlaPending => "MLA_PENDING",
+            Self::Released => "RELEASED",
+            Self::Expired => "EXPIRED",
+            Self::Refused => "REFUSED",
+            Self::NoData => "NO_DATA",
+            Self::Withdrawn => "WITHDRAWN",
+            Self::Lapsed => "LAPSED",
+        }
+    }
 
     /// Whether nothing more can happen but a release that is confirmed, or a new request.
     pub fn is_end(self) -> bool {

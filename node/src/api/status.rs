@@ -147,6 +147,18 @@ impl From<SubmitError> for Problem {
                 Some(path) => Self::field(reason, path, reason.meaning()),
                 None => Self::new(reason),
             },
+            SubmitError::Case(not_legal) => {
+                let mut problem = Self::text(not_legal.reason, not_legal.to_string());
+                let legal = not_legal.legal.join(",");
+                problem = problem.with("legal", legal);
+                if let Some(state) = not_legal.state {
+                    problem = problem.with("state", state);
+                }
+                match not_legal.turn {
+                    Some(unit) => problem.with("turn", unit.to_string()),
+                    None => problem,
+                }
+            }
             SubmitError::Sign(_) => Self::new(Reason::SignerUnavailable),
             SubmitError::Store(error) => error.into(),
         }
@@ -247,10 +259,14 @@ fn code_of(reason: Reason) -> Code {
         | Reason::UnknownMessage
         | Reason::UnknownKey
         | Reason::UnknownLog
+        | Reason::UnknownCase
         | Reason::NotFound => Code::NotFound,
+        Reason::CaseChanged => Code::Aborted,
         Reason::Conflict | Reason::RequestIdConflict => Code::AlreadyExists,
         Reason::PermissionDenied => Code::PermissionDenied,
-        Reason::QueueFull | Reason::Quota | Reason::StorageFull => Code::ResourceExhausted,
+        Reason::QueueFull | Reason::Quota | Reason::StorageFull | Reason::CaseFull => {
+            Code::ResourceExhausted
+        }
         Reason::PeerUnreachable
         | Reason::Busy
         | Reason::Stopping
@@ -265,24 +281,22 @@ fn code_of(reason: Reason) -> Code {
         | Reason::KeyNotPinned
         | Reason::NotVerifiedThere
         | Reason::DuplicateIdentity
-        | Reason::HopLimit
         | Reason::ClockUntrusted
         | Reason::ClockContradicted
         | Reason::ClockDiffers
-        | Reason::DirectoryBehind
         | Reason::JournalBehind
         | Reason::LogHeld
         | Reason::AnchorMissing
         | Reason::Ambiguous
         | Reason::FailedPrecondition
+        | Reason::IllegalTransition
         | Reason::FingerprintMismatch
-        | Reason::BadInclusion
-        | Reason::BadConsistency
-        | Reason::WrongIssuer
         | Reason::Contradiction
         | Reason::LateAfterFailure
         | Reason::PeerRolledBack
         | Reason::UnprovenExtension => Code::FailedPrecondition,
+        Reason::BadInclusion | Reason::WrongIssuer => Code::FailedPrecondition,
+        Reason::BadConsistency | Reason::HopLimit => Code::FailedPrecondition,
         Reason::StoreDamaged => Code::DataLoss,
         Reason::Internal => Code::Internal,
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_core::{
+    case::Rules,
     policy::{self, Arrival, Judgement, kind_allowed},
     quota::Meter,
 };
@@ -309,21 +310,26 @@ fn accept(
     let mut consignment = ctx.statement(&header, Event::ContentConsignment, now);
     consignment.recipient = Some(ctx.unit());
     consignment.flags = &flags;
-    let mut conflict = ctx.statement(&header, Event::RelayRejection, now);
-    conflict.recipient = Some(ctx.unit());
-    conflict.reason = Some(Reason::Conflict);
-    let (Ok(consignment), Ok(conflict)) = (own(&consignment), own(&conflict)) else {
+    let rules = rules_of(ctx, &header);
+    let about = About::of(&content, header.priority, rules);
+    let reasons = match about.case {
+        Some(_) => &CASE_REASONS[..],
+        None => &CASE_REASONS[..1],
+    };
+    let rejections: Option<Vec<_>> =
+        reasons.iter().map(|reason| Some((*reason, rejection(ctx, &header, *reason)?))).collect();
+    let (Ok(consignment), Some(rejections)) = (own(&consignment), rejections) else {
         return Err(header.digest);
     };
-    let (consignment, conflict) = (consignment.bytes().clone(), conflict.bytes().clone());
+    let consignment = consignment.bytes().clone();
     debug!(peer = %unit, number = transfer.number, message = %header.digest, "message taken");
     Ok(Box::new(NewArrival {
         payload: clear,
-        about: About::of(&content),
+        about,
         peer: unit.clone(),
         number: transfer.number,
         consignment,
-        conflict,
+        rejections,
         clock_unverified,
         carried,
         meter: meter.clone(),
@@ -346,18 +352,27 @@ fn refusal(
     {
         return Decision::Fault(reason, reason.to_string());
     }
-    let now = ctx.now();
-    let mut statement = ctx.statement(&header, Event::RelayRejection, now);
-    statement.recipient = Some(ctx.unit());
-    statement.reason = Some(reason);
-    let Ok(statement) = own(&statement) else {
+    let Some(rejection) = rejection(ctx, &header, reason) else {
         return Decision::Defer(header.digest, Reason::Internal);
     };
-    let rejection = statement.bytes().clone();
     // Whoever is refused is the session's peer: another sender is a fault of the copy.
     let (peer, number, meter) = (header.from.clone(), transfer.number, meter.clone());
+    let now = ctx.now();
     let new = NewRefusal { header, reason, peer, number, rejection, meter, now };
     Decision::Verdict(Verdict::Refuse(Box::new(new)))
+}
+
+/// RelayRejection, as statement bytes.
+fn rejection(ctx: &Context, header: &Header, reason: Reason) -> Option<Bytes> {
+    let mut statement = ctx.statement(header, Event::RelayRejection, ctx.now());
+    statement.recipient = Some(ctx.unit());
+    statement.reason = Some(reason);
+    own(&statement).ok().map(|statement| statement.bytes().clone())
+}
+
+/// By which rules a message is judged in its case: those of its profile.
+fn rules_of(ctx: &Context, header: &Header) -> Rules {
+    ctx.profile(&header.profile).map_or(Rules::TREATY, |profile| super::cases::rules(profile))
 }
 
 fn fault(transfer: &v1::Transfer, reason: Reason, detail: String) -> v1::TransferFault {
@@ -423,6 +438,10 @@ impl Reader {
         }
     }
 }
+
+/// What only the store can tell of an arrival; the first of any, the others of one of a case.
+const CASE_REASONS: [Reason; 4] =
+    [Reason::Conflict, Reason::IllegalTransition, Reason::UnknownCase, Reason::CaseFull];
 
 /// Transfers that are decided and stored together.
 const BATCH: usize = 128;

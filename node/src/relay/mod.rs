@@ -10,6 +10,7 @@
 pub mod acknowledge;
 mod alarms;
 mod answers;
+mod cases;
 mod checker;
 pub mod evidence;
 mod expire;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use prost::Message;
 use relay_core::{
+    case::Rules,
     policy::{self, kind_allowed},
     profile::Profile,
 };
@@ -12,7 +13,7 @@ use relay_proto::{
     ids::{Digest, MessageId, RequestId, UnitId, Uuid},
     limits,
     payload::{
-        self, Completion, Fault, Faults, NewIds, Payload, PayloadContext, ProfileDefaults,
+        self, Completion, Fault, Faults, NewIds, Payload, PayloadContext, Place, ProfileDefaults,
         UnitFacts,
     },
     reason::Reason,
@@ -21,9 +22,14 @@ use relay_proto::{
     v1,
 };
 
-use super::{Context, Relay, own};
+mod error;
+
+pub use self::error::SubmitError;
+use self::error::together;
+pub use super::cases::NotLegal;
+use super::{Context, Relay, cases, own};
 use crate::{
-    keys::{KeyUse, SignError},
+    keys::KeyUse,
     store::{About, NewSubmission, StoreError, SubmissionAnswer},
     telemetry::Counter,
 };
@@ -55,56 +61,30 @@ pub struct Submitted {
     pub repeated: bool,
 }
 
-/// Why a message was not taken. Nothing of it is stored.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// Fields are missing or wrong; all of them.
-    #[error("{} fault(s) in the message", .0.len())]
-    Content(Faults),
-    /// The request id stands for other content.
-    #[error("this request id was used with other content: use a new one for a new message")]
-    RequestConflict,
-    /// One recipient cannot be sent to.
-    #[error("{unit}: {}", reason.meaning())]
-    Recipient {
-        /// Which.
-        unit: String,
-        /// Why.
-        reason: Reason,
-    },
-    /// Something about the message as a whole.
-    #[error("{}", .0.meaning())]
-    Refused(Reason),
-    /// No signature, no acceptance.
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl SubmitError {
-    /// The label that leaves the machine.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Content(faults) => faults.reason(),
-            Self::RequestConflict => Reason::RequestIdConflict,
-            Self::Recipient { reason, .. } | Self::Refused(reason) => *reason,
-            Self::Sign(_) => Reason::SignerUnavailable,
-            Self::Store(error) => error.reason(),
-        }
-    }
-}
-
 impl Relay {
     /// Takes messages, all in one commit; each has its own answer. What is answered is durable.
     pub async fn submit(
         &self,
         submissions: Vec<Submission>,
     ) -> Vec<Result<Submitted, SubmitError>> {
+        let mut answers = self.attempt(&submissions).await;
+        for (answer, submission) in answers.iter_mut().zip(&submissions) {
+            for _ in 0..CASE_ATTEMPTS {
+                // Another message of its case came before: this one is made again, after it.
+                if !matches!(answer, Err(SubmitError::Refused(Reason::CaseChanged))) {
+                    break;
+                }
+                let again = self.attempt(std::slice::from_ref(submission)).await.pop();
+                *answer = again.unwrap_or(Err(SubmitError::Store(StoreError::Stopped)));
+            }
+        }
+        answers
+    }
+
+    async fn attempt(&self, submissions: &[Submission]) -> Vec<Result<Submitted, SubmitError>> {
         let mut answers = Vec::with_capacity(submissions.len());
         let mut new = Vec::new();
-        for submission in &submissions {
+        for submission in submissions {
             match self.ctx.prepare(submission).await {
                 Ok(Prepared::Answer(answer)) => answers.push(Some(Ok(answer))),
                 Ok(Prepared::Store(prepared)) => {
@@ -174,7 +154,7 @@ impl Context {
         Ok(Prepared::Store(Box::new(NewSubmission {
             header,
             payload: ready.clear,
-            about: About::of(&ready.payload),
+            about: About::of(&ready.payload, ready.priority, ready.rules),
             request_key,
             content,
             statement: statement.bytes().clone(),
@@ -211,6 +191,7 @@ impl Context {
                 SubmissionAnswer::Repeated(digest) => self.stored_answer(digest.as_bytes()),
                 SubmissionAnswer::Conflict => Err(SubmitError::RequestConflict),
                 SubmissionAnswer::StorageFull => Err(full()),
+                SubmissionAnswer::CaseChanged => Err(SubmitError::Refused(Reason::CaseChanged)),
                 SubmissionAnswer::QueueFull(unit) => Err(SubmitError::Recipient {
                     unit: unit.to_string(),
                     reason: Reason::QueueFull,
@@ -252,7 +233,10 @@ impl Context {
             now
         });
         let message_id = MessageId::new(now, self.random());
-        let completed = self.complete(draft, profile, priority, &to, message_id);
+        let rules = cases::rules(profile);
+        let standing = self.standing(draft, &to, &rules)?;
+        let place = standing.as_ref().map(|standing| standing.place).unwrap_or_default();
+        let completed = self.complete(draft, profile, priority, &to, (message_id, place));
         let allowed = completed.and_then(|(payload, parsed)| {
             let allowed = kind_allowed(profile, parsed.kind()).map_err(SubmitError::Refused);
             allowed.map(|()| (payload, parsed))
@@ -271,11 +255,14 @@ impl Context {
                 return Err(together(faults));
             }
         };
+        if let Some(standing) = standing {
+            standing.admits((&parsed, priority), &rules, now, self.unit())?;
+        }
         let clear = payload::clear_bytes(self.random(), &payload);
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
         }
-        Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed })
+        Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed, rules })
     }
 
     /// A clock that is years off, or a key that is out of its time, would make a header that nobody
@@ -326,7 +313,7 @@ impl Context {
         profile: &Profile,
         priority: Priority,
         to: &[UnitId],
-        message_id: MessageId,
+        (message_id, place): (MessageId, Place),
     ) -> Result<(v1::Payload, Payload), SubmitError> {
         let own_facts = UnitFacts::from(self.parts.directory.own().value());
         let snapshot = self.parts.directory.snapshot();
@@ -353,6 +340,7 @@ impl Context {
             ids,
             // Units of demos and tests never send anything else.
             exercise: self.unit().is_demo(),
+            place,
         };
         let kinds = kinds(profile);
         let context = payload_context(profile, priority, &kinds);
@@ -360,34 +348,8 @@ impl Context {
     }
 }
 
-/// The only fault as it is; several as faults of fields.
-fn together(mut errors: Vec<SubmitError>) -> SubmitError {
-    if errors.len() == 1
-        && let Some(only) = errors.pop()
-    {
-        return only;
-    }
-    let each = errors.into_iter().flat_map(|error| match error {
-        SubmitError::Content(faults) => faults.into_iter().collect(),
-        SubmitError::Recipient { unit, reason } => {
-            let text = match reason {
-                Reason::InvalidContent => format!("{unit} is named twice"),
-                reason => format!("{unit}: {}", reason.meaning()),
-            };
-            vec![Fault::new(TO, text).because(reason)]
-        }
-        error => {
-            let path = match error.reason() {
-                Reason::UnknownProfile => "env.profile",
-                Reason::BadLifetime | Reason::Expired => "env.expires_at",
-                _ => "*",
-            };
-            vec![Fault::new(path, error.to_string()).because(error.reason())]
-        }
-    });
-    let faults = Faults::all(each.collect());
-    faults.map_or(SubmitError::Refused(Reason::Internal), SubmitError::Content)
-}
+/// How often a message is made again when its case goes on meanwhile.
+const CASE_ATTEMPTS: usize = 4;
 
 /// Where recipients are named.
 const TO: &str = "env.to";
@@ -399,6 +361,7 @@ struct Ready {
     expires_at: Timestamp,
     clear: Bytes,
     payload: Payload,
+    rules: Rules,
 }
 
 /// The checked form of a header that was just made.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::{Message, Oneof};
 
 use crate::store::records::{
-    AckRecord, AlarmRecord, BackoffRecord, CheckpointRecord, EntryRecord, MessageRecord,
+    AckRecord, AlarmRecord, BackoffRecord, CaseRow, CheckpointRecord, EntryRecord, MessageRecord,
     NumbersRecord, PeerRecord, ReceiptRecord, RefusedRecord, RequestRecord, ScrubRecord,
 };
 
@@ -176,6 +176,9 @@ pub struct Submitted {
     /// SubmissionAcceptance.
     #[prost(message, optional, tag = "6")]
     pub leaf: Option<Leaf>,
+    /// What it says in its case, if its kind makes one go on.
+    #[prost(message, optional, tag = "7")]
+    pub case: Option<CaseRow>,
 }
 
 /// See [`Fact::Arrived`].
@@ -199,6 +202,9 @@ pub struct Arrived {
     /// The numbers that arrived, this one included.
     #[prost(message, optional, tag = "6")]
     pub numbers: Option<NumbersRecord>,
+    /// What it says in its case, if its kind makes one go on.
+    #[prost(message, optional, tag = "7")]
+    pub case: Option<CaseRow>,
 }
 
 /// See [`Fact::Refused`].

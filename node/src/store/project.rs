@@ -18,7 +18,7 @@ use crate::store::{
     index::{Op, Tree},
     journal::Position,
     records::{
-        AlarmRecord, CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord,
+        AlarmRecord, CaseRow, CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord,
         ReceiptRecord, RequestRecord, ScrubRecord, digest_of, key, priority_number,
     },
 };
@@ -136,6 +136,9 @@ impl Ops {
     fn submitted(&mut self, fact: &Submitted) {
         if let Some(record) = &fact.record {
             self.message(record);
+            if let (Some(row), Some(peer)) = (&fact.case, record.to.first()) {
+                self.case(record, peer, row);
+            }
         }
         for entry in &fact.entries {
             self.entry(entry, true);
@@ -155,6 +158,9 @@ impl Ops {
                 self.put_fresh(Tree::Unacknowledged, unacknowledged_key(record), value);
             }
             self.transfer(&fact.peer, fact.number, &record.digest);
+            if let Some(row) = &fact.case {
+                self.case(record, &record.from, row);
+            }
         }
         if let Some(numbers) = &fact.numbers {
             self.put(Tree::Counters, key::counter("transfers-in", &fact.peer), numbers);
@@ -219,6 +225,11 @@ impl Ops {
             self.put_bytes(Tree::ById, key, digest.as_bytes().to_vec());
         }
         self.put_bytes(Tree::Timeline, self.seq.to_be_bytes().to_vec(), digest.as_bytes().to_vec());
+    }
+
+    fn case(&mut self, record: &MessageRecord, peer: &str, row: &CaseRow) {
+        let key = key::case_message(&record.case_id, peer, self.seq);
+        self.put_fresh(Tree::Cases, key, row.encode_to_vec());
     }
 
     fn entry(&mut self, entry: &EntryRecord, fresh: bool) {

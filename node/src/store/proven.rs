@@ -175,7 +175,12 @@ fn may_be_later(view: &View<'_>, op: &Op, found: Option<&[u8]>) -> Result<bool, 
         };
     };
     Ok(match op.tree {
-        Tree::ById | Tree::Timeline | Tree::TreeHashes | Tree::Statements | Tree::Owed => false,
+        Tree::ById
+        | Tree::Timeline
+        | Tree::TreeHashes
+        | Tree::Statements
+        | Tree::Owed
+        | Tree::Cases => false,
         Tree::Outbox => {
             let entry = EntryRecord::decode(found);
             let entry = entry.map_err(|_| StoreError::IndexDamaged("outbox"))?;

@@ -5,6 +5,7 @@
 //! changes nothing.
 
 mod alarms;
+pub mod case;
 pub mod key;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use relay_proto::{
 };
 
 pub use alarms::{AlarmRecord, DamageRecord, ScrubRecord};
+pub use case::{CaseRow, MoveRecord};
 
 /// A message of the outbox or the inbox, without content. Key: header digest.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]

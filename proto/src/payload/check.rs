@@ -84,6 +84,34 @@ impl Collector {
         ids
     }
 
+    /// The id of an item of a request.
+    pub fn item_id(&mut self, at: At<'_>, raw: &str) -> Name {
+        if raw.len() > limits::ITEM_ID_BYTES_MAX {
+            self.fault(at, format!("over {} bytes: shorten it", limits::ITEM_ID_BYTES_MAX));
+            return Name::default();
+        }
+        self.name(at, raw, "the item's id in the request")
+    }
+
+    /// Ids of items, none twice.
+    pub fn item_ids(&mut self, at: At<'_>, raw: &[String]) -> Vec<Name> {
+        for (i, id) in raw.iter().enumerate().take(limits::ITEMS_MAX) {
+            if id.len() > limits::ITEM_ID_BYTES_MAX {
+                self.item_id(at.index(i), id);
+            }
+        }
+        if self.has_too_many_items(at, raw) { Vec::new() } else { self.ids(at, raw) }
+    }
+
+    /// Reports more items than a request may have.
+    pub fn has_too_many_items<T>(&mut self, at: At<'_>, items: &[T]) -> bool {
+        let (got, max) = (items.len(), limits::ITEMS_MAX);
+        if got > max {
+            self.fault(at, format!("{got} items: {max} at most, send several requests"));
+        }
+        got > max
+    }
+
     /// A mandatory day.
     pub fn date(&mut self, at: At<'_>, text: &str, what: &str) -> Date {
         self.text(at, text, what, Date::parse)

@@ -61,7 +61,7 @@ impl Withdrawal {
         _: &Whole<'_>,
     ) -> Self {
         Self {
-            items: c.ids(at.field("items"), &raw.items),
+            items: c.item_ids(at.field("items"), &raw.items),
             reason: c.known(at.field("reason"), raw.reason),
             note: c.optional_prose(at.field("note"), &raw.note),
         }
@@ -118,7 +118,7 @@ impl IncidentNotice {
         Self {
             what: c.known(at.field("what"), raw.what),
             at: c.time(at.field("at"), raw.at_ms, "when it happened"),
-            items: c.ids(at.field("items"), &raw.items),
+            items: c.item_ids(at.field("items"), &raw.items),
             text: c.prose(at.field("text"), &raw.text, "what happened"),
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    ids::{CaseId, MessageId, UnitId, Uuid},
+    ids::{CaseId, Digest, MessageId, UnitId, Uuid},
     limits,
     reason::Reason,
     v1,
@@ -37,6 +37,17 @@ pub struct Completion<'a> {
     pub ids: NewIds,
     /// A drill, whatever the draft says: units of demos send nothing else.
     pub exercise: bool,
+    /// Where the message stands in its case.
+    pub place: Place,
+}
+
+/// What a message of a case is after.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The sender's own message before it.
+    pub follows: Option<Digest>,
+    /// The other side's last one that the sender has.
+    pub based_on: Option<Digest>,
 }
 
 /// What a unit's card says of it.
@@ -118,6 +129,8 @@ pub fn complete(
     payload.message_id = Bytes::copy_from_slice(completion.ids.message_id.as_bytes());
     payload.exercise |= completion.exercise;
     fill_bytes(&mut payload.case_id, completion.ids.case_id);
+    payload.follows = bytes_of(completion.place.follows);
+    payload.based_on = bytes_of(completion.place.based_on);
     fill(&mut payload.language, completion.languages().first().map_or("", String::as_str));
     fill_handling(payload.handling.get_or_insert_default(), &completion.defaults.handling);
     fill_authority(payload.authority.get_or_insert_default(), completion.own);
@@ -166,6 +179,11 @@ fn own_fields(c: &mut Collector, env: At<'_>, payload: &v1::Payload, completion:
     if !payload.message_id.is_empty() {
         c.fault(env.field("message_id"), "the node makes it: leave it out");
     }
+    for (name, stated) in [("follows", &payload.follows), ("based_on", &payload.based_on)] {
+        if !stated.is_empty() {
+            c.fault(env.field(name), "the node makes it: leave it out");
+        }
+    }
     if !payload.to.is_empty() {
         c.fault(env.field("to"), "state recipients once, beside the payload");
     }
@@ -182,6 +200,10 @@ fn fits(payload: &v1::Payload) -> Result<(), Faults> {
     open_clear(&clear_bytes([0; limits::PAYLOAD_SALT_BYTES], payload))
         .map(drop)
         .map_err(|error| large(format!("{error}: send several messages")))
+}
+
+fn bytes_of(digest: Option<Digest>) -> Bytes {
+    digest.map(|digest| Bytes::copy_from_slice(digest.as_bytes())).unwrap_or_default()
 }
 
 fn fill(field: &mut String, with: &str) {

@@ -82,6 +82,7 @@ impl PreservationDecision {
             c.fault(at.field("revision"), text);
         }
         unique(c, at, "items", "item_id", raw.items.iter().map(|item| item.item_id.as_str()));
+        c.has_too_many_items(at.field("items"), &raw.items);
         let reasons = at.article("27(7)");
         Self {
             q_reference: c.optional_line(at.field("q_reference"), &raw.q_reference),
@@ -130,6 +131,7 @@ impl PreservationConfirmation {
         let days = whole.context.minimum_preservation_days;
         c.not_empty(list, &raw.items, "what became of the items");
         unique(c, at, "items", "item_id", raw.items.iter().map(|item| item.item_id.as_str()));
+        c.has_too_many_items(at.field("items"), &raw.items);
         Self {
             q_reference: reference(c, at, &raw.q_reference),
             items: c.list(list, &raw.items, |c, at, item| confirmed(c, at, item, days)),
@@ -171,7 +173,7 @@ fn confirmed(c: &mut Collector, at: At<'_>, raw: &v1::ConfirmedItem, days: u32) 
 }
 
 fn item_id(c: &mut Collector, at: At<'_>, raw: &str) -> Name {
-    c.name(at.field("item_id"), raw, "the item's id in the request")
+    c.item_id(at.field("item_id"), raw)
 }
 
 const DAY_SECONDS: u64 = 24 * 3600;

@@ -138,7 +138,7 @@ impl RiskNotice {
         let at = at.article("29(6)");
         Self {
             r#type: c.known(at.field("type"), raw.r#type),
-            affected_items: c.ids(at.field("affected_items"), &raw.affected_items),
+            affected_items: c.item_ids(at.field("affected_items"), &raw.affected_items),
             explanation: c.prose(at.field("explanation"), &raw.explanation, "what may happen"),
         }
     }
@@ -170,8 +170,8 @@ impl RiskDecision {
         Self {
             value: c.known(at.field("value"), raw.value),
             new_revision,
-            drop_items: c.ids(at.field("drop_items"), &raw.drop_items),
-            proceed_items: c.ids(at.field("proceed_items"), &raw.proceed_items),
+            drop_items: c.item_ids(at.field("drop_items"), &raw.drop_items),
+            proceed_items: c.item_ids(at.field("proceed_items"), &raw.proceed_items),
             signer: c.optional_line(at.field("signer"), &raw.signer),
         }
     }

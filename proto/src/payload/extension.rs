@@ -68,7 +68,7 @@ impl ExtensionRequest {
         Self {
             previous_reference: c
                 .optional_line(at.field("previous_reference"), &raw.previous_reference),
-            items: c.ids(at.field("items"), &raw.items),
+            items: c.item_ids(at.field("items"), &raw.items),
             requested_until: c.time(at.field("requested_until"), raw.requested_until_ms, what),
             reason: c.prose(at.field("reason"), &raw.reason, "why it takes longer"),
             mla_status: c.known(at.field("mla_status"), raw.mla_status),
@@ -95,7 +95,7 @@ impl ExtensionDecision {
             }
         };
         Self {
-            items: c.ids(at.field("items"), &raw.items),
+            items: c.item_ids(at.field("items"), &raw.items),
             preserved_until,
             remark: match granted || raw.granted == 0 {
                 true => c.optional_prose(at.field("remark"), &raw.remark),
@@ -134,7 +134,7 @@ impl MlaReceived {
         Self {
             q_mla_reference: c.line(at.field("q_mla_reference"), &raw.q_mla_reference, number),
             received_on: c.date(at.field("received_on"), &raw.received_on, "the day it came"),
-            items: c.ids(at.field("items"), &raw.items),
+            items: c.item_ids(at.field("items"), &raw.items),
             effect: c.optional_known(at.field("effect"), raw.effect),
             central_authority: c
                 .optional_line(at.field("central_authority"), &raw.central_authority),

@@ -60,6 +60,7 @@ pub(super) fn items(
 ) -> Vec<PreservationItem> {
     let list = at.field("items");
     c.not_empty(list, raw, "the stored data to be preserved");
+    c.has_too_many_items(list, raw);
     unique(c, at, "items", "item_id", raw.iter().map(|item| item.item_id.as_str()));
     c.list(list, raw, item)
 }
@@ -81,7 +82,7 @@ fn item(c: &mut Collector, at: At<'_>, raw: &v1::PreservationItem) -> Preservati
         c.fault(at.field("source_port"), "belongs to an identifier of type ipv4 or ipv6");
     }
     PreservationItem {
-        item_id: c.name(at.field("item_id"), &raw.item_id, "an id that is unique in the request"),
+        item_id: c.item_id(at.field("item_id"), &raw.item_id),
         provider: c.optional_line(at.field("provider"), &raw.provider),
         identifier,
         data_class: c.knowns(data_class, &raw.data_class),

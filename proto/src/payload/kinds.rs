@@ -133,6 +133,10 @@ impl Body {
         if kind.is_some_and(|kind| kind != of) {
             c.fault(at.field("kind"), format!("the content is of kind {}", of.name()));
         }
+        if is_of_two(of) && raw.to.len() > 1 {
+            let text = format!("{} goes to one unit: send several messages", of.name());
+            c.fault(at.field("to"), text);
+        }
         if is_answer(of) && raw.in_reply_to.is_empty() {
             let text = format!("missing: {} answers a message, state its id", of.name());
             c.fault(at.field("in_reply_to"), text);
@@ -172,6 +176,17 @@ pub fn is_answer(kind: v1::Kind) -> bool {
             | K::HandlingReport
             | K::ContactCheck
     )
+}
+
+/// Whether a message of this kind belongs to a request for preservation and makes its case go on.
+pub fn is_casework(kind: v1::Kind) -> bool {
+    (v1::Kind::PreservationRequest as i32..=v1::Kind::IncidentNotice as i32)
+        .contains(&(kind as i32))
+}
+
+/// Whether it has exactly one recipient: what a unit decides, it decides for itself.
+fn is_of_two(kind: v1::Kind) -> bool {
+    is_casework(kind) || matches!(kind, v1::Kind::EmergencyRequest | v1::Kind::EmergencyReply)
 }
 
 /// A kind's key in message files.

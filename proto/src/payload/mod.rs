@@ -46,7 +46,7 @@ pub use clear::{bucket, check_inner, clear_bytes, open_clear};
 pub use closing::{Closure, ExpiryWarning, IncidentNotice, Withdrawal};
 pub(crate) use common::unit_text;
 pub use common::{Attachment, Authority, Handling, LegalBasis};
-pub use complete::{Completion, NewIds, ProfileDefaults, UnitFacts, complete, lifetime};
+pub use complete::{Completion, NewIds, Place, ProfileDefaults, UnitFacts, complete, lifetime};
 pub use decision::{ConfirmedItem, DecidedItem, PreservationConfirmation, PreservationDecision};
 pub use desk::{InfoReply, InfoRequired, Question, RequestAck, RiskDecision, RiskNotice};
 pub use emergency::{DisclosedRecord, EmergencyReply, EmergencyRequest, Provider};
@@ -58,7 +58,7 @@ pub use feedback::{AlertCancel, AlertChange, AlertFeedback};
 pub use indicator::{Indicator, Subject, Victims};
 pub use item::{Custodian, PreservationItem, SystemLocation};
 use kinds::Whole;
-pub use kinds::{Body, all_kinds, is_answer, kind_name, kind_of, kind_of_draft};
+pub use kinds::{Body, all_kinds, is_answer, is_casework, kind_name, kind_of, kind_of_draft};
 pub use offer::{CannotComply, Condition, ConditionReply, ConditionalOffer};
 pub use preservation::{
     Confidentiality, Contact, JudicialAuthorisation, Necessity, Offence, ParallelChannel,

@@ -122,6 +122,7 @@ pub(crate) fn completed(draft: &v1::Draft) -> Result<(v1::Payload, Payload), Fau
         defaults: &defaults(kind_of_draft(draft)),
         ids: ids(),
         exercise: false,
+        place: Default::default(),
     };
     let priority = v1::Priority::try_from(draft.priority).unwrap_or_default();
     complete(draft, &completion, &context(priority))

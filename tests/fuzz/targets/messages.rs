@@ -131,6 +131,7 @@ pub fn completed(draft: &v1::Draft) -> Option<v1::Payload> {
         defaults: &defaults,
         ids,
         exercise: true,
+        place: Default::default(),
     };
     let context = context(&draft.payload.clone().unwrap_or_default());
     match complete(draft, &completion, &context) {

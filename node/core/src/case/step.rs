@@ -195,7 +195,7 @@ impl Case {
     }
 
     /// The transition that a message makes now, if it is legal.
-    fn transition(&self, message: &Message, rules: &Rules) -> Option<Transition> {
+    pub(super) fn transition(&self, message: &Message, rules: &Rules) -> Option<Transition> {
         let kind = message.says.kind();
         let is_its = kind.by() == message.from;
         rows(kind).find(|row| is_its && self.allows(*row) && self.fits(*row, message, rules))

@@ -6,6 +6,7 @@ use relay_core::{outbox, quota};
 use relay_proto::{
     card::Card,
     envelope::{Header, Priority},
+    reason::Reason,
     receipt::{Event, NewStatement},
     timestamp::Timestamp,
     v1::{
@@ -174,7 +175,7 @@ impl Node {
             peer: header.from.clone(),
             number: 1,
             consignment: statement(Event::ContentConsignment, None),
-            conflict: statement(Event::RelayRejection, conflict),
+            rejections: vec![(Reason::Conflict, statement(Event::RelayRejection, conflict))],
             clock_unverified: false,
             carried: header.priority,
             meter: quota::Meter::unlimited(),

@@ -222,6 +222,7 @@ trees! {
     Owed => "owed",
     OwedAgain => "owed-again",
     Statements => "statements",
+    Cases => "cases",
     TreeHashes => "tree-hashes",
     Peers => "peers",
     Cards => "cards",

@@ -143,6 +143,16 @@ pub fn standing_named(peer: &str, reason: &str, detail: &str, seq: u64) -> Vec<u
     named.into_iter().chain(seq.to_be_bytes()).collect()
 }
 
+/// Case || peer || 0: before the messages of a case with a peer.
+pub fn case(case_id: &[u8], peer: &str) -> Vec<u8> {
+    [case_id, peer.as_bytes(), b"\0"].concat()
+}
+
+/// A message of a case, in the order in which they were stored here.
+pub fn case_message(case_id: &[u8], peer: &str, seq: u64) -> Vec<u8> {
+    [&case(case_id, peer)[..], &seq.to_be_bytes()].concat()
+}
+
 /// The end of a range of keys that begin with `prefix`.
 pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();

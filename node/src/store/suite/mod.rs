@@ -222,7 +222,7 @@ fn submission_to(n: u64, to: &[UnitId]) -> NewSubmission {
     NewSubmission {
         header: header(n, 0, &us(), to),
         payload: payload(n),
-        about: About { kind: 1, case_id: Bytes::from_static(&[3; 16]), exercise: false },
+        about: About { kind: 1, case_id: Bytes::from_static(&[3; 16]), ..About::default() },
         request_key: *Digest::of(&n.to_be_bytes()).as_bytes(),
         content: Digest::of(b"draft"),
         statement: statement("submission", n),
@@ -243,7 +243,7 @@ fn arrival(n: u64, version: u64) -> Verdict {
         peer: them(),
         number: n,
         consignment: statement("consignment", n * 10 + version),
-        conflict: statement("conflict", n * 10 + version),
+        rejections: vec![(Reason::Conflict, statement("conflict", n * 10 + version))],
         clock_unverified: false,
         carried: priority(n),
         meter: Meter::unlimited(),

@@ -15,6 +15,7 @@ use relay_proto::{
 
 use super::{
     alarm::{NewAlarm, raise},
+    case,
     owed::owe_again,
     submission::{About, known, record},
 };
@@ -42,8 +43,9 @@ pub struct NewArrival {
     pub number: u64,
     /// ContentConsignment, as statement bytes.
     pub consignment: Bytes,
-    /// RelayRejection with CONFLICT, in case the id is taken by another header.
-    pub conflict: Bytes,
+    /// RelayRejections, as statement bytes, for what only the store can tell: that the id is taken
+    /// by another header (CONFLICT), or that the message may not join its case.
+    pub rejections: Vec<(Reason, Bytes)>,
     /// The clock was not trusted.
     pub clock_unverified: bool,
     /// The lane in which it is carried: its priority's, or a lower one over its sender's quota.
@@ -54,6 +56,17 @@ pub struct NewArrival {
     pub recovered: bool,
     /// Now.
     pub now: Timestamp,
+}
+
+impl NewArrival {
+    /// The same, refused for one of the reasons that only the store can tell.
+    fn refused(self, reason: Reason) -> Result<NewRefusal, StoreError> {
+        let mut rejections = self.rejections.into_iter();
+        let rejection = rejections.find_map(|(of, bytes)| (of == reason).then_some(bytes));
+        let rejection = rejection.ok_or(StoreError::Refused(Reason::Internal))?;
+        let Self { header, peer, number, meter, now, .. } = self;
+        Ok(NewRefusal { header, reason, peer, number, rejection, meter, now })
+    }
 }
 
 /// A message whose header verified and which is refused for good.
@@ -131,13 +144,13 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
             }
             return again(txn, &new.header, &new.meter, new.now);
         }
-        Arrival::Conflict => {
-            let (reason, rejection) = (Reason::Conflict, new.conflict);
-            let NewArrival { header, peer, number, meter, now, .. } = new;
-            let new = NewRefusal { header, reason, peer, number, rejection, meter, now };
-            return refuse(txn, new);
-        }
+        Arrival::Conflict => return refuse(txn, new.refused(Reason::Conflict)?),
         Arrival::Accept => {}
+    }
+    if let Some(case) = &new.about.case
+        && let Some(reason) = case::refusal(&txn.view(), &new.header, &new.about.case_id, case)?
+    {
+        return refuse(txn, new.refused(reason)?);
     }
     if !txn.room().takes_arrival(new.carried) {
         return Ok(ArrivalAnswer::Deferred(Reason::StorageFull));
@@ -152,6 +165,7 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
         record.carried = priority_number(new.carried);
     }
     record.recovered = new.recovered;
+    let case = new.about.case.as_ref().map(|case| case::row(&new.header, case, false));
     let fact = Fact::Arrived(Arrived {
         header: new.header.signed.encode_to_vec().into(),
         record: Some(record),
@@ -159,6 +173,7 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
         peer: new.peer.to_string(),
         number: new.number,
         numbers: Some(numbers),
+        case,
     });
     txn.push(new.now, fact, new.payload);
     Ok(ArrivalAnswer::Stored)

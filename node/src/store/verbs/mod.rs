@@ -6,6 +6,7 @@
 mod acknowledge;
 mod alarm;
 mod arrival;
+mod case;
 mod erase;
 mod list;
 mod log;
@@ -19,6 +20,7 @@ mod submission;
 pub use acknowledge::{AckAnswer, NewAck};
 pub use alarm::{ClearAlarm, Gone, NewAlarm};
 pub use arrival::{ArrivalAnswer, NewArrival, NewRefusal, Verdict};
+pub use case::InCase;
 pub use list::{Filter, Listed};
 pub use log::{LaterLog, NewClaim, NewSuccession};
 pub use outbox::{Claimed, NewExpiry, PeerQueue, QueueMax};

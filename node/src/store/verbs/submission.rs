@@ -3,15 +3,21 @@
 
 use bytes::Bytes;
 use prost::Message;
-use relay_core::route;
+use relay_core::{
+    case::{Move, Rules},
+    route,
+};
 use relay_proto::{
     envelope::{Header, Priority},
     ids::{Digest, UnitId},
-    payload::Payload,
+    payload::{Payload, Place},
     timestamp::Timestamp,
 };
 
-use super::outbox::{QueueMax, is_queue_full};
+use super::{
+    case::{self, InCase},
+    outbox::{QueueMax, is_queue_full},
+};
 use crate::store::{
     NewLeaf, Store, StoreError,
     event::{Fact, Submitted},
@@ -31,12 +37,17 @@ pub struct About {
     pub case_id: Bytes,
     /// A drill: nothing of it may reach a provider.
     pub exercise: bool,
+    /// What it says in its case, if its kind makes one go on.
+    pub case: Option<InCase>,
 }
 
 impl About {
-    /// Out of a payload that was checked.
-    pub fn of(payload: &Payload) -> Self {
+    /// Out of a payload that was checked; `rules` are its profile's.
+    pub fn of(payload: &Payload, priority: Priority, rules: Rules) -> Self {
+        let place = Place { follows: payload.follows, based_on: payload.based_on };
+        let says = Move::of(payload, priority);
         Self {
+            case: says.map(|says| InCase { says, place, rules }),
             kind: i32::from(payload.kind()).unsigned_abs(),
             case_id: Bytes::copy_from_slice(payload.case_id.as_bytes()),
             exercise: payload.exercise,
@@ -78,6 +89,8 @@ pub enum SubmissionAnswer {
     QueueFull(UnitId),
     /// The disk has no room for it.
     StorageFull,
+    /// Its case went on: it has to be made again, after what came before.
+    CaseChanged,
 }
 
 impl Store {
@@ -114,6 +127,11 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
     }
     if !txn.room().takes_submission(header.priority) {
         return Ok(SubmissionAnswer::StorageFull);
+    }
+    if let (Some(case), Some(peer)) = (&new.about.case, header.to.first())
+        && case::has_moved(&txn.view(), &new.about.case_id, peer, case)?
+    {
+        return Ok(SubmissionAnswer::CaseChanged);
     }
     let wire_bytes = wire_bytes(header, &new.payload);
     let mut entries: Vec<EntryRecord> = Vec::with_capacity(header.to.len());
@@ -156,6 +174,7 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
             at_ms: new.now.as_millis(),
         }),
         leaf: Some(leaf),
+        case: new.about.case.as_ref().map(|case| case::row(header, case, true)),
     });
     txn.push(new.now, fact, new.payload);
     Ok(SubmissionAnswer::Stored(digest))

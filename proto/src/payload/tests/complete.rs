@@ -68,6 +68,7 @@ fn completion_refuses() {
         defaults: &testing::defaults(v1::Kind::Alert),
         ids: testing::ids(),
         exercise: true,
+        place: Default::default(),
     };
     let context = testing::context(v1::Priority::Routine);
     let faults = complete(&other, &completion, &context).unwrap_err();
@@ -113,6 +114,7 @@ fn facts_come_from_the_card() {
         defaults: &testing::defaults(v1::Kind::Alert),
         ids: testing::ids(),
         exercise: true,
+        place: Default::default(),
     };
     let mut draft = draft(1);
     let payload = draft.payload.as_mut().unwrap();

@@ -1,0 +1,111 @@
+//! Whether a message may join a case: the one question of the node that sends it and of the node
+//! that takes it.
+//!
+//! Enter through [`admit`]. A message is judged where its sender stood: after those messages that
+//! it names and those before them. Whoever holds not all of these cannot judge, and takes it.
+
+use std::collections::BTreeMap;
+
+use relay_proto::{ids::Digest, reason::Reason};
+
+use super::{
+    Case, Delivery, Rules, State,
+    moves::{Message, Move, MoveKind, Side},
+    order,
+    step::{self, Transition},
+};
+
+/// What may become of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// It makes this transition where its sender stood.
+    Made(Transition),
+    /// Not all that is before it is here.
+    Waits,
+    /// It is legal nowhere.
+    Refused(Box<Refusal>),
+}
+
+/// Why a message may not join its case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `ILLEGAL_TRANSITION`, `UNKNOWN_CASE` or `CASE_FULL`.
+    pub reason: Reason,
+    /// Where the case stands; none: there is no case.
+    pub state: Option<State>,
+    /// Whose turn it is.
+    pub turn: Option<Side>,
+    /// What the sender could say instead.
+    pub legal: Vec<MoveKind>,
+}
+
+/// Judges a message against those that are held of its case; `delivery` is that of its request.
+pub fn admit(held: Vec<Message>, new: &Message, delivery: Delivery, rules: &Rules) -> Admission {
+    let room = match new.says {
+        Move::Withdrawal(_) | Move::Closure(_) | Move::MlaReceived | Move::MlaDecision => ENDINGS,
+        _ => 0,
+    };
+    if held.len() >= MESSAGES_MAX + room {
+        return refused(Reason::CaseFull, None, new.from);
+    }
+    let held: BTreeMap<Digest, Message> =
+        held.into_iter().map(|message| (message.digest, message)).collect();
+    let (order, _) = order::order(&held);
+    let replay = |order: &[&Message]| {
+        let mut case = step::replay(order, rules, &mut |_| true)?;
+        case.settle(delivery);
+        Some(case)
+    };
+    let case = replay(&order);
+    if new.says.kind().by() != new.from {
+        return refused(Reason::IllegalTransition, case.as_ref(), new.from);
+    }
+    if is_first(new) {
+        // A case has one request; what follows is a new revision of it.
+        return match case {
+            None => Admission::Made(Transition::T1),
+            Some(case) => refused(Reason::IllegalTransition, Some(&case), new.from),
+        };
+    }
+    let names = match new.from {
+        Side::Requesting => new.follows,
+        Side::Requested => new.based_on,
+    };
+    // The requested side answers what it has; so does the requesting one hold its own request.
+    let begun = case.is_some() || new.from == Side::Requesting;
+    if names.is_none() || !begun {
+        return refused(Reason::UnknownCase, case.as_ref(), new.from);
+    }
+    if new.before().any(|digest| !order.iter().any(|message| message.digest == digest)) {
+        return Admission::Waits;
+    }
+    let seen = order::seen_by(&order, new);
+    let Some(stood) = replay(&seen) else {
+        return refused(Reason::UnknownCase, case.as_ref(), new.from);
+    };
+    match stood.transition(new, rules) {
+        Some(transition) => Admission::Made(transition),
+        None => refused(Reason::IllegalTransition, Some(&stood), new.from),
+    }
+}
+
+/// Whether it is the request that a case begins with.
+pub fn is_first(message: &Message) -> bool {
+    matches!(&message.says, Move::Request(request) if request.revision == 1)
+        && message.before().next().is_none()
+}
+
+fn refused(reason: Reason, case: Option<&Case>, side: Side) -> Admission {
+    Admission::Refused(Box::new(Refusal {
+        reason,
+        state: case.map(|case| case.state),
+        turn: case.and_then(Case::turn),
+        legal: case.map(|case| case.legal(side)).unwrap_or_default(),
+    }))
+}
+
+/// Messages of one case: deriving it costs by their number, and a peer may send what it likes.
+pub const MESSAGES_MAX: usize = 512;
+
+/// So many more that end it always fit.
+const ENDINGS: usize = 16;

@@ -1,0 +1,166 @@
+//! Where a message of ours stands in its case, and whether it is legal there.
+//!
+//! The same question is asked by the node that takes it ([`super::inbound`], through the store); a
+//! message that would be refused there is not sent.
+
+use std::fmt;
+
+use relay_core::{
+    case::{self, Admission, Case, Delivery, Message, Move, Refusal, Rules, Side},
+    profile::Profile,
+};
+use relay_proto::{
+    envelope::Priority,
+    ids::{CaseId, Digest, UnitId},
+    payload::{Payload, Place, is_casework, kind_name, kind_of_draft},
+    reason::Reason,
+    timestamp::Timestamp,
+    v1,
+};
+
+use super::{Context, submit::SubmitError};
+use crate::store::records::{CaseRow, EntryState, case::messages};
+
+/// By which rules a profile's cases are judged.
+pub(super) fn rules(profile: &Profile) -> Rules {
+    let day = Rules::TREATY.grace;
+    Rules { least_period: day.saturating_mul(profile.min_preservation_days), ..Rules::TREATY }
+}
+
+/// A case as a message of ours finds it.
+pub(super) struct Standing {
+    held: Vec<Message>,
+    /// Ours; none: there is no case.
+    side: Option<Side>,
+    peer: UnitId,
+    /// What became of its request.
+    delivery: Delivery,
+    /// What a message of ours is after.
+    pub place: Place,
+}
+
+/// Why a message of ours may not join its case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotLegal {
+    /// `ILLEGAL_TRANSITION`, `UNKNOWN_CASE` or `CASE_FULL`.
+    pub reason: Reason,
+    /// Where the case stands; none: there is no case.
+    pub state: Option<&'static str>,
+    /// Whose turn it is.
+    pub turn: Option<UnitId>,
+    /// Kinds that our unit could send now.
+    pub legal: Vec<&'static str>,
+    /// What was to be sent.
+    kind: &'static str,
+}
+
+impl fmt::Display for NotLegal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.reason, self.state) {
+            (Reason::IllegalTransition, Some(state)) => {
+                write!(f, "{} is not possible now: the case is {state}", self.kind)?;
+            }
+            (reason, _) => f.write_str(reason.meaning().trim_end_matches('.'))?,
+        }
+        if let Some(turn) = &self.turn {
+            write!(f, "; it is {turn}'s turn")?;
+        }
+        match self.legal.as_slice() {
+            [] => Ok(()),
+            legal => write!(f, "; what you may send now: {}", legal.join(", ")),
+        }
+    }
+}
+
+impl Context {
+    /// The case that a draft names; none where its kind belongs to none.
+    pub(super) fn standing(
+        &self,
+        draft: &v1::Draft,
+        to: &[UnitId],
+        rules: &Rules,
+    ) -> Result<Option<Standing>, SubmitError> {
+        let [peer] = to else { return Ok(None) };
+        if !is_casework(kind_of_draft(draft)) {
+            return Ok(None);
+        }
+        let stated = draft.payload.as_ref().map(|payload| CaseId::from_bytes(&payload.case_id));
+        let rows = match stated {
+            Some(Ok(case_id)) => self.parts.store.case_rows(&case_id, peer)?,
+            _ => Vec::new(),
+        };
+        let delivery = self.delivery(&rows, peer)?;
+        Ok(Some(Standing::of(&rows, peer, delivery, rules)))
+    }
+
+    /// What became of a case's request: of one that came, it is here.
+    fn delivery(&self, rows: &[CaseRow], peer: &UnitId) -> Result<Delivery, SubmitError> {
+        let first = rows.iter().find(|row| row.is_first() && row.out);
+        let entries = match first {
+            Some(row) => self.parts.store.entries(&row.digest())?,
+            None => Vec::new(),
+        };
+        let entry = entries.iter().find(|entry| entry.recipient == peer.as_str());
+        Ok(match entry.map(|entry| EntryState::try_from(entry.state)) {
+            None | Some(Ok(EntryState::Delivered)) => Delivery::Delivered,
+            Some(Ok(EntryState::Refused)) => Delivery::Rejected,
+            Some(Ok(EntryState::Expired)) => Delivery::Expired,
+            Some(_) => Delivery::Waiting,
+        })
+    }
+}
+
+impl Standing {
+    fn of(rows: &[CaseRow], peer: &UnitId, delivery: Delivery, rules: &Rules) -> Self {
+        let held = messages(rows);
+        let is_ours = |digest: &Digest| rows.iter().any(|row| row.out && row.digest() == *digest);
+        let case = Case::of(held.iter().cloned(), delivery, rules);
+        let steps = case.iter().flat_map(|case| case.steps.iter().rev());
+        let side = case.as_ref().and_then(|_| {
+            let ours = held.iter().find(|message| is_ours(&message.digest));
+            let theirs = held.iter().find(|message| !is_ours(&message.digest));
+            ours.map(|message| message.from).or_else(|| theirs.map(|message| other(message.from)))
+        });
+        let place = Place {
+            follows: rows.iter().rev().find(|row| row.out).map(CaseRow::digest),
+            based_on: steps.map(|step| step.digest).find(|digest| !is_ours(digest)),
+        };
+        Self { held, side, peer: peer.clone(), delivery, place }
+    }
+
+    /// Whether a completed message may join it.
+    pub(super) fn admits(
+        self,
+        (payload, priority): (&Payload, Priority),
+        rules: &Rules,
+        now: Timestamp,
+        own: &UnitId,
+    ) -> Result<(), SubmitError> {
+        let Some(says) = Move::of(payload, priority) else { return Ok(()) };
+        let (kind, side) = (kind_name(payload.kind()), self.side.unwrap_or(says.kind().by()));
+        let Place { follows, based_on } = self.place;
+        let digest = Digest::from_array([0; 32]);
+        let new = Message { digest, from: side, sent_at: now, follows, based_on, says };
+        let Admission::Refused(refusal) = case::admit(self.held, &new, self.delivery, rules) else {
+            return Ok(());
+        };
+        let Refusal { reason, state, turn, legal } = *refusal;
+        let mut kinds: Vec<&str> = legal.iter().map(|of| kind_name(of.to_wire())).collect();
+        kinds.retain(|kind| *kind != kind_name(v1::Kind::ExpiryWarning));
+        kinds.dedup();
+        Err(SubmitError::Case(Box::new(NotLegal {
+            reason,
+            state: state.map(case::State::name),
+            turn: turn.map(|turn| if turn == side { own.clone() } else { self.peer }),
+            legal: kinds,
+            kind,
+        })))
+    }
+}
+
+fn other(side: Side) -> Side {
+    match side {
+        Side::Requesting => Side::Requested,
+        Side::Requested => Side::Requesting,
+    }
+}

@@ -1,0 +1,100 @@
+//! Cases: the messages that are kept of each, and whether one more may join.
+//!
+//! Both questions are asked on the writer, so what was judged cannot have changed when it is
+//! stored.
+
+use bytes::Bytes;
+use relay_core::case::{self, Admission, Delivery, MESSAGES_MAX, Move, Rules, Side};
+use relay_proto::{
+    envelope::Header,
+    ids::{CaseId, Digest, UnitId},
+    payload::Place,
+    reason::Reason,
+};
+
+use crate::store::{
+    Store, StoreError,
+    index::Tree,
+    records::{CaseRow, MoveRecord, case::messages, key},
+    view::{View, decode},
+};
+
+/// What a message says in its case, and by which rules it is judged.
+#[derive(Debug, Clone)]
+pub struct InCase {
+    /// What it says.
+    pub says: Move,
+    /// Which messages it is after.
+    pub place: Place,
+    /// The profile's.
+    pub rules: Rules,
+}
+
+impl Store {
+    /// The messages of a case with a peer, in the order in which they were stored here.
+    pub fn case_rows(&self, case: &CaseId, peer: &UnitId) -> Result<Vec<CaseRow>, StoreError> {
+        self.read(|view| rows(&view, case.as_bytes(), peer))
+    }
+}
+
+/// What is kept of a message in its case.
+pub(super) fn row(header: &Header, case: &InCase, out: bool) -> CaseRow {
+    let bytes = |digest: Option<Digest>| {
+        digest.map(|digest| Bytes::copy_from_slice(digest.as_bytes())).unwrap_or_default()
+    };
+    CaseRow {
+        digest: Bytes::copy_from_slice(header.digest.as_bytes()),
+        out,
+        sent_at_ms: header.created_at.as_millis(),
+        follows: bytes(case.place.follows),
+        based_on: bytes(case.place.based_on),
+        says: Some(MoveRecord::of(&case.says)),
+    }
+}
+
+/// Whether our side of a case went on since a message was made for it.
+pub(super) fn has_moved(
+    view: &View<'_>,
+    case_id: &[u8],
+    peer: &UnitId,
+    case: &InCase,
+) -> Result<bool, StoreError> {
+    let rows = rows(view, case_id, peer)?;
+    let last = rows.iter().rev().find(|row| row.out).map(CaseRow::digest);
+    Ok(last != case.place.follows)
+}
+
+/// Why a message of a peer may not join its case; nothing: it may.
+pub(super) fn refusal(
+    view: &View<'_>,
+    header: &Header,
+    case_id: &[u8],
+    case: &InCase,
+) -> Result<Option<Reason>, StoreError> {
+    let rows = rows(view, case_id, &header.from)?;
+    let held = messages(&rows);
+    // The other side than the one that we are on.
+    let ours = rows.iter().find(|row| row.out);
+    let ours = ours.and_then(|row| held.iter().find(|message| message.digest == row.digest()));
+    let from = match ours.map(|message| message.from) {
+        Some(Side::Requesting) => Side::Requested,
+        Some(Side::Requested) => Side::Requesting,
+        None if rows.iter().any(CaseRow::is_first) => Side::Requesting,
+        None => case.says.kind().by(),
+    };
+    let message = row(header, case, false).message(from);
+    let message = message.ok_or(StoreError::Refused(Reason::Internal))?;
+    Ok(match case::admit(held, &message, Delivery::Delivered, &case.rules) {
+        Admission::Made(_) | Admission::Waits => None,
+        Admission::Refused(refusal) => Some(refusal.reason),
+    })
+}
+
+fn rows(view: &View<'_>, case_id: &[u8], peer: &UnitId) -> Result<Vec<CaseRow>, StoreError> {
+    let prefix = key::case(case_id, peer.as_str());
+    let pairs = view.prefix(Tree::Cases, &prefix, ROWS_MAX)?;
+    pairs.iter().map(|(_, value)| decode(Tree::Cases, value)).collect()
+}
+
+/// More than a case may have.
+const ROWS_MAX: usize = 2 * MESSAGES_MAX;

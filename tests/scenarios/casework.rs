@@ -1,0 +1,356 @@
+//! Cases between nodes: both derive the same state from what they hold, and what is not legal is
+//! refused by the node that would send it and by the node that would take it.
+
+use bytes::Bytes;
+use relay_core::case::{Case, Delivery, Outcome, Rules, State};
+use relay_node::{
+    relay::submit::{SubmitError, Submitted},
+    store::records::{EntryState, case::messages},
+};
+use relay_proto::{
+    file::MessageFile,
+    ids::{CaseId, Digest, MessageId, Uuid},
+    payload::{Place, clear_bytes},
+    reason::Reason,
+    v1,
+};
+use relay_tests::cluster::{Cluster, draft, entries_until, submit};
+use serde_json::{Value, json};
+
+use crate::hostile::Stage;
+
+const XA: usize = 0;
+const XB: usize = 1;
+
+/// Two units and a case between them.
+struct Desk {
+    cluster: Cluster,
+    case: CaseId,
+    sent: u128,
+    /// The message that answers name.
+    request: MessageId,
+}
+
+impl Desk {
+    /// XA asks XB to preserve two items.
+    async fn open() -> Self {
+        let cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
+        let case = Uuid::random(rand::random());
+        let request = MessageId::new(cluster.node(XA).relay().clock().now(), rand::random());
+        let mut desk = Self { cluster, case, sent: 0, request };
+        let sent = desk.submit(XA, desk.first()).await.unwrap();
+        desk.request = sent.message_id;
+        desk.arrived(XA, &sent.digest).await;
+        desk
+    }
+
+    fn first(&self) -> v1::Draft {
+        let now = self.cluster.node(XA).relay().clock().now();
+        let mut draft = draft("preservation.json", &["xb.ncu"], now);
+        let payload = draft.payload.as_mut().unwrap();
+        payload.case_id = Bytes::copy_from_slice(self.case.as_bytes());
+        let Some(v1::payload::Body::PreservationRequest(request)) = &mut payload.body else {
+            panic!()
+        };
+        let mut second = request.items[0].clone();
+        second.item_id = "2".to_owned();
+        request.items.push(second);
+        draft
+    }
+
+    async fn submit(&mut self, from: usize, draft: v1::Draft) -> Result<Submitted, SubmitError> {
+        self.sent += 1;
+        submit(self.cluster.node(from), draft, self.sent).await
+    }
+
+    fn file(&self, from: usize, kind: &str, key: &str, content: Value) -> v1::Draft {
+        let now = self.cluster.node(from).relay().clock().now();
+        let to = self.cluster.members[1 - from].unit.as_str();
+        let file = json!({
+            "env": {
+                "kind": kind, "profile": "budapest-247", "to": [to], "priority": "ROUTINE",
+                "thread_id": self.case.to_string(), "in_reply_to": self.request.to_string(),
+                "language": "en", "sender_ref": "1",
+            },
+            key: content,
+        });
+        MessageFile::parse(&file.to_string(), now).unwrap()
+    }
+
+    /// A message that is legal: it is taken at both ends.
+    async fn says(&mut self, from: usize, kind: &str, key: &str, content: Value) {
+        let draft = self.file(from, kind, key, content);
+        let sent = self.submit(from, draft).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        self.arrived(from, &sent.digest).await;
+    }
+
+    /// A message that is not: the node that would send it says so, in these words.
+    async fn cannot(&mut self, from: usize, (kind, key, content): (&str, &str, Value), why: &str) {
+        let draft = self.file(from, kind, key, content);
+        match self.submit(from, draft).await {
+            Err(SubmitError::Case(not_legal)) => assert_eq!(not_legal.to_string(), why, "{kind}"),
+            other => panic!("{kind}: {other:?}"),
+        }
+    }
+
+    async fn arrived(&self, from: usize, digest: &Digest) {
+        let delivered = |entry: &_| state_of(entry) == EntryState::Delivered;
+        entries_until(self.cluster.node(from), digest, delivered).await;
+    }
+
+    /// The case as both derive it.
+    fn both(&self) -> Case {
+        let of = |at: usize| {
+            let peer = &self.cluster.members[1 - at].unit;
+            let rows = self.cluster.node(at).store().case_rows(&self.case, peer).unwrap();
+            Case::of(messages(&rows), Delivery::Delivered, &Rules::TREATY).unwrap()
+        };
+        let (ours, theirs) = (of(XA), of(XB));
+        assert_eq!(ours, theirs);
+        assert!(!ours.sync_conflict && ours.waiting.is_empty(), "{ours:?}");
+        assert!(ours.steps.iter().all(|step| matches!(step.outcome, Outcome::Made(_))));
+        ours
+    }
+}
+
+fn state_of(entry: &relay_node::store::records::EntryRecord) -> EntryState {
+    EntryState::try_from(entry.state).unwrap()
+}
+
+fn ack() -> Value {
+    json!({"q_reference": "XB-1", "desk": "night desk", "next_update_by": "@+6h"})
+}
+
+fn decision(verdict: &str) -> Value {
+    let items: Vec<_> =
+        ["1", "2"].iter().map(|id| json!({"item_id": id, "decision": verdict})).collect();
+    json!({"revision": 1, "items": items})
+}
+
+fn confirmation(days: &str) -> Value {
+    let item = |id: &str| {
+        json!({"item_id": id, "status": "PRESERVED", "preserved_from": "@now",
+               "preserved_until": days})
+    };
+    json!({"q_reference": "XB-1", "items": [item("1"), item("2")]})
+}
+
+/// From the request to the release; after each message both sides stand at the same place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_case_goes_from_request_to_release() {
+    let mut desk = Desk::open().await;
+    assert_eq!(desk.both().state, State::Delivered);
+    desk.says(XB, "REQUEST_ACK", "ack", ack()).await;
+    let questions = json!({"questions": [{"field": "items[0].description", "text": "which?"}],
+                           "due": "@+2d"});
+    desk.says(XB, "INFO_REQUIRED", "info_required", questions).await;
+    assert_eq!(desk.both().state, State::InfoRequired);
+    let answers = json!({"revision": 2, "answers": [{"field": "items[0]", "text": "both"}]});
+    desk.says(XA, "INFO_REPLY", "info_reply", answers).await;
+    assert_eq!(desk.both().state, State::Acknowledged);
+    let risk = json!({"type": "CONFIDENTIALITY", "explanation": "the reseller may tell"});
+    desk.says(XB, "RISK_NOTICE", "risk", risk).await;
+    let change = json!({"value": "CHANGE", "new_revision": 3, "drop_items": ["2"]});
+    desk.says(XA, "RISK_DECISION", "decision", change).await;
+    let accepted = json!({"revision": 3, "items": [{"item_id": "1", "decision": "ACCEPTED"}]});
+    desk.says(XB, "PRESERVATION_DECISION", "decision", accepted).await;
+    let preserved = json!({"q_reference": "XB-1", "items": [
+        {"item_id": "1", "status": "PRESERVED", "preserved_from": "@now",
+         "preserved_until": "@+90d"},
+        {"item_id": "2", "status": "WITHDRAWN"},
+    ]});
+    desk.says(XB, "PRESERVATION_CONFIRMATION", "confirmation", preserved).await;
+    let case = desk.both();
+    assert_eq!((case.state, case.revision), (State::Preserved, 3));
+    assert!(case.preserved_until().is_some());
+    let extension = json!({"requested_until": "@+120d", "reason": "slow", "mla_status": "DRAFTED"});
+    desk.says(XA, "EXTENSION_REQUEST", "extension", extension).await;
+    let granted = json!({"granted": true, "preserved_until": "@+120d"});
+    desk.says(XB, "EXTENSION_DECISION", "extension_decision", granted).await;
+    let notice = json!({"mla_reference": "M-1", "status": "SENT", "channel": "post",
+                        "central_authority": "MoJ XB", "date": "2026-08-14"});
+    desk.says(XA, "MLA_NOTICE", "mla_notice", notice).await;
+    let received = json!({"q_mla_reference": "MOJ-1", "received_on": "2026-08-19"});
+    desk.says(XB, "MLA_RECEIVED", "mla", received.clone()).await;
+    assert_eq!((desk.both().state, desk.both().preserved_until()), (State::MlaPending, None));
+    let mut decided = received;
+    decided["outcome"] = json!("EXECUTED");
+    desk.says(XB, "MLA_RECEIVED", "mla", decided).await;
+    let released = json!({"final_state": "RELEASED", "at": "@now"});
+    desk.says(XB, "CLOSURE", "closure", released).await;
+    let case = desk.both();
+    assert_eq!((case.state, case.steps.len()), (State::Released, 14));
+    let late = ("WITHDRAWAL", "withdrawal", json!({"reason": "NOT_NEEDED"}));
+    desk.cannot(XA, late, "WITHDRAWAL is not possible now: the case is RELEASED").await;
+}
+
+/// What is not legal now names the state, whose turn it is and what would be legal; nothing of it
+/// is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_legal_is_not_sent() {
+    let mut desk = Desk::open().await;
+    let early = ("PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d"));
+    let why = "PRESERVATION_CONFIRMATION is not possible now: the case is DELIVERED; it is \
+               xb.ncu's turn; what you may send now: REQUEST_ACK, CLOSURE";
+    desk.cannot(XB, early, why).await;
+    let own = ("REQUEST_ACK", "ack", ack());
+    let why = "REQUEST_ACK is not possible now: the case is DELIVERED; it is xb.ncu's turn; what \
+               you may send now: PRESERVATION_REQUEST, INFO_REPLY, WITHDRAWAL";
+    desk.cannot(XA, own, why).await;
+    // A second request of one case.
+    let again = desk.submit(XA, desk.first()).await;
+    assert!(matches!(again, Err(SubmitError::Case(not)) if not.state == Some("DELIVERED")));
+    desk.says(XB, "REQUEST_ACK", "ack", ack()).await;
+    desk.says(XB, "PRESERVATION_DECISION", "decision", decision("ACCEPTED")).await;
+    let unknown = json!({"q_reference": "XB-1", "items": [
+        {"item_id": "7", "status": "PRESERVED", "preserved_from": "@now",
+         "preserved_until": "@+90d"}]});
+    let foreign = ("PRESERVATION_CONFIRMATION", "confirmation", unknown);
+    let why = "PRESERVATION_CONFIRMATION is not possible now: the case is ACCEPTED; it is \
+               xb.ncu's turn; what you may send now: RISK_NOTICE, PRESERVATION_CONFIRMATION, \
+               TRAFFIC_DISCLOSURE, DISCLOSURE_WITHHELD, INCIDENT_NOTICE";
+    desk.cannot(XB, foreign, why).await;
+    desk.says(XB, "PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d")).await;
+    // Its time is not over.
+    let expired = json!({"final_state": "EXPIRED", "at": "@now"});
+    desk.cannot(
+        XB,
+        ("CLOSURE", "closure", expired),
+        "CLOSURE is not possible now: the case is PRESERVED; it is xa.cyber-poc's turn; what you \
+         may send now: PRESERVATION_CONFIRMATION, TRAFFIC_DISCLOSURE, DISCLOSURE_WITHHELD, \
+         MLA_RECEIVED, CLOSURE, INCIDENT_NOTICE",
+    )
+    .await;
+    // A case that there is not.
+    desk.case = Uuid::random([9; 16]);
+    let why = "No request of this case was exchanged with this unit";
+    desk.cannot(XB, ("REQUEST_ACK", "ack", ack()), why).await;
+    desk.cannot(XA, ("WITHDRAWAL", "withdrawal", json!({"reason": "NOT_NEEDED"})), why).await;
+}
+
+/// Two messages of one side at once come one after the other; both name what was before them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_at_once_come_one_after_the_other() {
+    let mut desk = Desk::open().await;
+    desk.says(XB, "REQUEST_ACK", "ack", ack()).await;
+    desk.says(XB, "PRESERVATION_DECISION", "decision", decision("ACCEPTED")).await;
+    desk.says(XB, "PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d")).await;
+    let incident = json!({"what": "DATA_LOST", "at": "@now", "text": "a disk failed"});
+    let node = desk.cluster.node(XB);
+    let one = |n| submit(node, desk.file(XB, "INCIDENT_NOTICE", "incident", incident.clone()), n);
+    let (a, b, c, d) = tokio::join!(one(100), one(101), one(102), one(103));
+    for sent in [a, b, c, d] {
+        desk.arrived(XB, &sent.unwrap().digest).await;
+    }
+    assert_eq!(desk.both().steps.len(), 8);
+}
+
+/// A unit whose node did not check: what it sends is refused with its reason, in a receipt; what
+/// only overtook its sender's message before is taken, and stands in its place once that is here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_legal_is_not_taken() {
+    let mut stage = Stage::new().await;
+    let case = Uuid::random([5; 16]);
+    let reply = MessageId::new(stage.now, [1; 10]).to_string();
+    let now = stage.now;
+    let file = |kind: &str, key: &str, content: Value| {
+        let env = json!({"kind": kind, "profile": "budapest-247", "to": ["xb.ncu"],
+                         "priority": "ROUTINE", "thread_id": case.to_string(),
+                         "in_reply_to": reply, "language": "en", "sender_ref": "1"});
+        MessageFile::parse(&json!({"env": env, key: content}).to_string(), now).unwrap()
+    };
+    let mut first = draft("preservation.json", &["xb.ncu"], now);
+    first.payload.as_mut().unwrap().case_id = Bytes::copy_from_slice(case.as_bytes());
+    let withdrawal =
+        || file("WITHDRAWAL", "withdrawal", json!({"reason": "NOT_NEEDED", "note": "found"}));
+
+    // An answer to a request that this unit never sent, and a withdrawal of none.
+    let acked = stage.case_message(file("REQUEST_ACK", "ack", ack()), Place::default()).await;
+    stage.is_refused(acked, Reason::UnknownCase).await;
+    let alone = stage.case_message(withdrawal(), Place::default()).await;
+    stage.is_refused(alone, Reason::UnknownCase).await;
+
+    // The withdrawal overtakes its request.
+    let request = stage.case_message(first.clone(), Place::default()).await;
+    let digest = Digest::of(&request.header.as_ref().unwrap().bytes);
+    let after = Place { follows: Some(digest), based_on: None };
+    let overtaking = stage.case_message(withdrawal(), after).await;
+    stage.is_taken(overtaking).await;
+    stage.is_taken(request).await;
+    let rows = stage.cluster.node(1).store().case_rows(&case, &stage.peer.unit).unwrap();
+    let derived = Case::of(messages(&rows), Delivery::Delivered, &Rules::TREATY).unwrap();
+    assert_eq!((derived.state, derived.steps.len()), (State::Withdrawn, 2));
+    assert!(!derived.sync_conflict && derived.waiting.is_empty());
+
+    // After it: a second request of the case, another withdrawal, the other side's move.
+    let again = stage.case_message(first, Place::default()).await;
+    stage.is_refused(again, Reason::IllegalTransition).await;
+    let twice = Place {
+        follows: rows.iter().find(|row| !row.is_first()).map(|row| row.digest()),
+        based_on: None,
+    };
+    let second = stage.case_message(withdrawal(), twice).await;
+    stage.is_refused(second, Reason::IllegalTransition).await;
+    let confirming = file("PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d"));
+    let confirmed = stage.case_message(confirming, twice).await;
+    stage.is_refused(confirmed, Reason::IllegalTransition).await;
+    stage.honest_message_passes().await;
+}
+
+impl Stage {
+    /// An envelope of the peer with what a draft says, completed as an honest node does and not
+    /// judged.
+    async fn case_message(&self, draft: v1::Draft, place: Place) -> v1::Envelope {
+        let id = MessageId::new(self.now, rand::random());
+        let frame = crate::hostile::payload(&self.cluster, 0, &self.to, id.as_bytes());
+        let bytes = |digest: Option<Digest>| {
+            digest.map(|digest| Bytes::copy_from_slice(digest.as_bytes())).unwrap_or_default()
+        };
+        let stated = draft.payload.unwrap();
+        let mut payload = v1::Payload {
+            kind: stated.kind,
+            case_id: stated.case_id,
+            in_reply_to: stated.in_reply_to,
+            urgency_reason: stated.urgency_reason,
+            follows: bytes(place.follows),
+            based_on: bytes(place.based_on),
+            body: stated.body,
+            ..frame
+        };
+        if let Some(v1::payload::Body::PreservationRequest(request)) = &mut payload.body {
+            request.request_id = Bytes::from_static(&[7; 16]);
+            request.revision = 1;
+        }
+        if payload.kind() == v1::Kind::PreservationRequest {
+            payload.in_reply_to.clear();
+        }
+        let clear = clear_bytes(rand::random(), &payload);
+        self.peer
+            .envelope(std::slice::from_ref(&self.to), clear, self.now, |header| {
+                header.message_id = Bytes::copy_from_slice(id.as_bytes());
+                header.priority = draft.priority;
+            })
+            .await
+    }
+
+    async fn answer(&mut self, envelope: v1::Envelope) -> v1::Statement {
+        let digest = self.send(envelope).await;
+        loop {
+            let receipt = self.peer.next_receipt().await;
+            if receipt.header_digest == digest.as_bytes().as_slice() {
+                return receipt;
+            }
+        }
+    }
+
+    async fn is_refused(&mut self, envelope: v1::Envelope, reason: Reason) {
+        let receipt = self.answer(envelope).await;
+        let said = (receipt.event(), receipt.reason.as_str());
+        assert_eq!(said, (v1::Event::RelayRejection, reason.label()));
+    }
+
+    async fn is_taken(&mut self, envelope: v1::Envelope) {
+        let receipt = self.answer(envelope).await;
+        assert_eq!(receipt.event(), v1::Event::ContentConsignment, "{}", receipt.reason);
+    }
+}
