@@ -86,6 +86,9 @@ pub enum Verb {
     /// What an operator must look at: see it, end it
     #[command(subcommand, after_help = "Example:\n  relay-cli alarm list")]
     Alarm(AlarmVerb),
+    /// Requests for preservation from first to last: where they stand, whose turn it is
+    #[command(subcommand, after_help = "Example:\n  relay-cli case list")]
+    Case(CaseVerb),
     /// Send an alert or a request from a file
     #[command(subcommand, after_help = "Example:\n  relay-cli send alert --file alert.json")]
     Send(SendVerb),
@@ -149,6 +152,30 @@ pub enum AlarmVerb {
         reason: String,
         #[command(flatten)]
         repeat: RepeatArgs,
+    },
+}
+
+/// `case …`
+#[derive(Debug, Subcommand)]
+pub enum CaseVerb {
+    /// Those that are open
+    #[command(after_help = "Example:\n  relay-cli case list --all")]
+    List {
+        /// Also those that ended
+        #[arg(long)]
+        all: bool,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50,
+              value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
+    /// One case: its items, its messages, what may be sent now
+    #[command(after_help = "Examples:\n  relay-cli case show 7F3K-22QD\n  \
+                            relay-cli case show 0192f1a0-0009-4000-8000-000000000009")]
+    Show {
+        /// Its id, or any message of it
+        #[arg(value_name = "CASE")]
+        name: String,
     },
 }
 

@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use relay_proto::{
     limits,
     v1::{
-        message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
-        peer_service_client::PeerServiceClient,
+        case_service_client::CaseServiceClient, message_service_client::MessageServiceClient,
+        node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
     },
 };
 use tokio::net::UnixStream;
@@ -92,6 +92,11 @@ impl Node {
         MessageServiceClient::new(self.channel.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Cases.
+    pub fn cases(&self) -> CaseServiceClient<Channel> {
+        CaseServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Peers.

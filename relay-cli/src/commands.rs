@@ -4,6 +4,7 @@
 
 mod ack;
 mod alarm;
+mod case;
 mod evidence;
 #[cfg(test)]
 mod golden;
@@ -37,6 +38,7 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Status => status::run(context).await,
         Verb::Alarm(verb) => alarm::run(context, verb).await,
+        Verb::Case(verb) => case::run(context, verb).await,
         Verb::Peer(verb) => peer::run(context, verb).await,
         Verb::Send(verb) => send::run(context, verb).await,
         Verb::Inbox(args) => inbox::run(context, &args).await,

@@ -1,11 +1,11 @@
 //! The node's answers as they are shown and exported: plain fields that serialise, one reading of
 //! each enum.
 //!
-//! Enter through [`MessageView`], [`ReceiptView`], [`PeerView`], [`EventView`],
-//! [`ScrubView`]. Values are kept
-//! as they came; they are made harmless where they are printed. Enum values of a newer node are
-//! shown as numbers.
+//! Enter through [`MessageView`], [`CaseView`], [`ReceiptView`], [`PeerView`], [`EventView`],
+//! [`ScrubView`]. Values are kept as they came; they are made harmless where they are printed. Enum
+//! values of a newer node are shown as numbers.
 
+mod case;
 mod event;
 mod message;
 mod peer;
@@ -16,6 +16,7 @@ pub mod words;
 use relay_proto::timestamp::Timestamp;
 
 pub use self::{
+    case::CaseView,
     event::EventView,
     message::{AckView, DeliveryView, MessageView},
     peer::PeerView,

@@ -61,7 +61,7 @@ minimise() {
     rm -rf "$least" && mkdir -p "$least" "$committed/$name"
     RELAY_FUZZ_TARGET=$name "$program" -merge=1 "$least" "$committed/$name" "$work/$name" >/dev/null 2>&1
     find "$committed/$name" -type f ! -name 'seed-*' -delete
-    find "$least" -type f -size -5k -printf '%s %p\n' | sort -n | head -n 48 | cut -d' ' -f2 | while read -r file; do
+    find "$least" -type f -size -5k -printf '%s %p\n' | sort -n | sed -n 1,48p | cut -d' ' -f2 | while read -r file; do
       cmp -s "$file" "$committed/$name/$(basename "$file")" || cp "$file" "$committed/$name/"
     done
   done

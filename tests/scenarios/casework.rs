@@ -17,7 +17,10 @@ use relay_proto::{
 use relay_tests::cluster::{Cluster, draft, entries_until, submit};
 use serde_json::{Value, json};
 
-use crate::hostile::Stage;
+use crate::{
+    hostile::Stage,
+    rig::{Federation, demo_file, refused},
+};
 
 const XA: usize = 0;
 const XB: usize = 1;
@@ -182,6 +185,62 @@ async fn a_case_goes_from_request_to_release() {
     assert_eq!((case.state, case.steps.len()), (State::Released, 14));
     let late = ("WITHDRAWAL", "withdrawal", json!({"reason": "NOT_NEEDED"}));
     desk.cannot(XA, late, "WITHDRAWAL is not possible now: the case is RELEASED").await;
+}
+
+/// The same desk through the real programs: an officer of each side sees the case, whose turn it is
+/// and what may be sent; what may not is told with all of it, and nothing is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn officers_see_the_case() {
+    let federation = Federation::start(&["xa.cyber-poc", "xb.ncu"], "").await;
+    let [xa, xb] = federation.nodes.as_slice() else { panic!() };
+    let request = demo_file("preservation.json");
+    let sent =
+        xa.cli(&["send", "preservation", "--file", &request, "--wait", "delivered", "--json"]);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let id = sent.json()["message"]["message_id"].as_str().unwrap().to_owned();
+    let short = sent.json()["message"]["short_id"].as_str().unwrap().to_owned();
+    let shown = xb.cli(&["case", "show", &short, "--json"]);
+    let case = shown.json()["case"].clone();
+    assert_eq!(
+        (&case["state"], &case["turn"], &case["peer"]),
+        (&json!("DELIVERED"), &json!("xb.ncu"), &json!("xa.cyber-poc")),
+    );
+    let case_id = case["case_id"].as_str().unwrap();
+    let file = |kind: &str, key: &str, content: Value| {
+        let to = if kind == "WITHDRAWAL" { "xb.ncu" } else { "xa.cyber-poc" };
+        let env = json!({"kind": kind, "profile": "budapest-247", "to": [to], "language": "en",
+                         "priority": "ROUTINE", "thread_id": case_id, "in_reply_to": id,
+                         "sender_ref": "XB-1"});
+        let path = federation
+            .write(&format!("{key}.json"), &json!({"env": env, key: content}).to_string());
+        path.to_str().unwrap().to_owned()
+    };
+    let early = file("PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d"));
+    let send = ["send", "message", "--file", &early];
+    let said = ["the case is DELIVERED", "xb.ncu's turn", "REQUEST_ACK, CLOSURE"];
+    refused(xb, &send, 15, "ILLEGAL_TRANSITION", &said);
+    let ack = file("REQUEST_ACK", "ack", ack());
+    let sent = xb.cli(&["send", "message", "--file", &ack, "--wait", "delivered"]);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    for (node, name) in [(xa, case_id), (xb, short.as_str())] {
+        let shown = node.cli(&["case", "show", name]);
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        assert!(shown.out.starts_with("ACKNOWLEDGED  it is xb.ncu's turn\n"), "{}", shown.out);
+        let listed = node.cli(&["case", "list"]);
+        assert!(listed.out.starts_with("1 open case\n") && listed.out.contains(case_id));
+    }
+    let etags = [xa, xb].map(|node| node.cli(&["case", "show", &short, "--json"]).json());
+    assert_eq!(etags[0]["case"]["etag"], etags[1]["case"]["etag"]);
+    let withdrawal = file("WITHDRAWAL", "withdrawal", json!({"reason": "NOT_NEEDED"}));
+    let sent = xa.cli(&["send", "message", "--file", &withdrawal, "--wait", "delivered"]);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let listed = xa.cli(&["case", "list"]);
+    assert!(listed.out.starts_with("No case is open"), "{}", listed.out);
+    let all = xa.cli(&["case", "list", "--all", "--json"]).json();
+    assert_eq!(all["cases"][0]["state"], "WITHDRAWN");
+    let none = "0192f1a0-0009-4000-8000-000000000009";
+    refused(xa, &["case", "show", none], 12, "UNKNOWN_CASE", &["relay-cli case list"]);
+    federation.assert_calm();
 }
 
 /// What is not legal now names the state, whose turn it is and what would be legal; nothing of it

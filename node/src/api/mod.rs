@@ -8,6 +8,7 @@
 mod admission;
 mod alarms;
 mod args;
+mod cases;
 mod convert;
 mod crowd;
 mod cursor;

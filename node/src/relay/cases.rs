@@ -18,13 +18,55 @@ use relay_proto::{
     v1,
 };
 
-use super::{Context, submit::SubmitError};
-use crate::store::records::{CaseRow, EntryState, case::messages};
+use super::{Context, Relay, submit::SubmitError};
+use crate::store::{
+    StoreError,
+    records::{CaseRow, EntryState, case::messages},
+};
 
 /// By which rules a profile's cases are judged.
 pub(super) fn rules(profile: &Profile) -> Rules {
     let day = Rules::TREATY.grace;
     Rules { least_period: day.saturating_mul(profile.min_preservation_days), ..Rules::TREATY }
+}
+
+/// A case as this node holds it.
+pub struct Held {
+    /// What its messages say, in the order in which they were stored here.
+    pub rows: Vec<CaseRow>,
+    /// As they tell it; none as long as its request is not here.
+    pub case: Option<Case>,
+    /// Which side our unit is.
+    pub side: Option<Side>,
+}
+
+impl Relay {
+    /// A case with a peer; none: no message of it is here.
+    pub fn case(&self, id: &CaseId, peer: &UnitId) -> Result<Option<Held>, StoreError> {
+        let rows = self.ctx.parts.store.case_rows(id, peer)?;
+        let Some(first) = rows.iter().find(|row| row.is_first()).or(rows.first()) else {
+            return Ok(None);
+        };
+        let record = self.ctx.parts.store.message(&first.digest())?;
+        let profile = record.and_then(|record| self.ctx.profile(&record.profile).cloned());
+        let rules = profile.map_or(Rules::TREATY, |profile| rules(&profile));
+        let delivery = self.ctx.delivery(&rows, peer)?;
+        let (case, side) = derived(&rows, delivery, &rules);
+        Ok(Some(Held { rows, case, side }))
+    }
+}
+
+/// The case that rows make, and which side is ours in it.
+fn derived(rows: &[CaseRow], delivery: Delivery, rules: &Rules) -> (Option<Case>, Option<Side>) {
+    let held = messages(rows);
+    let case = Case::of(held.iter().cloned(), delivery, rules);
+    let is_ours =
+        |message: &Message| rows.iter().any(|row| row.out && row.digest() == message.digest);
+    let side = case.as_ref().and_then(|_| {
+        let ours = held.iter().find(|message| is_ours(message)).map(|message| message.from);
+        ours.or_else(|| held.first().map(|message| other(message.from)))
+    });
+    (case, side)
 }
 
 /// A case as a message of ours finds it.
@@ -94,7 +136,7 @@ impl Context {
     }
 
     /// What became of a case's request: of one that came, it is here.
-    fn delivery(&self, rows: &[CaseRow], peer: &UnitId) -> Result<Delivery, SubmitError> {
+    fn delivery(&self, rows: &[CaseRow], peer: &UnitId) -> Result<Delivery, StoreError> {
         let first = rows.iter().find(|row| row.is_first() && row.out);
         let entries = match first {
             Some(row) => self.parts.store.entries(&row.digest())?,
@@ -114,13 +156,8 @@ impl Standing {
     fn of(rows: &[CaseRow], peer: &UnitId, delivery: Delivery, rules: &Rules) -> Self {
         let held = messages(rows);
         let is_ours = |digest: &Digest| rows.iter().any(|row| row.out && row.digest() == *digest);
-        let case = Case::of(held.iter().cloned(), delivery, rules);
+        let (case, side) = derived(rows, delivery, rules);
         let steps = case.iter().flat_map(|case| case.steps.iter().rev());
-        let side = case.as_ref().and_then(|_| {
-            let ours = held.iter().find(|message| is_ours(&message.digest));
-            let theirs = held.iter().find(|message| !is_ours(&message.digest));
-            ours.map(|message| message.from).or_else(|| theirs.map(|message| other(message.from)))
-        });
         let place = Place {
             follows: rows.iter().rev().find(|row| row.out).map(CaseRow::digest),
             based_on: steps.map(|step| step.digest).find(|digest| !is_ours(digest)),

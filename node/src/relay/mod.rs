@@ -10,7 +10,7 @@
 pub mod acknowledge;
 mod alarms;
 mod answers;
-mod cases;
+pub mod cases;
 mod checker;
 pub mod evidence;
 mod expire;

@@ -57,6 +57,23 @@ pub fn unit_event(value: i32) -> String {
     camel(&bare(name, "UNIT_EVENT_KIND_", value))
 }
 
+/// `INFO_REQUIRED`.
+pub fn case_state(value: i32) -> String {
+    bare(v1::CaseState::try_from(value).map(|s| s.as_str_name()), "CASE_STATE_", value)
+}
+
+/// `preserved`, `not found`.
+pub fn item_state(value: i32) -> String {
+    let name = v1::ItemState::try_from(value).map(|s| s.as_str_name());
+    lower(&bare(name, "ITEM_STATE_", value)).replace('-', " ")
+}
+
+/// `made`, `overtaken`, `not legal`.
+pub fn step_outcome(value: i32) -> String {
+    let name = v1::StepOutcome::try_from(value).map(|s| s.as_str_name());
+    lower(&bare(name, "STEP_OUTCOME_", value)).replace('-', " ")
+}
+
 /// `ContentConsignment`: the names of ETSI EN 319 522.
 pub fn event(value: i32) -> String {
     camel(&bare(v1::Event::try_from(value).map(|e| e.as_str_name()), "EVENT_", value))

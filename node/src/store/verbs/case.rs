@@ -3,6 +3,8 @@
 //! Both questions are asked on the writer, so what was judged cannot have changed when it is
 //! stored.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 use relay_core::case::{self, Admission, Delivery, MESSAGES_MAX, Move, Rules, Side};
 use relay_proto::{
@@ -35,6 +37,42 @@ impl Store {
     pub fn case_rows(&self, case: &CaseId, peer: &UnitId) -> Result<Vec<CaseRow>, StoreError> {
         self.read(|view| rows(&view, case.as_bytes(), peer))
     }
+}
+
+impl Store {
+    /// The cases after a place in their order, at most so many: each by its id and peer, and the
+    /// place to go on from.
+    pub fn cases(&self, after: &[u8], max: usize) -> Result<Vec<(Listed, Vec<u8>)>, StoreError> {
+        self.read(|view| {
+            let (mut found, mut from) = (Vec::new(), after.to_vec());
+            while found.len() < max {
+                let lower = Bound::Included(from.as_slice());
+                let next = view.range(Tree::Cases, lower, Bound::Unbounded, 1, false)?;
+                let Some((key, _)) = next.first() else { break };
+                let case = split(key).ok_or(StoreError::IndexDamaged("cases"))?;
+                from = key::after_prefix(&key::case(case.0.as_bytes(), case.1.as_str()))
+                    .ok_or(StoreError::IndexDamaged("cases"))?;
+                found.push((case, from.clone()));
+            }
+            Ok(found)
+        })
+    }
+
+    /// With whom there are messages of a case.
+    pub fn case_peers(&self, case: &CaseId) -> Result<Vec<UnitId>, StoreError> {
+        let listed = self.cases(case.as_bytes(), PEERS_MAX)?;
+        let same = listed.into_iter().take_while(|((id, _), _)| id == case);
+        Ok(same.map(|((_, peer), _)| peer).collect())
+    }
+}
+
+/// A case and its peer.
+pub type Listed = (CaseId, UnitId);
+
+fn split(key: &[u8]) -> Option<Listed> {
+    let (case, rest) = key.split_at_checked(CASE_BYTES)?;
+    let peer = rest.iter().position(|byte| *byte == 0).and_then(|end| rest.get(..end))?;
+    Some((CaseId::from_bytes(case).ok()?, std::str::from_utf8(peer).ok()?.parse().ok()?))
 }
 
 /// What is kept of a message in its case.
@@ -95,6 +133,12 @@ fn rows(view: &View<'_>, case_id: &[u8], peer: &UnitId) -> Result<Vec<CaseRow>, 
     let pairs = view.prefix(Tree::Cases, &prefix, ROWS_MAX)?;
     pairs.iter().map(|(_, value)| decode(Tree::Cases, value)).collect()
 }
+
+/// A UUID's.
+const CASE_BYTES: usize = 16;
+
+/// Units with which one matter is shared.
+const PEERS_MAX: usize = 256;
 
 /// More than a case may have.
 const ROWS_MAX: usize = 2 * MESSAGES_MAX;

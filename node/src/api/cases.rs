@@ -1,0 +1,236 @@
+//! CaseService: a case as its messages tell it.
+
+use relay_core::case::{self, Case, ItemStatus, Outcome, Side, State};
+use relay_proto::{
+    ids::{CaseId, Digest, MessageId, ShortId, UnitId},
+    reason::Reason,
+    timestamp::Timestamp,
+    v1::{self, case_service_server::CaseService},
+};
+use tonic::{Request, Response, Status};
+
+use super::{Service, args, convert::instant, status::Problem, token};
+use crate::{relay::cases::Held, store::records::CaseRow};
+
+#[tonic::async_trait]
+impl CaseService for Service {
+    async fn get_case(
+        &self,
+        request: Request<v1::GetCaseRequest>,
+    ) -> Result<Response<v1::Case>, Status> {
+        let name = request.into_inner().name;
+        let case = self.blocking(move |service| {
+            let (id, peer) = service.case_of(&name)?;
+            let held = service.relay().case(&id, &peer)?;
+            held.map(|held| service.case(&id, &peer, &held)).transpose()?.ok_or_else(no_case)
+        });
+        Ok(Response::new(case.await?))
+    }
+
+    async fn list_cases(
+        &self,
+        request: Request<v1::ListCasesRequest>,
+    ) -> Result<Response<v1::ListCasesResponse>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(self.blocking(move |service| service.cases(&request)).await?))
+    }
+}
+
+impl Service {
+    /// The case and peer of a name.
+    fn case_of(&self, name: &str) -> Result<(CaseId, UnitId), Problem> {
+        let store = self.relay().store();
+        let text = name.strip_prefix("cases/").unwrap_or(name);
+        let (id, peer) = match text.split_once('/') {
+            Some((id, peer)) if !text.starts_with("messages/") => (id, Some(peer)),
+            _ => (text, None),
+        };
+        let is_message = text.starts_with("messages/") || text.parse::<ShortId>().is_ok();
+        let case = id.parse::<CaseId>().ok().filter(|_| !is_message);
+        let peers = match &case {
+            Some(case) => store.case_peers(case)?,
+            None => Vec::new(),
+        };
+        match (case, peer, peers.as_slice()) {
+            (Some(case), Some(peer), _) => Ok((case, args::unit(peer)?)),
+            (Some(case), None, [only]) => Ok((case, only.clone())),
+            (Some(case), None, [_, ..]) => {
+                let names = peers.iter().map(|peer| format!("cases/{case}/{peer}"));
+                let text = "this matter is shared with several units; name one of these";
+                let problem = Problem::field(Reason::Ambiguous, "name", text);
+                Err(problem.with("candidates", names.collect::<Vec<_>>().join(" ")))
+            }
+            // Some message ids have the form of a case id.
+            (Some(_), None, []) if text.parse::<MessageId>().is_err() => Err(no_case()),
+            (_, None, []) => {
+                let record = args::message(store, text)?;
+                let peer = if record.is_out() { record.to.first() } else { Some(&record.from) };
+                let peer = peer.and_then(|peer| peer.parse().ok()).ok_or_else(no_case)?;
+                let case = CaseId::from_bytes(&record.case_id).map_err(|_| no_case())?;
+                Ok((case, peer))
+            }
+            (None, Some(_), _) | (None, None, [_, ..]) => Err(no_case()),
+        }
+    }
+
+    fn cases(&self, request: &v1::ListCasesRequest) -> Result<v1::ListCasesResponse, Problem> {
+        let size = args::page_size(request.page_size)?;
+        let query = if request.include_ended { ALL_QUERY } else { OPEN_QUERY };
+        let mut after = token::read(query, &request.page_token)?.unwrap_or_default();
+        let mut response = v1::ListCasesResponse::default();
+        for _ in 0..ROUNDS_MAX {
+            let listed = self.relay().store().cases(&after, PAGE)?;
+            let is_last = listed.len() < PAGE;
+            for ((id, peer), next) in listed {
+                if response.cases.len() >= size {
+                    response.next_page_token = token::write(query, &after);
+                    return Ok(response);
+                }
+                after = next;
+                let Some(held) = self.relay().case(&id, &peer)? else { continue };
+                let ended = held.case.as_ref().is_some_and(|case| case.state.is_end());
+                if request.include_ended || !ended {
+                    let mut case = self.case(&id, &peer, &held)?;
+                    case.steps.clear();
+                    response.cases.push(case);
+                }
+            }
+            if is_last {
+                return Ok(response);
+            }
+        }
+        response.next_page_token = token::write(query, &after);
+        Ok(response)
+    }
+
+    fn case(&self, id: &CaseId, peer: &UnitId, held: &Held) -> Result<v1::Case, Problem> {
+        let own = self.relay().node().unit();
+        let unit = |side: Side| match held.side {
+            Some(ours) if ours == side => own.to_string(),
+            _ => peer.to_string(),
+        };
+        let mut shown = v1::Case {
+            name: format!("cases/{id}/{peer}"),
+            case_id: id.to_string(),
+            peer: peer.to_string(),
+            waiting: u32::try_from(held.rows.len()).unwrap_or(u32::MAX),
+            etag: etag(&held.rows),
+            ..v1::Case::default()
+        };
+        let Some(case) = &held.case else { return Ok(shown) };
+        shown.requesting_unit = unit(Side::Requesting);
+        shown.requested_unit = unit(Side::Requested);
+        shown.state = state(case.state).into();
+        shown.revision = case.revision;
+        shown.priority = case.priority.to_wire().into();
+        shown.turn = case.turn().map(unit).unwrap_or_default();
+        shown.legal = held.side.map(|side| legal(case, side)).unwrap_or_default();
+        shown.preserved_until = time(case.preserved_until());
+        shown.answers_due = time(case.answers_due);
+        shown.extension_pending = case.extension_pending;
+        shown.mla_announced = case.mla_announced;
+        shown.sync_conflict = case.sync_conflict;
+        shown.items = case.items.iter().map(|(id, item)| shown_item(id, item)).collect();
+        shown.waiting = u32::try_from(case.waiting.len()).unwrap_or(u32::MAX);
+        for step in &case.steps {
+            let record = self.relay().store().message(&step.digest)?;
+            let id = record.as_ref().and_then(|record| record.message_id());
+            shown.steps.push(v1::CaseStep {
+                message_id: id.map(|id| id.to_string()).unwrap_or_default(),
+                short_id: id.map(|id: MessageId| id.short().to_string()).unwrap_or_default(),
+                kind: step.kind.to_wire().into(),
+                from: record.as_ref().map(|record| record.from.clone()).unwrap_or_default(),
+                create_time: record.and_then(|record| instant(record.created_at_ms)),
+                outcome: match step.outcome {
+                    Outcome::Made(_) => v1::StepOutcome::Made,
+                    Outcome::Overtaken => v1::StepOutcome::Overtaken,
+                    Outcome::NotLegal => v1::StepOutcome::NotLegal,
+                }
+                .into(),
+                state: state(step.state).into(),
+            });
+        }
+        Ok(shown)
+    }
+}
+
+fn no_case() -> Problem {
+    Problem::new(Reason::UnknownCase)
+}
+
+fn time(at: Option<Timestamp>) -> Option<prost_types::Timestamp> {
+    at.and_then(|at| instant(at.as_millis()))
+}
+
+/// Kinds that a side may send; the warning of an end is its node's.
+fn legal(case: &Case, side: Side) -> Vec<i32> {
+    let mut kinds: Vec<v1::Kind> =
+        case.legal(side).into_iter().map(case::MoveKind::to_wire).collect();
+    kinds.retain(|kind| *kind != v1::Kind::ExpiryWarning);
+    kinds.dedup();
+    kinds.into_iter().map(i32::from).collect()
+}
+
+/// What the case is made of, whatever the order in which it came.
+fn etag(rows: &[CaseRow]) -> String {
+    let mut digests: Vec<Digest> = rows.iter().map(CaseRow::digest).collect();
+    digests.sort_unstable();
+    let parts: Vec<&[u8]> = digests.iter().map(|digest| digest.as_bytes().as_slice()).collect();
+    Digest::of_parts(&parts).to_string().chars().take(ETAG_CHARS).collect()
+}
+
+fn shown_item(id: &str, item: &case::Item) -> v1::CaseItem {
+    use v1::ItemState as S;
+    let state = match item.status {
+        ItemStatus::Pending => S::Pending,
+        ItemStatus::Preserved => S::Preserved,
+        ItemStatus::Partial => S::Partial,
+        ItemStatus::NotFound => S::NotFound,
+        ItemStatus::NotHeldHere => S::NotHeldHere,
+        ItemStatus::Refused => S::Refused,
+        ItemStatus::Expired => S::Expired,
+        ItemStatus::Released => S::Released,
+        ItemStatus::Withdrawn => S::Withdrawn,
+    };
+    v1::CaseItem {
+        item_id: id.to_owned(),
+        state: state.into(),
+        preserved_from: time(item.preserved.map(|(from, _)| from)),
+        preserved_until: time(item.preserved.map(|(_, until)| until)),
+    }
+}
+
+fn state(state: State) -> v1::CaseState {
+    use v1::CaseState as S;
+    match state {
+        State::Submitted => S::Submitted,
+        State::Rejected => S::Rejected,
+        State::Undeliverable => S::Undeliverable,
+        State::Delivered => S::Delivered,
+        State::Acknowledged => S::Acknowledged,
+        State::InfoRequired => S::InfoRequired,
+        State::RiskNotified => S::RiskNotified,
+        State::Accepted => S::Accepted,
+        State::Preserved => S::Preserved,
+        State::MlaPending => S::MlaPending,
+        State::Released => S::Released,
+        State::Expired => S::Expired,
+        State::Refused => S::Refused,
+        State::NoData => S::NoData,
+        State::Withdrawn => S::Withdrawn,
+        State::Lapsed => S::Lapsed,
+    }
+}
+
+/// What page tokens of this list are good for.
+const OPEN_QUERY: &str = "cases";
+const ALL_QUERY: &str = "cases, ended too";
+
+/// Cases that are looked at together.
+const PAGE: usize = 100;
+
+/// Rounds for one page; it may be short and still have a next one.
+const ROUNDS_MAX: usize = 40;
+
+/// 128 bits.
+const ETAG_CHARS: usize = 32;

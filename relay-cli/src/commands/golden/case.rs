@@ -1,0 +1,91 @@
+//! What is shown of cases.
+
+use relay_proto::v1;
+
+use super::{
+    golden,
+    samples::{HOSTILE, ago, ahead},
+};
+use crate::{
+    commands::case::{CaseReport, CasesReport},
+    exit::Exit,
+    report::Report,
+    view::CaseView,
+};
+
+/// A case of ours that is preserved, with a hostile item id.
+fn case() -> v1::Case {
+    let step = |kind: v1::Kind, from: &str, minutes, state: v1::CaseState| v1::CaseStep {
+        message_id: "0193c8a0-1c00-7abc-8def-0123456789ab".into(),
+        short_id: "4D2P-F2DB".into(),
+        kind: kind.into(),
+        from: from.into(),
+        create_time: ago(minutes),
+        outcome: v1::StepOutcome::Made.into(),
+        state: state.into(),
+    };
+    let item = |id: &str, state: v1::ItemState| v1::CaseItem {
+        item_id: id.into(),
+        state: state.into(),
+        ..Default::default()
+    };
+    let preserved = v1::CaseItem {
+        preserved_from: ago(60),
+        preserved_until: ahead(60 * 24 * 90),
+        ..item("1", v1::ItemState::Preserved)
+    };
+    use v1::{CaseState as S, Kind as K};
+    let (ours, theirs) = ("xa.cyber-poc", "xb.ncu");
+    v1::Case {
+        name: "cases/0192f1a0-0009-4000-8000-000000000009/xb.ncu".into(),
+        case_id: "0192f1a0-0009-4000-8000-000000000009".into(),
+        peer: theirs.into(),
+        requesting_unit: ours.into(),
+        requested_unit: theirs.into(),
+        state: S::Preserved.into(),
+        revision: 1,
+        priority: v1::Priority::Urgent.into(),
+        turn: ours.into(),
+        legal: vec![K::ExtensionRequest.into(), K::MlaNotice.into(), K::Withdrawal.into()],
+        preserved_until: ahead(60 * 24 * 90),
+        mla_announced: true,
+        items: vec![preserved, item(HOSTILE, v1::ItemState::NotFound)],
+        steps: vec![
+            step(K::PreservationRequest, ours, 300, S::Submitted),
+            step(K::RequestAck, theirs, 240, S::Acknowledged),
+            step(K::PreservationDecision, theirs, 120, S::Accepted),
+            step(K::PreservationConfirmation, theirs, 60, S::Preserved),
+            v1::CaseStep {
+                outcome: v1::StepOutcome::Overtaken.into(),
+                ..step(K::MlaNotice, ours, 30, S::Preserved)
+            },
+        ],
+        etag: "5f".repeat(16),
+        ..Default::default()
+    }
+}
+
+/// A case, one whose request is missing, one about which the nodes do not agree; and their list.
+#[test]
+fn case_pages() {
+    let case = case();
+    let report = CaseReport { case: CaseView::from(&case) };
+    let text = golden("case-show", &report);
+    assert!(text.starts_with("PRESERVED  it is xa.cyber-poc's turn\n"));
+    let conflict = v1::Case { sync_conflict: true, turn: String::new(), ..case.clone() };
+    let report = CaseReport { case: CaseView::from(&conflict) };
+    assert!(golden("case-show-conflict", &report).contains("SYNC_CONFLICT"));
+    assert_eq!(report.exit(), Exit::Attention);
+    let waiting = v1::Case {
+        case_id: case.case_id.clone(),
+        peer: case.peer.clone(),
+        waiting: 1,
+        ..Default::default()
+    };
+    let report = CaseReport { case: CaseView::from(&waiting) };
+    assert!(golden("case-show-waiting", &report).starts_with("INCOMPLETE"));
+    let cases = [&case, &conflict].map(CaseView::from).to_vec();
+    golden("case-list", &CasesReport { cases, more: true, all: true });
+    let report = CasesReport { cases: vec![], more: false, all: false };
+    assert!(golden("case-list-none", &report).starts_with("No case is open"));
+}
