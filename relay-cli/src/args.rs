@@ -89,6 +89,10 @@ pub enum Verb {
     /// Requests for preservation from first to last: where they stand, whose turn it is
     #[command(subcommand, after_help = "Example:\n  relay-cli case list")]
     Case(CaseVerb),
+    /// What is due, from whom, by when and by whose rule
+    #[command(after_help = "Example:\n  relay-cli deadlines --of xb.ncu\n\n\
+                            Ends with 1 if anything is overdue.")]
+    Deadlines(DeadlinesArgs),
     /// Send an alert or a request from a file
     #[command(subcommand, after_help = "Example:\n  relay-cli send alert --file alert.json")]
     Send(SendVerb),
@@ -153,6 +157,14 @@ pub enum AlarmVerb {
         #[command(flatten)]
         repeat: RepeatArgs,
     },
+}
+
+/// `deadlines`
+#[derive(Debug, Args)]
+pub struct DeadlinesArgs {
+    /// Only what this unit owes, as in xb.ncu
+    #[arg(long, value_name = "UNIT")]
+    pub of: Option<UnitId>,
 }
 
 /// `case …`

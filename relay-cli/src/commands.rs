@@ -5,6 +5,7 @@
 mod ack;
 mod alarm;
 mod case;
+mod deadlines;
 mod evidence;
 #[cfg(test)]
 mod golden;
@@ -39,6 +40,7 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Status => status::run(context).await,
         Verb::Alarm(verb) => alarm::run(context, verb).await,
         Verb::Case(verb) => case::run(context, verb).await,
+        Verb::Deadlines(args) => deadlines::run(context, args).await,
         Verb::Peer(verb) => peer::run(context, verb).await,
         Verb::Send(verb) => send::run(context, verb).await,
         Verb::Inbox(args) => inbox::run(context, &args).await,

@@ -16,7 +16,7 @@ pub mod words;
 use relay_proto::timestamp::Timestamp;
 
 pub use self::{
-    case::CaseView,
+    case::{CaseView, ObligationView},
     event::EventView,
     message::{AckView, DeliveryView, MessageView},
     peer::PeerView,

@@ -52,16 +52,16 @@ fuzz() {
   [ "$failed" = 0 ] || { echo "crashes: see $crashes and $logs" >&2; return 1; }
 }
 
-# The smallest inputs that together reach what the working corpus reaches; at most 48 a target, the shortest.
+# The smallest inputs that together reach what the working corpus reaches; at most 160 a target, the shortest.
 minimise() {
   build
   local name
   for name in "${all[@]}"; do
     local least=target/fuzz/least/$name
     rm -rf "$least" && mkdir -p "$least" "$committed/$name"
-    RELAY_FUZZ_TARGET=$name "$program" -merge=1 "$least" "$committed/$name" "$work/$name" >/dev/null 2>&1
+    RELAY_FUZZ_TARGET=$name "$program" -set_cover_merge=1 "$least" "$committed/$name" "$work/$name" >/dev/null 2>&1
     find "$committed/$name" -type f ! -name 'seed-*' -delete
-    find "$least" -type f -size -5k -printf '%s %p\n' | sort -n | sed -n 1,48p | cut -d' ' -f2 | while read -r file; do
+    find "$least" -type f -size -5k -printf '%s %p\n' | sort -n | sed -n 1,160p | cut -d' ' -f2 | while read -r file; do
       cmp -s "$file" "$committed/$name/$(basename "$file")" || cp "$file" "$committed/$name/"
     done
   done

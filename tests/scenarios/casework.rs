@@ -227,8 +227,13 @@ async fn officers_see_the_case() {
         assert_eq!(shown.code, Some(0), "{shown:?}");
         assert!(shown.out.starts_with("ACKNOWLEDGED  it is xb.ncu's turn\n"), "{}", shown.out);
         let listed = node.cli(&["case", "list"]);
-        assert!(listed.out.starts_with("1 open case\n") && listed.out.contains(case_id));
+        assert!(listed.out.starts_with("1 open case\n") && listed.out.contains(&short));
     }
+    let due = xa.cli(&["deadlines", "--of", "xb.ncu"]);
+    assert!(due.out.starts_with("1 term from xb.ncu, none overdue\n"), "{}", due.out);
+    assert!(due.out.contains("decide") && due.out.contains("HOUSE"), "{}", due.out);
+    let none = xb.cli(&["deadlines", "--of", "xa.cyber-poc"]);
+    assert!(none.out.starts_with("Nothing is due from xa.cyber-poc"), "{}", none.out);
     let etags = [xa, xb].map(|node| node.cli(&["case", "show", &short, "--json"]).json());
     assert_eq!(etags[0]["case"]["etag"], etags[1]["case"]["etag"]);
     let withdrawal = file("WITHDRAWAL", "withdrawal", json!({"reason": "NOT_NEEDED"}));

@@ -9,6 +9,7 @@
 
 mod admit;
 mod change;
+mod clock;
 mod guard;
 mod item;
 mod moves;
@@ -25,6 +26,7 @@ use relay_proto::{envelope::Priority, ids::Digest, timestamp::Timestamp};
 
 pub use self::{
     admit::{Admission, MESSAGES_MAX, Refusal, admit, is_first},
+    clock::{ByPriority, Duty, Obligation, Rule, Stage, Targets},
     item::{Item, ItemStatus},
     moves::{Closing, Found, ItemId, Message, Move, MoveKind, Request, RiskAnswer, Side, Verdict},
     step::{Outcome, Step, Transition},

@@ -164,6 +164,7 @@ mod tests {
             min_preservation_days: 60,
             requested_preservation_days: 90,
             languages: vec!["en".into()],
+            targets: crate::case::Targets::default(),
         }
     }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use relay_proto::v1;
 
+use crate::case::Targets;
+
 /// The rules of one network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
@@ -28,6 +30,8 @@ pub struct Profile {
     pub requested_preservation_days: u32,
     /// Languages of human text (BCP 47); the first is the default.
     pub languages: Vec<String>,
+    /// The network's own terms in a case.
+    pub targets: Targets,
 }
 
 impl Profile {

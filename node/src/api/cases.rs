@@ -1,6 +1,6 @@
 //! CaseService: a case as its messages tell it.
 
-use relay_core::case::{self, Case, ItemStatus, Outcome, Side, State};
+use relay_core::case::{self, Case, Duty, ItemStatus, Outcome, Rule, Side, Stage, State};
 use relay_proto::{
     ids::{CaseId, Digest, MessageId, ShortId, UnitId},
     reason::Reason,
@@ -27,6 +27,14 @@ impl CaseService for Service {
         Ok(Response::new(case.await?))
     }
 
+    async fn list_obligations(
+        &self,
+        request: Request<v1::ListObligationsRequest>,
+    ) -> Result<Response<v1::ListObligationsResponse>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(self.blocking(move |service| service.obligations(&request)).await?))
+    }
+
     async fn list_cases(
         &self,
         request: Request<v1::ListCasesRequest>,
@@ -37,6 +45,78 @@ impl CaseService for Service {
 }
 
 impl Service {
+    fn obligations(
+        &self,
+        request: &v1::ListObligationsRequest,
+    ) -> Result<v1::ListObligationsResponse, Problem> {
+        let mut due = Vec::new();
+        let mut after = Vec::new();
+        loop {
+            let listed = self.relay().store().cases(&after, PAGE)?;
+            let is_last = listed.len() < PAGE;
+            for ((id, peer), next) in listed {
+                after = next;
+                let Some(held) = self.relay().case(&id, &peer)? else { continue };
+                let shown = self.due(&format!("cases/{id}/{peer}"), &peer, &held);
+                let wanted =
+                    |one: &v1::Obligation| request.unit.is_empty() || one.unit == request.unit;
+                due.extend(shown.into_iter().filter(wanted));
+            }
+            if is_last {
+                break;
+            }
+        }
+        due.sort_by_key(|one| {
+            one.due_time.map_or((true, 0, 0), |at| (false, at.seconds, at.nanos))
+        });
+        let more = due.len() > OBLIGATIONS_MAX;
+        due.truncate(OBLIGATIONS_MAX);
+        Ok(v1::ListObligationsResponse { obligations: due, more })
+    }
+
+    fn due(&self, case: &str, peer: &UnitId, held: &Held) -> Vec<v1::Obligation> {
+        let (now, short_id) = (self.relay().clock().now(), self.short_id(held));
+        let each = held.obligations.iter().map(move |one| v1::Obligation {
+            case: case.to_owned(),
+            duty: duty(one.duty).into(),
+            unit: self.unit_of(one.side, peer, held),
+            begin_time: instant(one.since.as_millis()),
+            due_time: time(one.due),
+            rule: match one.rule {
+                Rule::Law => v1::TermRule::Law,
+                Rule::Stated => v1::TermRule::Stated,
+                Rule::House => v1::TermRule::House,
+            }
+            .into(),
+            basis: one.basis.to_owned(),
+            short_id: short_id.clone(),
+            stage: match one.stage(now) {
+                Stage::Running => v1::TermStage::Running,
+                Stage::Half => v1::TermStage::Half,
+                Stage::Late => v1::TermStage::Late,
+                Stage::Overdue => v1::TermStage::Overdue,
+            }
+            .into(),
+        });
+        each.collect()
+    }
+
+    /// Eight characters of the request's id; of the first message as long as that is not here.
+    fn short_id(&self, held: &Held) -> String {
+        let first = held.rows.iter().find(|row| row.is_first()).or(held.rows.first());
+        let record = first.and_then(|row| self.relay().store().message(&row.digest()).ok()?);
+        let id = record.and_then(|record| record.message_id());
+        id.map(|id| id.short().to_string()).unwrap_or_default()
+    }
+
+    /// Which unit a side is.
+    fn unit_of(&self, side: Side, peer: &UnitId, held: &Held) -> String {
+        match held.side {
+            Some(ours) if ours == side => self.relay().node().unit().to_string(),
+            _ => peer.to_string(),
+        }
+    }
+
     /// The case and peer of a name.
     fn case_of(&self, name: &str) -> Result<(CaseId, UnitId), Problem> {
         let store = self.relay().store();
@@ -104,23 +184,21 @@ impl Service {
     }
 
     fn case(&self, id: &CaseId, peer: &UnitId, held: &Held) -> Result<v1::Case, Problem> {
-        let own = self.relay().node().unit();
-        let unit = |side: Side| match held.side {
-            Some(ours) if ours == side => own.to_string(),
-            _ => peer.to_string(),
-        };
+        let unit = |side: Side| self.unit_of(side, peer, held);
         let mut shown = v1::Case {
             name: format!("cases/{id}/{peer}"),
             case_id: id.to_string(),
             peer: peer.to_string(),
             waiting: u32::try_from(held.rows.len()).unwrap_or(u32::MAX),
             etag: etag(&held.rows),
+            short_id: self.short_id(held),
             ..v1::Case::default()
         };
         let Some(case) = &held.case else { return Ok(shown) };
         shown.requesting_unit = unit(Side::Requesting);
         shown.requested_unit = unit(Side::Requested);
         shown.state = state(case.state).into();
+        shown.obligations = self.due(&shown.name, peer, held);
         shown.revision = case.revision;
         shown.priority = case.priority.to_wire().into();
         shown.turn = case.turn().map(unit).unwrap_or_default();
@@ -200,6 +278,21 @@ fn shown_item(id: &str, item: &case::Item) -> v1::CaseItem {
     }
 }
 
+fn duty(duty: Duty) -> v1::Duty {
+    use v1::Duty as D;
+    match duty {
+        Duty::Acknowledge => D::Acknowledge,
+        Duty::Decide => D::Decide,
+        Duty::Answer => D::Answer,
+        Duty::DecideRisk => D::DecideRisk,
+        Duty::Confirm => D::Confirm,
+        Duty::UseOrLose => D::UseOrLose,
+        Duty::DecideExtension => D::DecideExtension,
+        Duty::ConfirmMla => D::ConfirmMla,
+        Duty::Close => D::Close,
+    }
+}
+
 fn state(state: State) -> v1::CaseState {
     use v1::CaseState as S;
     match state {
@@ -225,6 +318,9 @@ fn state(state: State) -> v1::CaseState {
 /// What page tokens of this list are good for.
 const OPEN_QUERY: &str = "cases";
 const ALL_QUERY: &str = "cases, ended too";
+
+/// Obligations in one answer.
+const OBLIGATIONS_MAX: usize = 1000;
 
 /// Cases that are looked at together.
 const PAGE: usize = 100;

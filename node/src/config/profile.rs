@@ -5,14 +5,17 @@
 
 use std::time::Duration;
 
-use relay_core::profile::{KindRules, Lifetimes, Profile, Topology};
+use relay_core::{
+    case::{ByPriority, Targets},
+    profile::{KindRules, Lifetimes, Profile, Topology},
+};
 use relay_proto::{
     limits,
     payload::{all_kinds, kind_name},
     v1,
 };
 
-use super::document::Section;
+use super::{document::Section, units};
 
 /// Reads a profile; faults are in the document.
 pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
@@ -41,6 +44,7 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
         root.refuse("languages", "is empty".into(), "name one, as in `[\"en\"]`".into());
     }
     let kinds = kinds(&mut root);
+    let targets = targets(&mut root);
     root.finish();
     Some(Profile {
         id: id?,
@@ -51,7 +55,51 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
         min_preservation_days: min,
         requested_preservation_days: requested,
         languages,
+        targets,
     })
+}
+
+/// The network's own terms in a case.
+fn targets(root: &mut Section<'_, '_>) -> Targets {
+    let default = Targets::default();
+    let limits = TARGET_MIN..=TARGET_MAX;
+    let follow_up = root.duration("follow_up_target", default.follow_up, limits);
+    let warnings = root.list("expiry_warnings", WARNINGS_MAX, "\"30d\"", |text| {
+        let before = units::duration(text).ok_or("is not a duration, as in `30d` or `48h`")?;
+        if before < TARGET_MIN || before > TARGET_MAX {
+            return Err("is out of its limits, 1m to 365d".to_owned());
+        }
+        Ok(before)
+    });
+    let mut expiry_warnings = warnings.unwrap_or(default.expiry_warnings);
+    expiry_warnings.sort_unstable_by(|a, b| b.cmp(a));
+    expiry_warnings.dedup();
+    if expiry_warnings.len() < WARNINGS_MIN {
+        let problem = "names fewer than two: nothing may lapse without two warnings".to_owned();
+        root.refuse(
+            "expiry_warnings",
+            problem,
+            "name two or more, as in `[\"14d\", \"2d\"]`".into(),
+        );
+    }
+    Targets {
+        acknowledge: by_priority(root.section("ack_target"), default.acknowledge),
+        decide: by_priority(root.section("decision_target"), default.decide),
+        decide_risk: by_priority(root.section("risk_target"), default.decide_risk),
+        follow_up,
+        expiry_warnings,
+    }
+}
+
+fn by_priority(mut section: Section<'_, '_>, default: ByPriority) -> ByPriority {
+    let limits = TARGET_MIN..=TARGET_MAX;
+    let targets = ByPriority {
+        emergency: section.duration("EMERGENCY", default.emergency, limits.clone()),
+        urgent: section.duration("URGENT", default.urgent, limits.clone()),
+        routine: section.duration("ROUTINE", default.routine, limits),
+    };
+    section.finish();
+    targets
 }
 
 fn kinds(root: &mut Section<'_, '_>) -> Vec<KindRules> {
@@ -176,6 +224,14 @@ const REQUESTED_DAYS: u32 = 90;
 
 /// Ten years: longer than any preservation.
 const DAYS_MAX: u32 = 3650;
+
+/// Terms of a case.
+const TARGET_MIN: Duration = Duration::from_secs(60);
+const TARGET_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Warnings before an end.
+const WARNINGS_MIN: usize = 2;
+const WARNINGS_MAX: usize = 16;
 
 const ID_BYTES_MAX: usize = 32;
 const LANGUAGES_MAX: usize = 32;

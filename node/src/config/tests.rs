@@ -88,6 +88,7 @@ fn shipped_profile() {
     assert_eq!(profile.lifetimes.of(v1::Priority::Urgent), hours(24));
     assert_eq!(profile.lifetimes.of(v1::Priority::Routine), hours(120));
     assert_eq!((profile.min_preservation_days, profile.requested_preservation_days), (60, 90));
+    assert_eq!(profile.targets, relay_core::case::Targets::default());
     assert_eq!(profile.handling_default.tlp(), v1::Tlp::AmberStrict);
     assert_eq!(profile.handling_default.classification(), v1::Classification::Bpl);
     assert_eq!(profile.language_default(), "en");
@@ -364,6 +365,9 @@ const BROKEN_PROFILES: &[(&str, &str, &str, &str, &str)] = &[
     ("\"4h\"", "\"4m\"", "lifetimes.EMERGENCY", "limits", "\"5m\" to \"30d\""),
     ("\"AMBER+STRICT\"", "\"AMBER+STRICTER\"", "handling_default.tlp", "did you mean", "RED"),
     ("[\"H1\"]", "[\"H9\"]", "handling_default.europol", "not H0", "\"H1\""),
+    ("\"15m\"", "\"15s\"", "ack_target.EMERGENCY", "limits", "\"1m\" to \"365d\""),
+    ("[\"30d\", \"14d\", \"7d\", \"2d\"]\n\n", "[\"30d\"]\n\n", "expiry_warnings",
+        "two warnings", "two or more"),
     ("ALERT = [\"ETS185 26\"", "ALERT = [\"ETS185\"", "legal_basis_default.ALERT",
         "article", "29"),
 ];

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use relay_core::{
-    case::{self, Admission, Case, Delivery, Message, Move, Refusal, Rules, Side},
+    case::{self, Admission, Case, Delivery, Message, Move, Obligation, Refusal, Rules, Side},
     profile::Profile,
 };
 use relay_proto::{
@@ -38,6 +38,8 @@ pub struct Held {
     pub case: Option<Case>,
     /// Which side our unit is.
     pub side: Option<Side>,
+    /// What is due, the most pressing first.
+    pub obligations: Vec<Obligation>,
 }
 
 impl Relay {
@@ -49,10 +51,12 @@ impl Relay {
         };
         let record = self.ctx.parts.store.message(&first.digest())?;
         let profile = record.and_then(|record| self.ctx.profile(&record.profile).cloned());
-        let rules = profile.map_or(Rules::TREATY, |profile| rules(&profile));
+        let rules = profile.as_ref().map_or(Rules::TREATY, |profile| rules(profile));
         let delivery = self.ctx.delivery(&rows, peer)?;
         let (case, side) = derived(&rows, delivery, &rules);
-        Ok(Some(Held { rows, case, side }))
+        let targets = profile.map(|profile| profile.targets.clone()).unwrap_or_default();
+        let obligations = case.as_ref().map(|case| case.obligations(&targets)).unwrap_or_default();
+        Ok(Some(Held { rows, case, side, obligations }))
     }
 }
 

@@ -4,7 +4,7 @@ use relay_proto::v1;
 use serde::Serialize;
 use tonic::Response;
 
-use super::count;
+use super::{count, deadlines::terms};
 use crate::{
     args::CaseVerb,
     context::Context,
@@ -82,14 +82,14 @@ impl Report for CasesReport {
             n => format!("{}{more}", count(n, what)),
         });
         page.gap();
-        let mut table = Table::new(&["CASE", "WITH", "STATE", "TURN", "ENDS"], 1);
+        let mut table = Table::new(&["CASE", "WITH", "STATE", "TURN", "DUE"], 1);
         for case in &self.cases {
             table.row([
-                case.case_id.clone(),
+                case.short_id.clone(),
                 case.peer.clone(),
                 case.state.clone(),
                 case.turn.clone().unwrap_or_default(),
-                page.distance(case.preserved_until),
+                page.distance(case.obligations.first().and_then(|one| one.due)),
             ]);
         }
         page.table(&table);
@@ -155,7 +155,11 @@ impl Report for CaseReport {
         page.gap();
         self.steps(page);
         page.gap();
-        page.fact("CASE", &case.case_id);
+        if !case.obligations.is_empty() {
+            terms(page, &case.obligations, false);
+            page.gap();
+        }
+        page.fact("CASE", format!("{}  {}", case.short_id, case.case_id));
         let (Some(asks), Some(asked)) = (&case.requesting_unit, &case.requested_unit) else {
             return;
         };
@@ -163,9 +167,6 @@ impl Report for CaseReport {
         page.fact("ASKED", asked);
         page.fact("REVISION", case.revision.to_string());
         page.fact("PRIORITY", &case.priority);
-        if case.answers_due.is_some() && case.state == "INFO_REQUIRED" {
-            page.fact("DUE", page.when(case.answers_due));
-        }
         if case.preserved_until.is_some() {
             page.fact("ENDS", page.when(case.preserved_until));
         }

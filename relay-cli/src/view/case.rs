@@ -8,6 +8,8 @@ use super::{instant, stated, words};
 /// A case.
 #[derive(Debug, Clone, Serialize)]
 pub struct CaseView {
+    /// By which people name it: the request's.
+    pub short_id: String,
     pub case_id: String,
     pub peer: String,
     pub requesting_unit: Option<String>,
@@ -30,6 +32,51 @@ pub struct CaseView {
     /// Messages that wait for one before them.
     pub waiting: u32,
     pub etag: String,
+    /// The most pressing first.
+    pub obligations: Vec<ObligationView>,
+}
+
+/// Something that is due.
+#[derive(Debug, Clone, Serialize)]
+pub struct ObligationView {
+    /// The case's.
+    pub short_id: String,
+    pub case: String,
+    /// `acknowledge`, `use or lose`.
+    pub duty: String,
+    /// Who owes it.
+    pub unit: String,
+    pub since: Option<Timestamp>,
+    /// Null: "expeditiously", without a number.
+    pub due: Option<Timestamp>,
+    /// `LAW`, `STATED`, `HOUSE`.
+    pub rule: String,
+    pub basis: String,
+    /// `RUNNING`, `HALF`, `LATE`, `OVERDUE`.
+    pub stage: String,
+}
+
+impl ObligationView {
+    /// Its time is over.
+    pub fn is_overdue(&self) -> bool {
+        self.stage == "OVERDUE"
+    }
+}
+
+impl From<&v1::Obligation> for ObligationView {
+    fn from(one: &v1::Obligation) -> Self {
+        Self {
+            short_id: one.short_id.clone(),
+            case: one.case.clone(),
+            duty: words::duty(one.duty),
+            unit: one.unit.clone(),
+            since: instant(one.begin_time.as_ref()),
+            due: instant(one.due_time.as_ref()),
+            rule: words::term_rule(one.rule),
+            basis: one.basis.clone(),
+            stage: words::term_stage(one.stage),
+        }
+    }
 }
 
 /// An item of its request.
@@ -58,6 +105,7 @@ pub struct StepView {
 impl From<&v1::Case> for CaseView {
     fn from(case: &v1::Case) -> Self {
         Self {
+            short_id: case.short_id.clone(),
             case_id: case.case_id.clone(),
             peer: case.peer.clone(),
             requesting_unit: stated(&case.requesting_unit),
@@ -76,6 +124,7 @@ impl From<&v1::Case> for CaseView {
             steps: case.steps.iter().map(StepView::from).collect(),
             waiting: case.waiting,
             etag: case.etag.clone(),
+            obligations: case.obligations.iter().map(ObligationView::from).collect(),
         }
     }
 }

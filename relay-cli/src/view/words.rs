@@ -68,6 +68,22 @@ pub fn item_state(value: i32) -> String {
     lower(&bare(name, "ITEM_STATE_", value)).replace('-', " ")
 }
 
+/// `acknowledge`, `use or lose`.
+pub fn duty(value: i32) -> String {
+    let name = v1::Duty::try_from(value).map(|d| d.as_str_name());
+    lower(&bare(name, "DUTY_", value)).replace('-', " ")
+}
+
+/// `LAW`, `STATED`, `HOUSE`.
+pub fn term_rule(value: i32) -> String {
+    bare(v1::TermRule::try_from(value).map(|r| r.as_str_name()), "TERM_RULE_", value)
+}
+
+/// `RUNNING`, `HALF`, `LATE`, `OVERDUE`.
+pub fn term_stage(value: i32) -> String {
+    bare(v1::TermStage::try_from(value).map(|s| s.as_str_name()), "TERM_STAGE_", value)
+}
+
 /// `made`, `overtaken`, `not legal`.
 pub fn step_outcome(value: i32) -> String {
     let name = v1::StepOutcome::try_from(value).map(|s| s.as_str_name());

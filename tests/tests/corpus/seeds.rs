@@ -23,7 +23,9 @@ type Seed = (&'static str, String, Vec<u8>);
 pub fn all() -> Vec<Seed> {
     let mut seeds = golden();
     seeds.extend(messages());
+    seeds.extend(identifiers());
     seeds.extend(frames());
+    seeds.extend(refused_hellos());
     seeds.extend(rows());
     seeds.extend(texts());
     seeds
@@ -129,6 +131,69 @@ fn messages() -> Vec<Seed> {
         golden(11, "slots", "signed_batch"),
     ]);
     seeds
+}
+
+/// An alert with an indicator of every type, and one in which each value is of another form.
+fn identifiers() -> Vec<Seed> {
+    const TYPES: [(&str, &str, &str); 16] = [
+        ("ipv4", "203.0.113.47", "203.0.113.470"),
+        ("ipv6", "2001:db8:23::7", "2001:db8::23::7"),
+        ("cidr", "192.0.2.0/24", "192.0.2.1/24"),
+        ("asn", "AS64500", "64500"),
+        ("domain", "parcel-fee.example.net", "parcel fee"),
+        ("url", "https://example.net/a?b", "hxxps://example[.]net"),
+        ("email", "name@example.com", "name@"),
+        ("sha256", "0000000000000000000000000000000000000000000000000000000000000001", "00"),
+        ("tls-fp", "t13d1516h2", "t13 d"),
+        ("ja4", "t13d1516h2_8daaf6152771", "a b"),
+        ("btc", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "bc1"),
+        ("iban", "GB82WEST12345698765432", "GB83WEST12345698765432"),
+        ("phone", "+1-202-555-0143", "110"),
+        ("account", "platform-id 42", ""),
+        ("name", "M. Valtonen", " M"),
+        ("other", "anything", "a\u{202e}b"),
+    ];
+    let path = root().join("tests/vectors/samples/01-alert.json");
+    let text = fs::read_to_string(path).unwrap();
+    let whole = completed(&MessageFile::parse(&text, NOW).unwrap()).unwrap();
+    let each = |pick: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
+        let mut payload = whole.clone();
+        let Some(v1::payload::Body::Alert(alert)) = &mut payload.body else { panic!() };
+        let indicators = TYPES.iter().enumerate().map(|(n, one)| v1::Indicator {
+            id: format!("i{n}"),
+            r#type: one.0.to_owned(),
+            value: pick(one).to_owned(),
+            ..Default::default()
+        });
+        alert.indicators = indicators.collect();
+        payload.encode_to_vec()
+    };
+    vec![
+        ("payload", "identifiers".to_owned(), each(|one| one.1)),
+        ("payload", "identifiers-wrong".to_owned(), each(|one| one.2)),
+    ]
+}
+
+/// Hellos that are refused, each for another reason.
+fn refused_hellos() -> Vec<Seed> {
+    let wrong: [fn(&mut v1::Hello); 8] = [
+        |hello| hello.versions = vec![2],
+        |hello| hello.unit = "xc.ncu".to_owned(),
+        |hello| hello.extensions = vec![v1::Extension { critical: true, ..Default::default() }],
+        |hello| hello.software = "a\u{7}b".to_owned(),
+        |hello| hello.revocations_digest = Bytes::from_static(&[1; 5]),
+        |hello| hello.instance_id = Bytes::new(),
+        |hello| hello.boot_id = Bytes::from_static(&[1; 17]),
+        |hello| hello.limits = Some(v1::Limits { frame_bytes_max: 1, ..Default::default() }),
+    ];
+    let note = String::from_utf8(vector("checkpoint")["note"].clone()).unwrap();
+    let seeds = wrong.iter().enumerate().map(|(n, change)| {
+        let mut hello = hello(note.clone());
+        change(&mut hello);
+        let frame = v1::Frame { kind: Some(Kind::Hello(hello)) };
+        ("frame", format!("hello-{n}"), tagged(0, &frame))
+    });
+    seeds.collect()
 }
 
 fn tagged(which: u8, message: &impl prost::Message) -> Vec<u8> {

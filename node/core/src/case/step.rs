@@ -3,7 +3,7 @@
 //! The table is `rows` (which transitions a kind can make), `Case::allows` (from where) and
 //! `Case::fits` (what the message has to say). What none of them takes changes nothing.
 
-use relay_proto::ids::Digest;
+use relay_proto::{ids::Digest, timestamp::Timestamp};
 
 use super::{
     Case, Rules, State,
@@ -22,6 +22,8 @@ pub struct Step {
     pub outcome: Outcome,
     /// Where the case stands after it.
     pub state: State,
+    /// When it was signed, by its sender's clock.
+    pub at: Timestamp,
 }
 
 /// What came of a message.
@@ -134,13 +136,13 @@ pub(super) fn replay(
 ) -> Option<Case> {
     let (root, request) = order.iter().find_map(|message| match &message.says {
         Move::Request(request) if request.revision == 1 && message.from == Side::Requesting => {
-            Some((message.digest, request))
+            Some((*message, request))
         }
         _ => None,
     })?;
     let mut case = Case::begun(request);
-    let others = order.iter().filter(|message| message.digest != root);
-    case.step(root, MoveKind::Request, Outcome::Made(Transition::T1));
+    let others = order.iter().filter(|message| message.digest != root.digest);
+    case.step(root, Outcome::Made(Transition::T1));
     for message in others {
         let outcome = match case.transition(message, rules) {
             Some(transition) => {
@@ -153,7 +155,7 @@ pub(super) fn replay(
                 Outcome::NotLegal
             }
         };
-        case.step(message.digest, message.says.kind(), outcome);
+        case.step(message, outcome);
     }
     Some(case)
 }
@@ -185,8 +187,9 @@ impl Case {
         }
     }
 
-    fn step(&mut self, digest: Digest, kind: MoveKind, outcome: Outcome) {
-        self.steps.push(Step { digest, kind, outcome, state: self.state });
+    fn step(&mut self, message: &Message, outcome: Outcome) {
+        let (digest, kind, at) = (message.digest, message.says.kind(), message.sent_at);
+        self.steps.push(Step { digest, kind, outcome, state: self.state, at });
     }
 
     /// Whether every offence of the newest revision is one of Articles 2 to 11.

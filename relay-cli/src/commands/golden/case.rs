@@ -7,10 +7,13 @@ use super::{
     samples::{HOSTILE, ago, ahead},
 };
 use crate::{
-    commands::case::{CaseReport, CasesReport},
+    commands::{
+        case::{CaseReport, CasesReport},
+        deadlines::DeadlinesReport,
+    },
     exit::Exit,
     report::Report,
-    view::CaseView,
+    view::{CaseView, ObligationView},
 };
 
 /// A case of ours that is preserved, with a hostile item id.
@@ -61,8 +64,52 @@ fn case() -> v1::Case {
             },
         ],
         etag: "5f".repeat(16),
+        short_id: "4D2P-F2DB".into(),
+        obligations: vec![
+            term(v1::Duty::ConfirmMla, theirs, ago(90), v1::TermStage::Overdue),
+            v1::Obligation {
+                rule: v1::TermRule::Law.into(),
+                basis: "Article 29(7)".into(),
+                ..term(v1::Duty::UseOrLose, ours, ahead(60 * 24 * 90), v1::TermStage::Running)
+            },
+        ],
         ..Default::default()
     }
+}
+
+fn term(
+    duty: v1::Duty,
+    unit: &str,
+    due_time: Option<prost_types::Timestamp>,
+    stage: v1::TermStage,
+) -> v1::Obligation {
+    v1::Obligation {
+        case: "cases/0192f1a0-0009-4000-8000-000000000009/xb.ncu".into(),
+        duty: duty.into(),
+        unit: unit.into(),
+        begin_time: ago(300),
+        due_time,
+        rule: v1::TermRule::House.into(),
+        basis: "the profile's follow_up_target".into(),
+        short_id: "4D2P-F2DB".into(),
+        stage: stage.into(),
+    }
+}
+
+/// What is due: something overdue, something without a term, nothing.
+#[test]
+fn deadlines_pages() {
+    let mut obligations = case().obligations;
+    obligations.push(term(v1::Duty::Confirm, "xb.ncu", None, v1::TermStage::Running));
+    let shown: Vec<_> = obligations.iter().map(ObligationView::from).collect();
+    let report = DeadlinesReport { of: None, obligations: shown.clone(), more: true };
+    assert!(golden("deadlines", &report).starts_with("OVERDUE: 1 of 3 terms\n"));
+    assert_eq!(report.exit(), Exit::Attention);
+    let of = Some("xa.cyber-poc".to_owned());
+    let report = DeadlinesReport { of: of.clone(), obligations: shown[1..2].to_vec(), more: false };
+    golden("deadlines-of", &report);
+    assert_eq!(report.exit(), Exit::Done);
+    golden("deadlines-none", &DeadlinesReport { of, obligations: vec![], more: false });
 }
 
 /// A case, one whose request is missing, one about which the nodes do not agree; and their list.

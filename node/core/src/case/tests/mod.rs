@@ -1,6 +1,7 @@
 //! Cases as their messages tell them: legal ways, what is not legal, races.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod clocks;
 mod illegal;
 mod pair;
 

@@ -1,0 +1,111 @@
+//! What is due along a case, from whom, by whose rule; and how far a term has run.
+
+use super::*;
+
+fn targets() -> Targets {
+    Targets::default()
+}
+
+fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
+}
+
+/// The duty, side and term of each that is due.
+fn due(case: &Case) -> Vec<(Duty, Side, Option<Timestamp>, Rule)> {
+    let each = case.obligations(&targets());
+    each.into_iter().map(|one| (one.duty, one.side, one.due, one.rule)).collect()
+}
+
+/// From the request to the release: each state has its one duty, and an end none.
+#[test]
+fn each_state_has_its_duty() {
+    use {Rule::House, Rule::Law, Rule::Stated, Side::Requested, Side::Requesting};
+    let alone = |delivery| Case::of(told(&[(5, first(&["1"]))]), delivery, &RULES).unwrap();
+    for delivery in [Delivery::Waiting, Delivery::Delivered] {
+        let until = Some(at_day(6));
+        assert_eq!(due(&alone(delivery)), [(Duty::Acknowledge, Requested, until, House)]);
+    }
+    assert_eq!(due(&alone(Delivery::Rejected)), []);
+    assert_eq!(due(&begun(&[])), [(Duty::Decide, Requested, Some(at_day(3)), House)]);
+    let asked = (1, Move::InfoRequired { due: at_day(3) });
+    assert_eq!(
+        due(&begun(std::slice::from_ref(&asked))),
+        [(Duty::Answer, Requesting, Some(at_day(3)), Stated)]
+    );
+    // The decision's clock begins anew with the answers.
+    let answer = (2, Move::InfoReply(request(2, Priority::Routine, &[])));
+    let until = Some(at_day(5));
+    assert_eq!(due(&begun(&[asked, answer])), [(Duty::Decide, Requested, until, House)]);
+    let risk = (1, Move::RiskNotice);
+    assert_eq!(due(&begun(&[risk])), [(Duty::DecideRisk, Requesting, Some(at_day(2)), House)]);
+    let accepted = [until_preserved()[0].clone()];
+    assert_eq!(due(&begun(&accepted)), [(Duty::Confirm, Requested, None, Law)]);
+    let end = Some(at_day(92));
+    assert_eq!(due(&preserved_then(&[])), [(Duty::UseOrLose, Requesting, end, Law)]);
+    let mla = [(80, Move::MlaNotice), (81, Move::MlaReceived)];
+    assert_eq!(due(&preserved_then(&mla)), []);
+    let decided = [&mla[..], &[(200, Move::MlaDecision)]].concat();
+    let close = (Duty::Close, Requested, Some(at_day(203)), House);
+    assert_eq!(due(&preserved_then(&decided)), [close]);
+    let withdrawn = preserved_then(&[(10, Move::Withdrawal(vec![]))]);
+    assert_eq!(due(&withdrawn), [(Duty::Close, Requested, Some(at_day(13)), House)]);
+}
+
+/// An extension is to be decided before the end, whatever the target says; what is due first comes
+/// first.
+#[test]
+fn extensions_are_due_before_the_end() {
+    let asked = |day| preserved_then(&[(day, Move::ExtensionRequest { until: at_day(180) })]);
+    let first = |case: &Case| case.obligations(&targets()).remove(0);
+    let early = first(&asked(80));
+    assert_eq!((early.duty, early.due), (Duty::DecideExtension, Some(at_day(83))));
+    assert_eq!(early.rule, Rule::House);
+    let late = asked(91);
+    let late = late.obligations(&targets());
+    assert!(late.iter().all(|one| one.due == Some(at_day(92)) && one.rule == Rule::Law));
+    assert_eq!(late.len(), 2);
+    let announced = preserved_then(&[(80, Move::MlaNotice)]);
+    assert_eq!(first(&announced).duty, Duty::ConfirmMla);
+}
+
+/// More urgent, shorter: also when a later revision makes it so.
+#[test]
+fn urgency_shortens() {
+    let case = |priority| {
+        let request = Move::Request(request(1, priority, &["1"]));
+        Case::of(told(&[(0, request)]), Delivery::Delivered, &RULES).unwrap()
+    };
+    let until = |case: &Case| case.obligations(&targets())[0].due.unwrap();
+    for (priority, length) in [
+        (Priority::Emergency, Duration::from_secs(900)),
+        (Priority::Urgent, hours(1)),
+        (Priority::Routine, hours(24)),
+    ] {
+        assert_eq!(until(&case(priority)), at_day(0).after(length));
+    }
+    let raised = (1, Move::Request(request(2, Priority::Urgent, &[])));
+    let raised = begun(&[raised]);
+    assert_eq!(until(&raised), at_day(0).after(hours(24)), "the decision of an urgent one");
+}
+
+/// Half, four fifths and the whole of a term, to the millisecond.
+#[test]
+fn stages() {
+    let one = begun(&[]).obligations(&targets()).remove(0);
+    let [half, late, over] = one.warnings()[..] else { panic!() };
+    assert_eq!(half, (Stage::Half, at_day(0).after(hours(36))));
+    assert_eq!(late, (Stage::Late, at_day(0).after(hours(72) * 4 / 5)));
+    assert_eq!(over, (Stage::Overdue, at_day(3)));
+    let mut before = Stage::Running;
+    for (stage, at) in [half, late, over] {
+        let just = at.before(Duration::from_millis(1));
+        assert_eq!((one.stage(just), one.stage(at)), (before, stage));
+        before = stage;
+    }
+    assert_eq!(one.stage(at_day(900)), Stage::Overdue);
+    let endless = Obligation { due: None, ..one };
+    assert_eq!((endless.stage(at_day(900)), endless.warnings()), (Stage::Running, vec![]));
+    // A term that was over when it began.
+    let nothing = Obligation { due: Some(at_day(0)), since: at_day(1), ..endless };
+    assert_eq!(nothing.stage(at_day(0)), Stage::Overdue);
+}
