@@ -146,6 +146,8 @@ reasons! {
     FailedPrecondition = "FAILED_PRECONDITION";
     /// The message makes no legal transition of its case.
     IllegalTransition = "ILLEGAL_TRANSITION";
+    /// A refusal states a ground that does not hold, or that the profile does not offer.
+    UnfoundedRefusal = "UNFOUNDED_REFUSAL";
     /// No request of this case was exchanged with this unit.
     UnknownCase = "UNKNOWN_CASE";
     /// The case has as many messages as a case may have.

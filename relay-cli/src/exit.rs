@@ -112,6 +112,7 @@ impl Exit {
             | R::UnsupportedExtension
             | R::UnsupportedSealing
             | R::IllegalTransition
+            | R::UnfoundedRefusal
             | R::CaseFull
             | R::NotARecipient => Self::Faults,
             R::BadSignature

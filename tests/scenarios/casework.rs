@@ -1,5 +1,5 @@
 //! Cases between nodes: both derive the same state from what they hold, and what is not legal is
-//! refused by the node that would send it and by the node that would take it.
+//! refused by the node that would send it; `unchecked` has the node that would take it.
 
 use bytes::Bytes;
 use relay_core::case::{Case, Delivery, Outcome, Rules, State};
@@ -10,17 +10,12 @@ use relay_node::{
 use relay_proto::{
     file::MessageFile,
     ids::{CaseId, Digest, MessageId, Uuid},
-    payload::{Place, clear_bytes},
-    reason::Reason,
     v1,
 };
 use relay_tests::cluster::{Cluster, draft, entries_until, submit};
 use serde_json::{Value, json};
 
-use crate::{
-    hostile::Stage,
-    rig::{Federation, demo_file, refused},
-};
+use crate::rig::{Federation, demo_file, refused};
 
 const XA: usize = 0;
 const XB: usize = 1;
@@ -120,7 +115,7 @@ fn state_of(entry: &relay_node::store::records::EntryRecord) -> EntryState {
     EntryState::try_from(entry.state).unwrap()
 }
 
-fn ack() -> Value {
+pub(crate) fn ack() -> Value {
     json!({"q_reference": "XB-1", "desk": "night desk", "next_update_by": "@+6h"})
 }
 
@@ -130,7 +125,12 @@ fn decision(verdict: &str) -> Value {
     json!({"revision": 1, "items": items})
 }
 
-fn confirmation(days: &str) -> Value {
+pub(crate) fn refusing(ground: &str, signers: &[&str]) -> Value {
+    let item = |id: &str| json!({"item_id": id, "decision": "REFUSED", "ground": ground});
+    json!({"revision": 1, "items": [item("1"), item("2")], "reasons": "so", "signers": signers})
+}
+
+pub(crate) fn confirmation(days: &str) -> Value {
     let item = |id: &str| {
         json!({"item_id": id, "status": "PRESERVED", "preserved_from": "@now",
                "preserved_until": days})
@@ -265,6 +265,19 @@ async fn what_is_not_legal_is_not_sent() {
     let again = desk.submit(XA, desk.first()).await;
     assert!(matches!(again, Err(SubmitError::Case(not)) if not.state == Some("DELIVERED")));
     desk.says(XB, "REQUEST_ACK", "ack", ack()).await;
+    for (ground, signers, why) in [
+        (
+            "DUAL_CRIMINALITY_RESERVED",
+            &["A"][..],
+            "dual criminality is no ground for offences of \
+            Articles 2 to 11 (Article 29(4))",
+        ),
+        ("ESSENTIAL_INTERESTS", &["A"], "refusing for essential interests takes two officers"),
+        ("DOMESTIC_LAW_LIMIT", &["A", "B"], "the profile does not offer this ground"),
+    ] {
+        let refusal = ("PRESERVATION_DECISION", "decision", refusing(ground, signers));
+        desk.cannot(XB, refusal, &format!("a ground of refusal does not hold: {why}")).await;
+    }
     desk.says(XB, "PRESERVATION_DECISION", "decision", decision("ACCEPTED")).await;
     let unknown = json!({"q_reference": "XB-1", "items": [
         {"item_id": "7", "status": "PRESERVED", "preserved_from": "@now",
@@ -307,114 +320,4 @@ async fn messages_at_once_come_one_after_the_other() {
         desk.arrived(XB, &sent.unwrap().digest).await;
     }
     assert_eq!(desk.both().steps.len(), 8);
-}
-
-/// A unit whose node did not check: what it sends is refused with its reason, in a receipt; what
-/// only overtook its sender's message before is taken, and stands in its place once that is here.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_legal_is_not_taken() {
-    let mut stage = Stage::new().await;
-    let case = Uuid::random([5; 16]);
-    let reply = MessageId::new(stage.now, [1; 10]).to_string();
-    let now = stage.now;
-    let file = |kind: &str, key: &str, content: Value| {
-        let env = json!({"kind": kind, "profile": "budapest-247", "to": ["xb.ncu"],
-                         "priority": "ROUTINE", "thread_id": case.to_string(),
-                         "in_reply_to": reply, "language": "en", "sender_ref": "1"});
-        MessageFile::parse(&json!({"env": env, key: content}).to_string(), now).unwrap()
-    };
-    let mut first = draft("preservation.json", &["xb.ncu"], now);
-    first.payload.as_mut().unwrap().case_id = Bytes::copy_from_slice(case.as_bytes());
-    let withdrawal =
-        || file("WITHDRAWAL", "withdrawal", json!({"reason": "NOT_NEEDED", "note": "found"}));
-
-    // An answer to a request that this unit never sent, and a withdrawal of none.
-    let acked = stage.case_message(file("REQUEST_ACK", "ack", ack()), Place::default()).await;
-    stage.is_refused(acked, Reason::UnknownCase).await;
-    let alone = stage.case_message(withdrawal(), Place::default()).await;
-    stage.is_refused(alone, Reason::UnknownCase).await;
-
-    // The withdrawal overtakes its request.
-    let request = stage.case_message(first.clone(), Place::default()).await;
-    let digest = Digest::of(&request.header.as_ref().unwrap().bytes);
-    let after = Place { follows: Some(digest), based_on: None };
-    let overtaking = stage.case_message(withdrawal(), after).await;
-    stage.is_taken(overtaking).await;
-    stage.is_taken(request).await;
-    let rows = stage.cluster.node(1).store().case_rows(&case, &stage.peer.unit).unwrap();
-    let derived = Case::of(messages(&rows), Delivery::Delivered, &Rules::TREATY).unwrap();
-    assert_eq!((derived.state, derived.steps.len()), (State::Withdrawn, 2));
-    assert!(!derived.sync_conflict && derived.waiting.is_empty());
-
-    // After it: a second request of the case, another withdrawal, the other side's move.
-    let again = stage.case_message(first, Place::default()).await;
-    stage.is_refused(again, Reason::IllegalTransition).await;
-    let twice = Place {
-        follows: rows.iter().find(|row| !row.is_first()).map(|row| row.digest()),
-        based_on: None,
-    };
-    let second = stage.case_message(withdrawal(), twice).await;
-    stage.is_refused(second, Reason::IllegalTransition).await;
-    let confirming = file("PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d"));
-    let confirmed = stage.case_message(confirming, twice).await;
-    stage.is_refused(confirmed, Reason::IllegalTransition).await;
-    stage.honest_message_passes().await;
-}
-
-impl Stage {
-    /// An envelope of the peer with what a draft says, completed as an honest node does and not
-    /// judged.
-    async fn case_message(&self, draft: v1::Draft, place: Place) -> v1::Envelope {
-        let id = MessageId::new(self.now, rand::random());
-        let frame = crate::hostile::payload(&self.cluster, 0, &self.to, id.as_bytes());
-        let bytes = |digest: Option<Digest>| {
-            digest.map(|digest| Bytes::copy_from_slice(digest.as_bytes())).unwrap_or_default()
-        };
-        let stated = draft.payload.unwrap();
-        let mut payload = v1::Payload {
-            kind: stated.kind,
-            case_id: stated.case_id,
-            in_reply_to: stated.in_reply_to,
-            urgency_reason: stated.urgency_reason,
-            follows: bytes(place.follows),
-            based_on: bytes(place.based_on),
-            body: stated.body,
-            ..frame
-        };
-        if let Some(v1::payload::Body::PreservationRequest(request)) = &mut payload.body {
-            request.request_id = Bytes::from_static(&[7; 16]);
-            request.revision = 1;
-        }
-        if payload.kind() == v1::Kind::PreservationRequest {
-            payload.in_reply_to.clear();
-        }
-        let clear = clear_bytes(rand::random(), &payload);
-        self.peer
-            .envelope(std::slice::from_ref(&self.to), clear, self.now, |header| {
-                header.message_id = Bytes::copy_from_slice(id.as_bytes());
-                header.priority = draft.priority;
-            })
-            .await
-    }
-
-    async fn answer(&mut self, envelope: v1::Envelope) -> v1::Statement {
-        let digest = self.send(envelope).await;
-        loop {
-            let receipt = self.peer.next_receipt().await;
-            if receipt.header_digest == digest.as_bytes().as_slice() {
-                return receipt;
-            }
-        }
-    }
-
-    async fn is_refused(&mut self, envelope: v1::Envelope, reason: Reason) {
-        let receipt = self.answer(envelope).await;
-        let said = (receipt.event(), receipt.reason.as_str());
-        assert_eq!(said, (v1::Event::RelayRejection, reason.label()));
-    }
-
-    async fn is_taken(&mut self, envelope: v1::Envelope) {
-        let receipt = self.answer(envelope).await;
-        assert_eq!(receipt.event(), v1::Event::ContentConsignment, "{}", receipt.reason);
-    }
 }

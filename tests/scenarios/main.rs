@@ -27,3 +27,4 @@ mod starting;
 mod succession;
 mod tail;
 mod twins;
+mod unchecked;

@@ -24,6 +24,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use relay_proto::{envelope::Priority, ids::Digest, timestamp::Timestamp};
 
+use self::refusal::Grounds;
 pub use self::{
     admit::{Admission, MESSAGES_MAX, Refusal, admit, is_first},
     clock::{ByPriority, Duty, Obligation, Rule, Stage, Targets},
@@ -149,12 +150,17 @@ pub struct Rules {
     /// So long after its end a case does not expire, and an extension that was signed in time still
     /// counts: messages are on their way.
     pub grace: Duration,
+    /// On which grounds a request may be refused.
+    pub grounds: Grounds,
 }
 
 impl Rules {
     /// The treaty's sixty days, and a day of grace.
-    pub const TREATY: Rules =
-        Rules { least_period: Duration::from_secs(60 * DAY), grace: Duration::from_secs(DAY) };
+    pub const TREATY: Rules = Rules {
+        least_period: Duration::from_secs(60 * DAY),
+        grace: Duration::from_secs(DAY),
+        grounds: Grounds::TREATY,
+    };
 }
 
 /// A case as its messages tell it.

@@ -164,6 +164,7 @@ mod tests {
             min_preservation_days: 60,
             requested_preservation_days: 90,
             languages: vec!["en".into()],
+            refusal_grounds: crate::case::refusal::Grounds::TREATY,
             targets: crate::case::Targets::default(),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use relay_proto::v1;
 
-use crate::case::Targets;
+use crate::case::{Targets, refusal::Grounds};
 
 /// The rules of one network.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Profile {
     pub requested_preservation_days: u32,
     /// Languages of human text (BCP 47); the first is the default.
     pub languages: Vec<String>,
+    /// On which grounds a request may be refused.
+    pub refusal_grounds: Grounds,
     /// The network's own terms in a case.
     pub targets: Targets,
 }

@@ -289,7 +289,6 @@ fn code_of(reason: Reason) -> Code {
         | Reason::AnchorMissing
         | Reason::Ambiguous
         | Reason::FailedPrecondition
-        | Reason::IllegalTransition
         | Reason::FingerprintMismatch
         | Reason::Contradiction
         | Reason::LateAfterFailure
@@ -297,6 +296,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::UnprovenExtension => Code::FailedPrecondition,
         Reason::BadInclusion | Reason::WrongIssuer => Code::FailedPrecondition,
         Reason::BadConsistency | Reason::HopLimit => Code::FailedPrecondition,
+        Reason::UnfoundedRefusal | Reason::IllegalTransition => Code::FailedPrecondition,
         Reason::StoreDamaged => Code::DataLoss,
         Reason::Internal => Code::Internal,
     }

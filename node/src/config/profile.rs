@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use relay_core::{
-    case::{ByPriority, Targets},
+    case::{
+        ByPriority, Targets,
+        refusal::{Ground, Grounds},
+    },
     profile::{KindRules, Lifetimes, Profile, Topology},
 };
 use relay_proto::{
@@ -45,6 +48,7 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
     }
     let kinds = kinds(&mut root);
     let targets = targets(&mut root);
+    let refusal_grounds = refusal_grounds(&mut root);
     root.finish();
     Some(Profile {
         id: id?,
@@ -55,8 +59,18 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
         min_preservation_days: min,
         requested_preservation_days: requested,
         languages,
+        refusal_grounds,
         targets,
     })
+}
+
+/// The closed list, or a part of it.
+fn refusal_grounds(root: &mut Section<'_, '_>) -> Grounds {
+    let listed = root.list("refusal_grounds", GROUNDS.len(), "\"POLITICAL_OFFENCE\"", |text| {
+        let found = GROUNDS.iter().find(|(name, _)| *name == text).map(|(_, ground)| *ground);
+        found.ok_or_else(|| "is no ground of the closed list".to_owned())
+    });
+    listed.map_or(Grounds::TREATY, |listed| Grounds::of(&listed))
 }
 
 /// The network's own terms in a case.
@@ -186,6 +200,14 @@ pub fn language(text: &str) -> Result<String, String> {
         Err("is not a language tag (BCP 47)".into())
     }
 }
+
+const GROUNDS: [(&str, Ground); 5] = [
+    ("DUAL_CRIMINALITY_RESERVED", Ground::DualCriminalityReserved),
+    ("POLITICAL_OFFENCE", Ground::PoliticalOffence),
+    ("ESSENTIAL_INTERESTS", Ground::EssentialInterests),
+    ("NO_TREATY_RELATION", Ground::NoTreatyRelation),
+    ("DOMESTIC_LAW_LIMIT", Ground::DomesticLawLimit),
+];
 
 const TLP: [(&str, v1::Tlp); 5] = [
     ("CLEAR", v1::Tlp::Clear),

@@ -6,7 +6,10 @@
 use std::fmt;
 
 use relay_core::{
-    case::{self, Admission, Case, Delivery, Message, Move, Obligation, Refusal, Rules, Side},
+    case::{
+        self, Admission, Case, Delivery, Message, Move, Obligation, Refusal, Rules, Side,
+        refusal::Unfounded,
+    },
     profile::Profile,
 };
 use relay_proto::{
@@ -27,7 +30,11 @@ use crate::store::{
 /// By which rules a profile's cases are judged.
 pub(super) fn rules(profile: &Profile) -> Rules {
     let day = Rules::TREATY.grace;
-    Rules { least_period: day.saturating_mul(profile.min_preservation_days), ..Rules::TREATY }
+    Rules {
+        least_period: day.saturating_mul(profile.min_preservation_days),
+        grounds: profile.refusal_grounds,
+        ..Rules::TREATY
+    }
 }
 
 /// A case as this node holds it.
@@ -88,7 +95,7 @@ pub(super) struct Standing {
 /// Why a message of ours may not join its case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotLegal {
-    /// `ILLEGAL_TRANSITION`, `UNKNOWN_CASE` or `CASE_FULL`.
+    /// `ILLEGAL_TRANSITION`, `UNFOUNDED_REFUSAL`, `UNKNOWN_CASE` or `CASE_FULL`.
     pub reason: Reason,
     /// Where the case stands; none: there is no case.
     pub state: Option<&'static str>,
@@ -96,6 +103,8 @@ pub struct NotLegal {
     pub turn: Option<UnitId>,
     /// Kinds that our unit could send now.
     pub legal: Vec<&'static str>,
+    /// Why a ground of refusal does not hold.
+    pub unfounded: Option<Unfounded>,
     /// What was to be sent.
     kind: &'static str,
 }
@@ -105,6 +114,10 @@ impl fmt::Display for NotLegal {
         match (self.reason, self.state) {
             (Reason::IllegalTransition, Some(state)) => {
                 write!(f, "{} is not possible now: the case is {state}", self.kind)?;
+            }
+            (Reason::UnfoundedRefusal, _) => {
+                let why = self.unfounded.map(|why| why.to_string()).unwrap_or_default();
+                return write!(f, "a ground of refusal does not hold: {why}");
             }
             (reason, _) => f.write_str(reason.meaning().trim_end_matches('.'))?,
         }
@@ -185,7 +198,7 @@ impl Standing {
         let Admission::Refused(refusal) = case::admit(self.held, &new, self.delivery, rules) else {
             return Ok(());
         };
-        let Refusal { reason, state, turn, legal } = *refusal;
+        let Refusal { reason, state, turn, legal, unfounded } = *refusal;
         let mut kinds: Vec<&str> = legal.iter().map(|of| kind_name(of.to_wire())).collect();
         kinds.retain(|kind| *kind != kind_name(v1::Kind::ExpiryWarning));
         kinds.dedup();
@@ -194,6 +207,7 @@ impl Standing {
             state: state.map(case::State::name),
             turn: turn.map(|turn| if turn == side { own.clone() } else { self.peer }),
             legal: kinds,
+            unfounded,
             kind,
         })))
     }

@@ -440,8 +440,13 @@ impl Reader {
 }
 
 /// What only the store can tell of an arrival; the first of any, the others of one of a case.
-const CASE_REASONS: [Reason; 4] =
-    [Reason::Conflict, Reason::IllegalTransition, Reason::UnknownCase, Reason::CaseFull];
+const CASE_REASONS: [Reason; 5] = [
+    Reason::Conflict,
+    Reason::IllegalTransition,
+    Reason::UnfoundedRefusal,
+    Reason::UnknownCase,
+    Reason::CaseFull,
+];
 
 /// Transfers that are decided and stored together.
 const BATCH: usize = 128;

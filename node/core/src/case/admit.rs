@@ -10,8 +10,9 @@ use relay_proto::{ids::Digest, reason::Reason};
 
 use super::{
     Case, Delivery, Rules, State,
-    moves::{Message, Move, MoveKind, Side},
+    moves::{Message, Move, MoveKind, Side, Verdict},
     order,
+    refusal::{Known, Unfounded},
     step::{self, Transition},
 };
 
@@ -29,7 +30,7 @@ pub enum Admission {
 /// Why a message may not join its case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// `ILLEGAL_TRANSITION`, `UNKNOWN_CASE` or `CASE_FULL`.
+    /// `ILLEGAL_TRANSITION`, `UNFOUNDED_REFUSAL`, `UNKNOWN_CASE` or `CASE_FULL`.
     pub reason: Reason,
     /// Where the case stands; none: there is no case.
     pub state: Option<State>,
@@ -37,6 +38,8 @@ pub struct Refusal {
     pub turn: Option<Side>,
     /// What the sender could say instead.
     pub legal: Vec<MoveKind>,
+    /// Why a ground of refusal does not hold.
+    pub unfounded: Option<Unfounded>,
 }
 
 /// Judges a message against those that are held of its case; `delivery` is that of its request.
@@ -83,6 +86,14 @@ pub fn admit(held: Vec<Message>, new: &Message, delivery: Delivery, rules: &Rule
     let Some(stood) = replay(&seen) else {
         return refused(Reason::UnknownCase, case.as_ref(), new.from);
     };
+    if let Some(unfounded) = stood.unfounded(&new.says, rules) {
+        let refusal = Refusal {
+            reason: Reason::UnfoundedRefusal,
+            unfounded: Some(unfounded),
+            ..Refusal::of(Reason::UnfoundedRefusal, Some(&stood), new.from)
+        };
+        return Admission::Refused(Box::new(refusal));
+    }
     match stood.transition(new, rules) {
         Some(transition) => Admission::Made(transition),
         None => refused(Reason::IllegalTransition, Some(&stood), new.from),
@@ -96,12 +107,38 @@ pub fn is_first(message: &Message) -> bool {
 }
 
 fn refused(reason: Reason, case: Option<&Case>, side: Side) -> Admission {
-    Admission::Refused(Box::new(Refusal {
-        reason,
-        state: case.map(|case| case.state),
-        turn: case.and_then(Case::turn),
-        legal: case.map(|case| case.legal(side)).unwrap_or_default(),
-    }))
+    Admission::Refused(Box::new(Refusal::of(reason, case, side)))
+}
+
+impl Refusal {
+    fn of(reason: Reason, case: Option<&Case>, side: Side) -> Self {
+        Self {
+            reason,
+            state: case.map(|case| case.state),
+            turn: case.and_then(Case::turn),
+            legal: case.map(|case| case.legal(side)).unwrap_or_default(),
+            unfounded: None,
+        }
+    }
+}
+
+impl Case {
+    /// Why a ground that a decision states does not hold. That its reasons are stated is a rule of
+    /// its content; whether a reservation was declared is not known here.
+    fn unfounded(&self, says: &Move, rules: &Rules) -> Option<Unfounded> {
+        let Move::Decision { items, signers, .. } = says else { return None };
+        let known = Known {
+            offered: rules.grounds,
+            reserved: true,
+            covered: self.is_covered(),
+            reasons: true,
+            signers: *signers,
+        };
+        items.iter().find_map(|(_, verdict)| match verdict {
+            Verdict::Refused(ground) => ground.check(&known).err(),
+            Verdict::Accepted => None,
+        })
+    }
 }
 
 /// Messages of one case: deriving it costs by their number, and a peer may send what it likes.

@@ -92,7 +92,7 @@ impl Case {
 
     fn decide(&mut self, items: &[(ItemId, Verdict)], transition: Transition) {
         for (id, verdict) in items {
-            if let (Some(item), Verdict::Refused) = (self.items.get_mut(id), verdict) {
+            if let (Some(item), Verdict::Refused(_)) = (self.items.get_mut(id), verdict) {
                 item.status = ItemStatus::Refused;
             }
         }

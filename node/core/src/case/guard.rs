@@ -28,7 +28,7 @@ impl Case {
                     && self.items.iter().any(|(id, item)| stays(id, item))
             }
             (Move::RiskDecision(RiskAnswer::Abandon), T::T12) => true,
-            (Move::Decision { revision, items }, T::T13 | T::T14) => {
+            (Move::Decision { revision, items, .. }, T::T13 | T::T14) => {
                 *revision == self.revision && self.decides(items, transition == T::T14)
             }
             (Move::Carries { revision, .. }, T::Carried) => {
@@ -132,8 +132,8 @@ impl Case {
             |id| self.items.get(id).is_some_and(|item| item.status == ItemStatus::Pending);
         let verdict =
             |id: &ItemId| items.iter().find(|(of, _)| of == id).map(|(_, verdict)| *verdict);
-        let stays_open =
-            |(id, item): (&ItemId, &Item)| item.is_open() && verdict(id) != Some(Verdict::Refused);
+        let is_refused = |id: &ItemId| matches!(verdict(id), Some(Verdict::Refused(_)));
+        let stays_open = |(id, item): (&ItemId, &Item)| item.is_open() && !is_refused(id);
         let accepts = items.iter().any(|(_, verdict)| *verdict == Verdict::Accepted);
         let any_open = self.items.iter().any(stays_open);
         are_distinct(items.iter().map(|(id, _)| id))

@@ -2,6 +2,8 @@
 
 use relay_proto::{envelope::Priority, ids::Digest, timestamp::Timestamp};
 
+use super::refusal::Ground;
+
 /// An item's id in its request.
 pub type ItemId = String;
 
@@ -78,6 +80,8 @@ pub enum Move {
         revision: u32,
         /// By item; those that are not named stay as they are.
         items: Vec<(ItemId, Verdict)>,
+        /// How many officers sign it.
+        signers: u32,
     },
     /// 13, when a newer revision crossed the decision of the one before.
     Carries {
@@ -144,8 +148,8 @@ pub enum RiskAnswer {
 pub enum Verdict {
     /// It will be preserved.
     Accepted,
-    /// It will not.
-    Refused,
+    /// It will not, on this ground.
+    Refused(Ground),
 }
 
 /// What became of an item.

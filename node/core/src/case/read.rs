@@ -8,7 +8,10 @@ use relay_proto::{
     v1,
 };
 
-use super::moves::{Closing, Found, ItemId, Move, MoveKind, Request, RiskAnswer, Verdict};
+use super::{
+    moves::{Closing, Found, ItemId, Move, MoveKind, Request, RiskAnswer, Verdict},
+    refusal::Ground,
+};
 
 impl Move {
     /// What a payload says in its case; none of a kind that makes no case go on.
@@ -36,6 +39,7 @@ impl Move {
                 None => Self::Decision {
                     revision: decision.revision,
                     items: decision.items.iter().map(verdict).collect(),
+                    signers: u32::try_from(decision.signers.len()).unwrap_or(u32::MAX),
                 },
             },
             Body::PreservationConfirmation(confirmation) => {
@@ -114,9 +118,14 @@ fn risk_answer(decision: &RiskDecision) -> RiskAnswer {
 }
 
 fn verdict(item: &DecidedItem) -> (ItemId, Verdict) {
-    let verdict = match item.decision {
-        v1::ItemDecision::Accepted => Verdict::Accepted,
-        _ => Verdict::Refused,
+    use v1::RefusalGround as G;
+    let verdict = match item.ground {
+        None => Verdict::Accepted,
+        Some(G::DualCriminalityReserved) => Verdict::Refused(Ground::DualCriminalityReserved),
+        Some(G::PoliticalOffence) => Verdict::Refused(Ground::PoliticalOffence),
+        Some(G::EssentialInterests) => Verdict::Refused(Ground::EssentialInterests),
+        Some(G::NoTreatyRelation) => Verdict::Refused(Ground::NoTreatyRelation),
+        Some(G::DomesticLawLimit | G::Unspecified) => Verdict::Refused(Ground::DomesticLawLimit),
     };
     (item.item_id.to_string(), verdict)
 }

@@ -18,11 +18,30 @@ pub enum Ground {
     DomesticLawLimit,
 }
 
+/// A set of grounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grounds(u8);
+
+impl Grounds {
+    /// Those of the treaty: all but that of networks of best effort.
+    pub const TREATY: Grounds = Grounds(0b1111);
+
+    /// Of these.
+    pub fn of(grounds: &[Ground]) -> Self {
+        Self(grounds.iter().fold(0, |set, ground| set | ground.bit()))
+    }
+
+    /// Whether a ground is one of them.
+    pub fn contains(self, ground: Ground) -> bool {
+        self.0 & ground.bit() != 0
+    }
+}
+
 /// What a node knows when a ground is stated.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
+pub struct Known {
     /// The grounds that the profile offers.
-    pub offered: &'a [Ground],
+    pub offered: Grounds,
     /// The requested unit's directory entry declares the reservation of Article 29(4).
     pub reserved: bool,
     /// All offences are of Articles 2 to 11.
@@ -50,9 +69,22 @@ pub enum Unfounded {
 }
 
 impl Ground {
+    /// All of them, in the order of their numbers on the wire from 1.
+    pub const ALL: [Ground; 5] = [
+        Ground::DualCriminalityReserved,
+        Ground::PoliticalOffence,
+        Ground::EssentialInterests,
+        Ground::NoTreatyRelation,
+        Ground::DomesticLawLimit,
+    ];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// Checks what can be checked; the rest is the requested side's to judge.
-    pub fn check(self, known: &Known<'_>) -> Result<(), Unfounded> {
-        if !known.offered.contains(&self) {
+    pub fn check(self, known: &Known) -> Result<(), Unfounded> {
+        if !known.offered.contains(self) {
             return Err(Unfounded::NotOffered);
         }
         if !known.reasons {
@@ -81,8 +113,13 @@ mod tests {
     /// Each ground with all that it needs, and without each of them.
     #[test]
     fn grounds_are_checked() {
-        let whole =
-            Known { offered: &ALL, reserved: true, covered: false, reasons: true, signers: 2 };
+        let whole = Known {
+            offered: Grounds::of(&ALL),
+            reserved: true,
+            covered: false,
+            reasons: true,
+            signers: 2,
+        };
         for ground in ALL {
             assert_eq!(ground.check(&whole), Ok(()));
             let silent = Known { reasons: false, ..whole };

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use prost::Message;
 use relay_core::case::{
     self, Closing, Found, ItemId, Move, MoveKind, Request, RiskAnswer, Side, Verdict,
+    refusal::Ground,
 };
 use relay_proto::{ids::Digest, timestamp::Timestamp};
 
@@ -157,13 +158,9 @@ impl MoveRecord {
                 Self { which: 2, revision: *revision, ..plain.with_ids(drop) }
             }
             Move::RiskDecision(RiskAnswer::Abandon) => Self { which: 3, ..plain },
-            Move::Decision { revision, items } => {
-                let items = items.iter().map(|(id, verdict)| ItemRecord {
-                    id: id.clone(),
-                    which: if *verdict == Verdict::Accepted { 1 } else { 2 },
-                    ..ItemRecord::default()
-                });
-                Self { revision: *revision, items: items.collect(), ..plain }
+            Move::Decision { revision, items, signers } => {
+                let items = items.iter().map(ItemRecord::decided).collect();
+                Self { revision: *revision, items, which: *signers, ..plain }
             }
             Move::Carries { revision, carried } => {
                 let which = u32::from(*carried);
@@ -216,9 +213,10 @@ impl MoveRecord {
                 _ => return None,
             }),
             MoveKind::Decision => {
-                let verdict = |which| if which == 1 { Verdict::Accepted } else { Verdict::Refused };
-                let items = self.items.iter().map(|item| (item.id.clone(), verdict(item.which)));
-                Move::Decision { revision: self.revision, items: items.collect() }
+                let each = self.items.iter();
+                let items = each.map(|item| Some((item.id.clone(), item.to_verdict()?)));
+                let items = items.collect::<Option<_>>()?;
+                Move::Decision { revision: self.revision, items, signers: self.which }
             }
             MoveKind::Confirmation => {
                 let items = self.items.iter().map(|item| Some((item.id.clone(), item.to_found()?)));
@@ -243,6 +241,24 @@ impl MoveRecord {
 }
 
 impl ItemRecord {
+    /// 1: accepted; from 2: refused, by the place of its ground.
+    fn decided((id, verdict): &(ItemId, Verdict)) -> Self {
+        let place = match verdict {
+            Verdict::Accepted => None,
+            Verdict::Refused(ground) => Ground::ALL.iter().position(|of| of == ground),
+        };
+        let which = place.map_or(1, |place| u32::try_from(place).unwrap_or_default() + 2);
+        Self { id: id.clone(), which, ..Self::default() }
+    }
+
+    fn to_verdict(&self) -> Option<Verdict> {
+        if self.which == 1 {
+            return Some(Verdict::Accepted);
+        }
+        let place = usize::try_from(self.which.checked_sub(2)?).ok()?;
+        Ground::ALL.get(place).map(|ground| Verdict::Refused(*ground))
+    }
+
     fn found((id, found): &(ItemId, Found)) -> Self {
         let plain = |which| Self { id: id.clone(), which, ..Self::default() };
         match found {
@@ -304,8 +320,9 @@ mod tests {
             items: ids.clone(),
             articles: vec!["8".to_owned(), "other".to_owned()],
         };
-        let verdicts =
-            vec![("1".to_owned(), Verdict::Accepted), ("2".to_owned(), Verdict::Refused)];
+        let refused = Ground::ALL.map(Verdict::Refused);
+        let verdicts = [Verdict::Accepted].into_iter().chain(refused);
+        let verdicts = verdicts.map(|verdict| ("1".to_owned(), verdict)).collect();
         let preserved = |whole| Found::Preserved { from: at(5), until: at(9), whole };
         let found = [
             preserved(true),
@@ -325,7 +342,7 @@ mod tests {
             Move::RiskDecision(RiskAnswer::Proceed),
             Move::RiskDecision(RiskAnswer::Change { revision: 3, drop: ids.clone() }),
             Move::RiskDecision(RiskAnswer::Abandon),
-            Move::Decision { revision: 1, items: verdicts },
+            Move::Decision { revision: 1, items: verdicts, signers: 2 },
             Move::Carries { revision: 2, carried: true },
             Move::Carries { revision: 2, carried: false },
             Move::Confirmation(found),

@@ -26,7 +26,11 @@ fn none() -> Vec<(u64, Move)> {
 fn before_anything_is_preserved() {
     let reply = Move::InfoReply(request(2, Priority::Routine, &[]));
     let newer = Move::Request(request(2, Priority::Routine, &[]));
-    let other = Move::Decision { revision: 2, items: vec![("1".to_owned(), Verdict::Accepted)] };
+    let other = Move::Decision {
+        revision: 2,
+        items: vec![("1".to_owned(), Verdict::Accepted)],
+        signers: 1,
+    };
     let nothing = ["1", "2"].map(|id| (id.to_owned(), Found::NotFound)).to_vec();
     // The first item is given up, then the reply names no other.
     let drop = RiskAnswer::Change { revision: 2, drop: vec!["1".to_owned()] };
@@ -36,8 +40,8 @@ fn before_anything_is_preserved() {
         (2, Move::InfoRequired { due: at_day(5) }),
     ];
     let leaves_nothing = Move::InfoReply(request(3, Priority::Routine, &["1"]));
-    let twice = verdicts(&[("1", Verdict::Accepted), ("1", Verdict::Refused)]);
-    let half = verdicts(&[("1", Verdict::Refused)]);
+    let twice = verdicts(&[("1", Verdict::Accepted), ("1", REFUSED)]);
+    let half = verdicts(&[("1", REFUSED)]);
     let asked = vec![(1, Move::InfoRequired { due: at_day(3) })];
     assert_not_legal(vec![
         ("59 days", none(), (1, Move::Confirmation(vec![preserved("1", 1, 60)]))),

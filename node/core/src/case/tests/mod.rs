@@ -1,6 +1,7 @@
 //! Cases as their messages tell them: legal ways, what is not legal, races.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod admission;
 mod clocks;
 mod illegal;
 mod pair;
@@ -10,6 +11,7 @@ use super::*;
 const START_MS: u64 = 1_772_000_000_000;
 const DAY_MS: u64 = DAY * 1000;
 const RULES: Rules = Rules::TREATY;
+const REFUSED: Verdict = Verdict::Refused(refusal::Ground::PoliticalOffence);
 
 fn digest(number: u8) -> Digest {
     Digest::from_bytes(&[number; 32]).unwrap()
@@ -46,7 +48,7 @@ fn preserved(id: &str, from: u64, until: u64) -> (ItemId, Found) {
 
 fn verdicts(of: &[(&str, Verdict)]) -> Move {
     let items = of.iter().map(|(id, verdict)| ((*id).to_owned(), *verdict)).collect();
-    Move::Decision { revision: 1, items }
+    Move::Decision { revision: 1, items, signers: 1 }
 }
 
 fn extended(until: u64) -> Move {
@@ -139,10 +141,10 @@ fn a_question_and_a_risk() {
 /// All items refused ends a case; one of two does not, once the other is accepted.
 #[test]
 fn refused_in_whole_and_in_part() {
-    let whole = begun(&[(1, verdicts(&[("1", Verdict::Refused), ("2", Verdict::Refused)]))]);
+    let whole = begun(&[(1, verdicts(&[("1", REFUSED), ("2", REFUSED)]))]);
     assert_eq!((whole.state, whole.turn()), (State::Refused, None));
     let part = begun(&[
-        (1, verdicts(&[("1", Verdict::Refused), ("2", Verdict::Accepted)])),
+        (1, verdicts(&[("1", REFUSED), ("2", Verdict::Accepted)])),
         (2, Move::Confirmation(vec![("2".to_owned(), Found::NotHeldHere)])),
     ]);
     assert_eq!(part.state, State::NoData);
@@ -196,8 +198,8 @@ fn a_decision_that_crosses_a_revision() {
         messages.push(message(7, (Some(6), Some(5)), 2, says));
         let case = derived(messages.clone());
         assert_eq!((case.undecided_revision, case.redeciding), (None, !carried));
-        let items = vec![("1".to_owned(), Verdict::Refused), ("2".to_owned(), Verdict::Refused)];
-        let again = Move::Decision { revision: 2, items };
+        let items = vec![("1".to_owned(), REFUSED), ("2".to_owned(), REFUSED)];
+        let again = Move::Decision { revision: 2, items, signers: 1 };
         messages.push(message(8, (Some(7), Some(5)), 3, again));
         let case = derived(messages);
         assert_eq!(case.sync_conflict, carried);

@@ -146,9 +146,9 @@ impl Pair {
                 Some(revision) => Move::Carries { revision, carried: self.draw(2) == 0 },
                 None => {
                     let refuses = self.draw(4) == 0;
-                    let verdict = if refuses { Verdict::Refused } else { Verdict::Accepted };
+                    let verdict = if refuses { REFUSED } else { Verdict::Accepted };
                     let items = pending.map(|id| (id.clone(), verdict)).collect();
-                    Move::Decision { revision: case.revision, items }
+                    Move::Decision { revision: case.revision, items, signers: 1 }
                 }
             },
             MoveKind::Confirmation => {
