@@ -261,6 +261,11 @@ async fn what_is_not_legal_is_not_sent() {
     let why = "REQUEST_ACK is not possible now: the case is DELIVERED; it is xb.ncu's turn; what \
                you may send now: PRESERVATION_REQUEST, INFO_REPLY, WITHDRAWAL";
     desk.cannot(XA, own, why).await;
+    // What the node does by itself.
+    let warning = json!({"preserved_until": "@+90d", "days_left": 7, "mla_seen": false});
+    let warning = desk.file(XB, "EXPIRY_WARNING", "warning", warning);
+    let Err(SubmitError::Content(faults)) = desk.submit(XB, warning).await else { panic!() };
+    assert!(faults.to_string().starts_with("env.kind: the node"), "{faults}");
     // A second request of one case.
     let again = desk.submit(XA, desk.first()).await;
     assert!(matches!(again, Err(SubmitError::Case(not)) if not.state == Some("DELIVERED")));

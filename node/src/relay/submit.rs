@@ -218,6 +218,10 @@ impl Context {
         if known.is_none() {
             faults.push(SubmitError::Refused(Reason::UnknownProfile));
         }
+        if payload::kind_of_draft(draft) == v1::Kind::ExpiryWarning {
+            let why = "the node of the requested side sends it by itself: leave it to it";
+            faults.push(SubmitError::Content(Faults::one(Fault::new("env.kind", why))));
+        }
         // What does not hang on the profile is checked all the same.
         let profile = known.or(self.parts.profiles.first());
         let profile = profile.ok_or(SubmitError::Refused(Reason::UnknownProfile))?;
