@@ -15,7 +15,7 @@ use relay_core::{
 use relay_proto::{
     envelope::Priority,
     ids::{CaseId, Digest, UnitId},
-    payload::{Payload, Place, is_casework, kind_name, kind_of_draft},
+    payload::{Fault, Faults, Payload, Place, is_casework, kind_name, kind_of_draft},
     reason::Reason,
     timestamp::Timestamp,
     v1,
@@ -148,6 +148,12 @@ impl Context {
             Some(Ok(case_id)) => self.parts.store.case_rows(&case_id, peer)?,
             _ => Vec::new(),
         };
+        let first = rows.iter().find(|row| row.is_first());
+        let first = first.map(|row| self.parts.store.message(&row.digest())).transpose()?.flatten();
+        if let Some(record) = first.filter(|record| record.profile != draft.profile) {
+            let text = format!("the case is of {}: state that", record.profile);
+            return Err(SubmitError::Content(Faults::one(Fault::new("env.profile", text))));
+        }
         let delivery = self.delivery(&rows, peer)?;
         Ok(Some(Standing::of(&rows, peer, delivery, rules)))
     }
@@ -176,7 +182,7 @@ impl Standing {
         let (case, side) = derived(rows, delivery, rules);
         let steps = case.iter().flat_map(|case| case.steps.iter().rev());
         let place = Place {
-            follows: rows.iter().rev().find(|row| row.out).map(CaseRow::digest),
+            follows: steps.clone().map(|step| step.digest).find(is_ours),
             based_on: steps.map(|step| step.digest).find(|digest| !is_ours(digest)),
         };
         Self { held, side, peer: peer.clone(), delivery, place }

@@ -94,11 +94,24 @@ impl PreservationDecision {
             },
             alternatives: c.optional_prose(at.field("alternatives"), &raw.alternatives),
             carry,
-            signers: c.list(at.field("signers"), &raw.signers, |c, at, name| {
-                c.line(at, name, "the officer's name")
-            }),
+            signers: signers(c, at.field("signers"), &raw.signers),
         }
     }
+}
+
+/// Two officers are two persons.
+fn signers(c: &mut Collector, at: At<'_>, raw: &[String]) -> Vec<Text> {
+    for (i, name) in raw.iter().enumerate().take(SIGNERS_MAX) {
+        let same = |before: &String| before.trim().eq_ignore_ascii_case(name.trim());
+        if raw.iter().take(i).any(same) {
+            c.fault(at.index(i), "stated twice: name another officer");
+        }
+    }
+    if raw.len() > SIGNERS_MAX {
+        c.fault(at, format!("over {SIGNERS_MAX}: name those who decide"));
+        return Vec::new();
+    }
+    c.list(at, raw, |c, at, name| c.line(at, name, "the officer's name"))
 }
 
 fn decided(c: &mut Collector, at: At<'_>, raw: &v1::DecidedItem) -> DecidedItem {
@@ -177,3 +190,6 @@ fn item_id(c: &mut Collector, at: At<'_>, raw: &str) -> Name {
 }
 
 const DAY_SECONDS: u64 = 24 * 3600;
+
+/// Officers who sign a decision.
+const SIGNERS_MAX: usize = 8;

@@ -44,16 +44,20 @@ pub struct Refusal {
 
 /// Judges a message against those that are held of its case; `delivery` is that of its request.
 pub fn admit(held: Vec<Message>, new: &Message, delivery: Delivery, rules: &Rules) -> Admission {
+    let held: BTreeMap<Digest, Message> =
+        held.into_iter().map(|message| (message.digest, message)).collect();
+    let (order, waiting) = order::order(&held);
+    let of_sender = |digest: &Digest| held.get(digest).is_some_and(|one| one.from == new.from);
+    let sent = held.keys().filter(|digest| of_sender(digest)).count();
+    let waits = waiting.iter().filter(|digest| of_sender(digest)).count();
     let room = match new.says {
         Move::Withdrawal(_) | Move::Closure(_) | Move::MlaReceived | Move::MlaDecision => ENDINGS,
         _ => 0,
     };
-    if held.len() >= MESSAGES_MAX + room {
+    // Each side has its own room: neither can fill the other's.
+    if sent >= MESSAGES_MAX + room || waits >= WAITING_MAX {
         return refused(Reason::CaseFull, None, new.from);
     }
-    let held: BTreeMap<Digest, Message> =
-        held.into_iter().map(|message| (message.digest, message)).collect();
-    let (order, _) = order::order(&held);
     let replay = |order: &[&Message]| {
         let mut case = step::replay(order, rules, &mut |_| true)?;
         case.settle(delivery);
@@ -78,6 +82,13 @@ pub fn admit(held: Vec<Message>, new: &Message, delivery: Delivery, rules: &Rule
     let begun = case.is_some() || new.from == Side::Requesting;
     if names.is_none() || !begun {
         return refused(Reason::UnknownCase, case.as_ref(), new.from);
+    }
+    // A side says one thing after the other: who says two things after one message, or speaks in
+    // the other's name, could choose afterwards which of them it had said.
+    let is_taken = |one: &Message| one.from == new.from && one.follows == new.follows;
+    let forks = held.values().any(|one| is_taken(one) && !is_first(one));
+    if forks || !order::names_rightly(&held, new) {
+        return refused(Reason::IllegalTransition, case.as_ref(), new.from);
     }
     if new.before().any(|digest| !order.iter().any(|message| message.digest == digest)) {
         return Admission::Waits;
@@ -125,7 +136,7 @@ impl Refusal {
 impl Case {
     /// Why a ground that a decision states does not hold. That its reasons are stated is a rule of
     /// its content; whether a reservation was declared is not known here.
-    fn unfounded(&self, says: &Move, rules: &Rules) -> Option<Unfounded> {
+    pub(super) fn unfounded(&self, says: &Move, rules: &Rules) -> Option<Unfounded> {
         let Move::Decision { items, signers, .. } = says else { return None };
         let known = Known {
             offered: rules.grounds,
@@ -141,8 +152,12 @@ impl Case {
     }
 }
 
-/// Messages of one case: deriving it costs by their number, and a peer may send what it likes.
-pub const MESSAGES_MAX: usize = 512;
+/// Messages of one side in a case: deriving it costs by their number, and a peer may send what it
+/// likes.
+pub const MESSAGES_MAX: usize = 256;
 
 /// So many more that end it always fit.
 const ENDINGS: usize = 16;
+
+/// Messages of one side whose place is not known yet.
+const WAITING_MAX: usize = 32;

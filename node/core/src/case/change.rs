@@ -34,7 +34,11 @@ impl Case {
             Move::ExtensionRequest { .. } => self.extension_pending = true,
             Move::ExtensionDecision { until, items } => self.extend(*until, items),
             Move::MlaNotice => self.mla_announced = true,
-            Move::MlaReceived => self.state = State::MlaPending,
+            Move::MlaReceived => {
+                self.state = State::MlaPending;
+                // Nothing ends any more that could be extended.
+                self.extension_pending = false;
+            }
             Move::MlaDecision => self.mla_decided = true,
             Move::Withdrawal(items) => self.withdraw(items),
             Move::ExpiryWarning { until } => {
@@ -164,6 +168,7 @@ impl Case {
             }
             Closing::Withdrawn => self.release_confirmed = true,
         }
+        self.extension_pending = false;
     }
 
     fn each(&mut self, ids: &[ItemId], mut change: impl FnMut(&mut Item)) {

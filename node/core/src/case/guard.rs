@@ -1,5 +1,7 @@
 //! What a message has to say for a transition to be legal.
 
+use std::collections::BTreeSet;
+
 use relay_proto::timestamp::Timestamp;
 
 use super::{
@@ -29,13 +31,15 @@ impl Case {
             }
             (Move::RiskDecision(RiskAnswer::Abandon), T::T12) => true,
             (Move::Decision { revision, items, .. }, T::T13 | T::T14) => {
-                *revision == self.revision && self.decides(items, transition == T::T14)
+                *revision == self.revision
+                    && self.unfounded(&message.says, rules).is_none()
+                    && self.decides(items, transition == T::T14)
             }
             (Move::Carries { revision, .. }, T::Carried) => {
                 self.undecided_revision == Some(*revision)
             }
             (Move::Confirmation(items), T::T15 | T::T16) => {
-                self.confirms(items, transition == T::T15, rules)
+                self.confirms(items, transition == T::T15, sent_at, rules)
             }
             (Move::ExtensionRequest { until }, T::T18) => {
                 self.last_end().is_some_and(|end| sent_at < end && *until > end)
@@ -43,7 +47,8 @@ impl Case {
             (Move::ExtensionDecision { until, items }, T::T19) => {
                 let end = self.last_end().unwrap_or(Timestamp::from_millis(0));
                 let mut affected = self.extended(items).peekable();
-                sent_at < end.after(rules.grace)
+                // A refusal changes nothing and clears the way: it is never too late.
+                (until.is_none() || sent_at < end.after(rules.grace))
                     && items.iter().all(|id| self.items.get(id).is_some_and(Item::is_preserved))
                     && affected.peek().is_some()
                     && until.is_none_or(|until| {
@@ -54,9 +59,9 @@ impl Case {
             (Move::Withdrawal(items), T::T24) => items.is_empty(),
             (Move::Withdrawal(items), T::T25) => !items.is_empty() && self.are_open(items),
             (Move::Closure(closing), _) => self.closes(*closing, transition, sent_at, rules),
+            (Move::InfoRequired { due }, T::T6) => *due > sent_at,
             (
-                Move::InfoRequired { .. }
-                | Move::RiskNotice
+                Move::RiskNotice
                 | Move::TrafficDisclosure
                 | Move::DisclosureWithheld
                 | Move::MlaNotice
@@ -143,13 +148,21 @@ impl Case {
 
     /// A confirmation speaks of items that wait for one. At least one is preserved then, for the
     /// least period or longer; or nothing is left that could be.
-    fn confirms(&self, items: &[(ItemId, Found)], preserves: bool, rules: &Rules) -> bool {
+    fn confirms(
+        &self,
+        items: &[(ItemId, Found)],
+        preserves: bool,
+        sent_at: Timestamp,
+        rules: &Rules,
+    ) -> bool {
         let speaks = |(id, found): &(ItemId, Found)| {
             let Some(item) = self.items.get(id) else { return false };
             match found {
                 Found::Withdrawn => item.status == ItemStatus::Withdrawn,
                 Found::Preserved { from, until, .. } => {
-                    item.status == ItemStatus::Pending && *until >= from.after(rules.least_period)
+                    item.status == ItemStatus::Pending
+                        && *until >= from.after(rules.least_period)
+                        && *until > sent_at
                 }
                 Found::NotFound | Found::NotHeldHere => item.status == ItemStatus::Pending,
             }
@@ -171,6 +184,7 @@ impl Case {
     }
 }
 
-fn are_distinct<'a>(ids: impl Iterator<Item = &'a ItemId> + Clone) -> bool {
-    ids.clone().enumerate().all(|(n, id)| !ids.clone().take(n).any(|before| before == id))
+fn are_distinct<'a>(ids: impl Iterator<Item = &'a ItemId>) -> bool {
+    let mut seen = BTreeSet::new();
+    ids.into_iter().all(|id| seen.insert(id))
 }

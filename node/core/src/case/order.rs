@@ -16,7 +16,9 @@ pub(super) fn order(held: &BTreeMap<Digest, Message>) -> (Vec<&Message>, Vec<Dig
     let mut missing: BTreeMap<Digest, usize> = BTreeMap::new();
     for message in held.values() {
         let before: BTreeSet<Digest> = message.before().collect();
-        missing.insert(message.digest, before.len());
+        // One that names a message of the wrong side never comes in.
+        let never = usize::from(!names_rightly(held, message));
+        missing.insert(message.digest, before.len() + never);
         before.into_iter().for_each(|digest| after.entry(digest).or_default().push(message));
     }
     let is_first = |message: &&Message| message.before().next().is_none();
@@ -35,6 +37,14 @@ pub(super) fn order(held: &BTreeMap<Digest, Message>) -> (Vec<&Message>, Vec<Dig
         }
     }
     (order, missing.into_keys().collect())
+}
+
+/// Whether a message follows one of its own side and is based on one of the other, as far as they
+/// are here.
+pub(super) fn names_rightly(held: &BTreeMap<Digest, Message>, message: &Message) -> bool {
+    let side = |digest: Option<Digest>| digest.and_then(|digest| held.get(&digest));
+    side(message.follows).is_none_or(|before| before.from == message.from)
+        && side(message.based_on).is_none_or(|before| before.from != message.from)
 }
 
 /// Those of an order that the sender of a message had seen when it was sent, in that order.

@@ -197,6 +197,10 @@ impl Case {
         !self.articles.iter().any(|article| article == "other")
     }
 
+    fn is_decided(&self) -> bool {
+        self.steps.iter().any(|step| step.outcome == Outcome::Made(Transition::T13))
+    }
+
     /// The transition that a message makes now, if it is legal.
     pub(super) fn transition(&self, message: &Message, rules: &Rules) -> Option<Transition> {
         let kind = message.says.kind();
@@ -222,7 +226,9 @@ impl Case {
             T::T9 => matches!(self.state, S::Acknowledged | S::Accepted),
             T::T10 | T::T11 | T::T12 => self.state == S::RiskNotified,
             T::T13 | T::T14 => {
-                self.state == S::Acknowledged || self.redeciding && self.state == S::Accepted
+                // Whoever warned before it decided still decides, after the answer.
+                let accepted = self.state == S::Accepted;
+                self.state == S::Acknowledged || accepted && (self.redeciding || !self.is_decided())
             }
             T::T15 => matches!(self.state, S::Acknowledged | S::Accepted | S::Preserved),
             T::T16 => self.state == S::Accepted,

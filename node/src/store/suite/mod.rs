@@ -5,6 +5,7 @@
 
 mod alarms;
 mod arrivals;
+mod cases;
 mod durability;
 mod erasure;
 mod index;

@@ -17,7 +17,7 @@ use relay_proto::{
 use crate::store::{
     Store, StoreError,
     index::Tree,
-    records::{CaseRow, MoveRecord, case::messages, key},
+    records::{CaseRow, EntryState, MoveRecord, case::messages, key},
     view::{View, decode},
 };
 
@@ -90,7 +90,7 @@ pub(super) fn row(header: &Header, case: &InCase, out: bool) -> CaseRow {
     }
 }
 
-/// Whether our side of a case went on since a message was made for it.
+/// Whether our side said something else meanwhile in the place that a message was made for.
 pub(super) fn has_moved(
     view: &View<'_>,
     case_id: &[u8],
@@ -98,8 +98,13 @@ pub(super) fn has_moved(
     case: &InCase,
 ) -> Result<bool, StoreError> {
     let rows = rows(view, case_id, peer)?;
-    let last = rows.iter().rev().find(|row| row.out).map(CaseRow::digest);
-    Ok(last != case.place.follows)
+    let begins = matches!(&case.says, Move::Request(request) if request.revision == 1);
+    let follows = case.place.follows.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default();
+    let is_taken = |row: &CaseRow| match begins {
+        true => row.is_first(),
+        false => row.out && !row.is_first() && row.follows == follows,
+    };
+    Ok(rows.iter().any(is_taken))
 }
 
 /// Why a message of a peer may not join its case; nothing: it may.
@@ -110,6 +115,12 @@ pub(super) fn refusal(
     case: &InCase,
 ) -> Result<Option<Reason>, StoreError> {
     let rows = rows(view, case_id, &header.from)?;
+    let first = rows.iter().find(|row| row.is_first());
+    let first = first.map(|row| view.message(&row.digest())).transpose()?.flatten();
+    if first.is_some_and(|record| record.profile != header.profile) {
+        // A case has the rules of its request.
+        return Ok(Some(Reason::IllegalTransition));
+    }
     let held = messages(&rows);
     // The other side than the one that we are on.
     let ours = rows.iter().find(|row| row.out);
@@ -131,7 +142,19 @@ pub(super) fn refusal(
 fn rows(view: &View<'_>, case_id: &[u8], peer: &UnitId) -> Result<Vec<CaseRow>, StoreError> {
     let prefix = key::case(case_id, peer.as_str());
     let pairs = view.prefix(Tree::Cases, &prefix, ROWS_MAX)?;
-    pairs.iter().map(|(_, value)| decode(Tree::Cases, value)).collect()
+    let mut rows = Vec::with_capacity(pairs.len());
+    for (_, value) in &pairs {
+        let row: CaseRow = decode(Tree::Cases, value)?;
+        // What of ours was refused or expired is no part of the case: the other side has never had
+        // it. Of a request that says where the case stands.
+        let is_ours = row.out && !row.is_first();
+        let entry = if is_ours { view.entry(&row.digest(), peer.as_str())? } else { None };
+        let state = entry.and_then(|entry| EntryState::try_from(entry.state).ok());
+        if !matches!(state, Some(EntryState::Refused | EntryState::Expired)) {
+            rows.push(row);
+        }
+    }
+    Ok(rows)
 }
 
 /// A UUID's.
@@ -140,5 +163,5 @@ const CASE_BYTES: usize = 16;
 /// Units with which one matter is shared.
 const PEERS_MAX: usize = 256;
 
-/// More than a case may have.
-const ROWS_MAX: usize = 2 * MESSAGES_MAX;
+/// More than a case may have, dead ones among them.
+const ROWS_MAX: usize = 8 * MESSAGES_MAX;

@@ -134,7 +134,7 @@ impl Pair {
         match kind {
             MoveKind::Request => Move::Request(newer(Priority::Emergency)),
             MoveKind::Ack => Move::Ack { rerouted: self.draw(3) == 0 },
-            MoveKind::InfoRequired => Move::InfoRequired { due: day },
+            MoveKind::InfoRequired => Move::InfoRequired { due: at_day(self.day + 1) },
             MoveKind::InfoReply => Move::InfoReply(newer(Priority::Urgent)),
             MoveKind::RiskNotice => Move::RiskNotice,
             MoveKind::RiskDecision => Move::RiskDecision(match self.draw(5) {
