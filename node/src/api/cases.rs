@@ -49,7 +49,7 @@ impl Service {
         &self,
         request: &v1::ListObligationsRequest,
     ) -> Result<v1::ListObligationsResponse, Problem> {
-        let mut due = Vec::new();
+        let (mut due, mut more) = (Vec::new(), false);
         let mut after = Vec::new();
         loop {
             let listed = self.relay().store().cases(&after, PAGE)?;
@@ -62,16 +62,16 @@ impl Service {
                     |one: &v1::Obligation| request.unit.is_empty() || one.unit == request.unit;
                 due.extend(shown.into_iter().filter(wanted));
             }
+            // After each page, so that what is held does not grow with the cases.
+            due.sort_by_key(|one: &v1::Obligation| {
+                one.due_time.map_or((true, 0, 0), |at| (false, at.seconds, at.nanos))
+            });
+            more |= due.len() > OBLIGATIONS_MAX;
+            due.truncate(OBLIGATIONS_MAX);
             if is_last {
-                break;
+                return Ok(v1::ListObligationsResponse { obligations: due, more });
             }
         }
-        due.sort_by_key(|one| {
-            one.due_time.map_or((true, 0, 0), |at| (false, at.seconds, at.nanos))
-        });
-        let more = due.len() > OBLIGATIONS_MAX;
-        due.truncate(OBLIGATIONS_MAX);
-        Ok(v1::ListObligationsResponse { obligations: due, more })
     }
 
     fn due(&self, case: &str, peer: &UnitId, held: &Held) -> Vec<v1::Obligation> {

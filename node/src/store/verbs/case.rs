@@ -37,9 +37,7 @@ impl Store {
     pub fn case_rows(&self, case: &CaseId, peer: &UnitId) -> Result<Vec<CaseRow>, StoreError> {
         self.read(|view| rows(&view, case.as_bytes(), peer))
     }
-}
 
-impl Store {
     /// The cases after a place in their order, at most so many: each by its id and peer, and the
     /// place to go on from.
     pub fn cases(&self, after: &[u8], max: usize) -> Result<Vec<(Listed, Vec<u8>)>, StoreError> {
