@@ -10,9 +10,12 @@ use relay_proto::{
     receipt::{Event, Statement},
     v1,
 };
-use relay_tests::cluster::{Cluster, PATIENCE, draft, entries_until, submit};
+use relay_tests::{
+    cluster::{Cluster, PATIENCE, draft, entries_until, submit},
+    process::{Process, introduce},
+};
 
-use super::rollback::delivered;
+use super::{rig::until as log_until, rollback::delivered};
 
 /// Starts nodes whose clocks follow a file `shift` in their directories.
 async fn start(units: &[&str]) -> Cluster {
@@ -143,4 +146,50 @@ async fn one_peer_contradicts_nobody_but_with_the_own_card() {
         until("in order", || alarms(cluster.node(0)).is_empty()).await;
         until("in order at the peer", || alarms(cluster.node(1)).is_empty()).await;
     }
+}
+
+/// A peer that cannot be reached when a clock is put right hears of it once it can, although
+/// neither has anything to send.
+#[tokio::test]
+async fn a_peer_that_was_away_hears_that_the_clock_is_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = ["xa.ncu", "xb.ncu"].map(|unit| Process::init(dir.path(), unit, ""));
+    for node in &mut nodes {
+        let path = node.dir.join("relay.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replacen("[link]\n", "[link]\nhandshake_timeout = \"1s\"\n", 1);
+        let text = text.replacen("[clock]\n", "[clock]\nshift_file = \"shift\"\n", 1);
+        std::fs::write(&path, text).unwrap();
+        node.log_filter = Some("info,relay_node::link=debug");
+        node.start().await;
+    }
+    introduce(&nodes).await;
+    let [away, wrong] = &mut nodes;
+    let client = away.client();
+    let alarmed = async |wanted: bool| {
+        let wait = async {
+            loop {
+                let status = client.node.clone().get_status(v1::GetStatusRequest {}).await;
+                let alarms = status.unwrap().into_inner().alarms;
+                if alarms.iter().any(|alarm| alarm.starts_with("CLOCK_DIFFERS")) == wanted {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(in_time.is_ok(), "CLOCK_DIFFERS, {wanted}: never");
+    };
+    let steps = |wrong: &Process| wrong.log().matches("the clock was stepped").count();
+
+    std::fs::write(wrong.dir.join("shift"), "+2h").unwrap();
+    alarmed(true).await;
+    let before = steps(wrong);
+    away.pause(true);
+    std::fs::write(wrong.dir.join("shift"), "").unwrap();
+    log_until("stepped back", || steps(wrong) > before).await;
+    let after = wrong.log().len();
+    log_until("not reached", || wrong.log()[after..].contains("dial failed")).await;
+    away.pause(false);
+    alarmed(false).await;
 }

@@ -11,6 +11,10 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use relay_proto::v1;
 
 use crate::{
@@ -272,6 +276,15 @@ impl Process {
         self.child.as_ref().map(Child::id).expect("a running process")
     }
 
+    /// Pauses it, or lets it go on; one that died just now is a child that nobody waited for yet.
+    pub fn pause(&mut self, is_paused: bool) {
+        if self.is_running() {
+            let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a process id"));
+            let signal = if is_paused { Signal::SIGSTOP } else { Signal::SIGCONT };
+            let _ = kill(pid, signal);
+        }
+    }
+
     /// Ends it without warning.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -283,8 +296,7 @@ impl Process {
     /// Asks it to stop; gives its exit status.
     pub fn terminate(&mut self) -> Option<i32> {
         let mut child = self.child.take()?;
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).ok()?);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).ok()?;
+        kill(Pid::from_raw(i32::try_from(child.id()).ok()?), Signal::SIGTERM).ok()?;
         child.wait().ok()?.code()
     }
 

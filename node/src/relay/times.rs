@@ -9,6 +9,9 @@
 //!
 //! After the start, and after each step, the clock is in doubt until every verified peer was heard,
 //! for a minute at most: meanwhile one peer is enough to contradict, and no verdict rests on time.
+//! After a step they are dialled until they are heard, for what they know of this clock is old too;
+//! and a peer that speaks against the clock is heard again from time to time, whatever session there
+//! is: its clock may have been put right little by little.
 //! Invariant: nothing is declared expired, or dated ahead, by a clock that is not SYNCED or in
 //! doubt.
 
@@ -58,6 +61,8 @@ struct Told {
     bound: Duration,
     /// It is vouched for there.
     counts: bool,
+    /// When it was last to be heard again, and before that when it was heard.
+    asked: Instant,
 }
 
 /// A look at the clock.
@@ -123,9 +128,11 @@ impl Witnesses {
     /// A peer's Hello came.
     pub fn heard(&self, unit: &UnitId, hello: &v1::Hello) {
         let clock = hello.clock.unwrap_or_default();
+        let at = Instant::now();
         let told = Told {
             now: Timestamp::from_millis(hello.now_ms),
-            at: Instant::now(),
+            at,
+            asked: at,
             bound: Duration::from_millis(clock.uncertainty_ms.into()).min(CLOCK_SKEW_MAX),
             counts: matches!(clock.state(), v1::ClockState::Synced | v1::ClockState::Contradicted),
         };
@@ -233,6 +240,20 @@ impl Inner {
         against.map(|(unit, skew, ..)| (unit.clone(), skew)).collect()
     }
 
+    /// Of those that speak against the clock, the ones whose word is old; asked once an interval.
+    fn outdated(&mut self, against: &[(UnitId, i64)]) -> Vec<UnitId> {
+        let mut due = Vec::new();
+        for (unit, _) in against {
+            if let Some(told) = self.told.get_mut(unit)
+                && told.asked.elapsed() >= HEAR_AGAIN
+            {
+                told.asked = Instant::now();
+                due.push(unit.clone());
+            }
+        }
+        due
+    }
+
     /// Verified peers that were not heard since the doubt began.
     fn unheard(&self, directory: &Snapshot) -> Vec<UnitId> {
         let is_heard =
@@ -303,29 +324,34 @@ pub(super) async fn run(ctx: Arc<Context>) {
             }
             told = named;
         }
-        let (stepped, asked) = {
+        let (stepped, asked, outdated) = {
             let mut inner = ctx.witnesses.lock();
             (
                 std::mem::replace(&mut steps, inner.steps) != inner.steps,
                 std::mem::take(&mut inner.is_asked),
+                inner.outdated(&reading.against),
             )
         };
         if stepped {
             warn!("the clock was stepped: the peers' clocks are compared anew");
-            renew(&ctx);
-        } else if reading.doubted && (asked || !reading.against.is_empty()) {
+            let snapshot = ctx.parts.directory.snapshot();
+            let units = snapshot.peers().map(|peer| peer.card.unit());
+            let verified = units.filter(|unit| snapshot.verified(unit).is_some());
+            renew(&ctx, verified, "the clock was stepped");
+        } else if reading.doubted && (asked || steps > 0 || !reading.against.is_empty()) {
+            // One dial may fail, and who has nothing to send dials no more.
             dial_unheard(&ctx);
+        } else {
+            renew(&ctx, outdated.iter(), "its clock differs: what does it say now?");
         }
     }
 }
 
-/// Ends the sessions with all peers and dials them: each Hello tells the time anew, to both.
-fn renew(ctx: &Context) {
+/// Ends the sessions with these units and dials them: each Hello tells the time anew, to both.
+fn renew<'a>(ctx: &Context, units: impl Iterator<Item = &'a UnitId>, why: &str) {
     let Some(link) = ctx.peers.link() else { return };
-    let snapshot = ctx.parts.directory.snapshot();
-    let units = snapshot.peers().map(|peer| peer.card.unit());
-    for unit in units.filter(|unit| snapshot.verified(unit).is_some()) {
-        link.close_peer(unit, CloseCode::Unwanted, "the clock was stepped");
+    for unit in units {
+        link.close_peer(unit, CloseCode::Unwanted, why);
         link.dial(unit);
     }
 }
@@ -338,6 +364,9 @@ fn dial_unheard(ctx: &Context) {
 
 /// How often the clock is looked at when nobody else does.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// After how long a peer that speaks against the clock is heard again.
+const HEAR_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// How long verdicts wait for peers that are not heard.
 const DOUBT_MAX: Duration = Duration::from_secs(60);
@@ -406,6 +435,27 @@ mod tests {
         assert_eq!(against(&witnesses, wrong), ["xb.ncu", "xc.ncu"]);
         witnesses.heard(&unit("xe.ncu"), &hello(NOW, Duration::ZERO));
         assert_eq!(against(&witnesses, wrong), ["xb.ncu", "xc.ncu", "xe.ncu"]);
+    }
+
+    /// A peer whose word is old and against the clock is asked once an interval, others never.
+    #[tokio::test(start_paused = true)]
+    async fn who_speaks_against_the_clock_is_heard_again() {
+        let witnesses = Witnesses::default();
+        witnesses.heard(&unit("xb.ncu"), &hello(NOW, Duration::from_secs(3600)));
+        witnesses.heard(&unit("xc.ncu"), &hello(NOW, Duration::ZERO));
+        let due = || witnesses.lock().outdated(&[(unit("xb.ncu"), 3_600_000)]);
+        let almost = HEAR_AGAIN - Duration::from_millis(1);
+        for _ in 0..3 {
+            tokio::time::advance(almost).await;
+            assert!(due().is_empty());
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(due(), [unit("xb.ncu")]);
+        }
+        // What it says then counts from then on.
+        tokio::time::advance(almost).await;
+        witnesses.heard(&unit("xb.ncu"), &hello(NOW, Duration::ZERO));
+        tokio::time::advance(almost).await;
+        assert!(due().is_empty());
     }
 
     /// A unit that is not known any more says nothing.

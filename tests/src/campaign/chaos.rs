@@ -13,10 +13,6 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use rand::{
     RngExt as _,
     seq::{IndexedRandom as _, SliceRandom as _},
@@ -34,7 +30,7 @@ use super::{
     net::{disorder, wires::Wires},
     volume::{self, Kind, Volume},
 };
-use crate::{forwarder::Way, netns, process::Process};
+use crate::{forwarder::Way, netns};
 
 /// Storms until the time is over.
 pub(super) async fn run(campaign: &mut Campaign) {
@@ -222,7 +218,7 @@ impl Stage {
                         node.spawn();
                     }
                 }
-                End::Continue(place) => signal(self.federation.node(place), Signal::SIGCONT),
+                End::Continue(place) => self.federation.node(place).pause(false),
                 End::Room(place) => drop(fs::remove_file(self.filler(place))),
                 End::Clock(place) => clock::write(&shift(self.dir.path(), place), ""),
                 End::Mend(ways) => self.wires.mend(&ways),
@@ -274,7 +270,7 @@ impl Stage {
             }
             Trouble::Full => Ok(self.fill(campaign, place)?.then_some("full disk")),
             Trouble::Pause => {
-                signal(self.federation.node(place), Signal::SIGSTOP);
+                self.federation.node(place).pause(true);
                 self.later(campaign, End::Continue(place));
                 Ok(Some("pause"))
             }
@@ -345,14 +341,6 @@ impl Stage {
 /// Says how wrong a clock is; no power cut takes it away.
 fn shift(dir: &Path, place: usize) -> PathBuf {
     dir.join(format!("shift-{place}"))
-}
-
-fn signal(node: &mut Process, signal: Signal) {
-    if node.is_running() {
-        let pid = i32::try_from(node.pid()).expect("a process id");
-        // One that died just now is a child that nobody waited for yet.
-        let _ = kill(Pid::from_raw(pid), signal);
-    }
 }
 
 const KIND: Kind = Kind::Ext4;

@@ -3,10 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use rand::RngExt as _;
 use relay_proto::v1;
 
@@ -26,9 +22,9 @@ pub(super) async fn one(campaign: &mut Campaign, federation: &mut Federation) ->
     let places: Vec<usize> = (0..federation.nodes.len()).filter(|n| both || *n == first).collect();
     let load = Load::start(federation);
     tokio::time::sleep(spread(campaign, SHORT)).await;
-    signal(federation, &places, Signal::SIGSTOP);
+    places.iter().for_each(|place| federation.node(*place).pause(true));
     tokio::time::sleep(pause).await;
-    signal(federation, &places, Signal::SIGCONT);
+    places.iter().for_each(|place| federation.node(*place).pause(false));
     let begun = Instant::now();
     for node in places.iter().filter_map(|place| federation.nodes.get(*place)) {
         let answer = node.client().node.get_card(v1::GetCardRequest {}).await;
@@ -43,13 +39,6 @@ pub(super) async fn one(campaign: &mut Campaign, federation: &mut Federation) ->
 
 fn spread(campaign: &mut Campaign, most: Duration) -> Duration {
     most.mul_f64(campaign.rng.random_range(0.0..1.0))
-}
-
-fn signal(federation: &Federation, places: &[usize], signal: Signal) {
-    for node in places.iter().filter_map(|place| federation.nodes.get(*place)) {
-        let pid = i32::try_from(node.pid()).expect("a process id");
-        kill(Pid::from_raw(pid), signal).expect("a process of ours");
-    }
 }
 
 const SHORT: Duration = Duration::from_secs(1);
