@@ -9,8 +9,8 @@
 //!
 //! After the start, and after each step, the clock is in doubt until every verified peer was heard,
 //! for a minute at most: meanwhile one peer is enough to contradict, and no verdict rests on time.
-//! After a step they are dialled until they are heard, for what they know of this clock is old too;
-//! and a peer that speaks against the clock is heard again from time to time, whatever session there
+//! After a step they are dialled until they are heard, for what they know of this clock is old too.
+//! A peer that speaks against the clock is heard again from time to time, whatever session there
 //! is: its clock may have been put right little by little.
 //! Invariant: nothing is declared expired, or dated ahead, by a clock that is not SYNCED or in
 //! doubt.
