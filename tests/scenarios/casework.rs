@@ -4,15 +4,19 @@
 use bytes::Bytes;
 use relay_core::case::{Case, Delivery, Outcome, Rules, State};
 use relay_node::{
-    relay::submit::{SubmitError, Submitted},
+    relay::{
+        cases::etag,
+        submit::{SubmitError, Submitted},
+    },
     store::records::{EntryState, case::messages},
 };
 use relay_proto::{
     file::MessageFile,
     ids::{CaseId, Digest, MessageId, Uuid},
+    reason::Reason,
     v1,
 };
-use relay_tests::cluster::{Cluster, draft, entries_until, submit};
+use relay_tests::cluster::{Cluster, draft, entries_until, submit, submit_seen};
 use serde_json::{Value, json};
 
 use crate::rig::{Federation, demo_file, refused};
@@ -136,6 +140,29 @@ pub(crate) fn confirmation(days: &str) -> Value {
                "preserved_until": days})
     };
     json!({"q_reference": "XB-1", "items": [item("1"), item("2")]})
+}
+
+/// Who answers a case that has gone on since he looked is told so and nothing is sent; a message of
+/// no case has no etag.
+#[tokio::test]
+async fn an_answer_to_a_case_that_went_on_is_refused() {
+    let mut desk = Desk::open().await;
+    let seen = |desk: &Desk| {
+        let case = desk.cluster.node(XB).relay().case(&desk.case, &desk.cluster.members[XA].unit);
+        etag(&case.unwrap().unwrap().rows)
+    };
+    let stale = seen(&desk);
+    desk.says(XB, "REQUEST_ACK", "ack", ack()).await;
+    let taken = desk.file(XB, "PRESERVATION_DECISION", "decision", decision("ACCEPTED"));
+    let node = desk.cluster.node(XB);
+    let answer = submit_seen(node, taken.clone(), &stale, 77).await;
+    assert!(matches!(answer, Err(SubmitError::Refused(Reason::CaseChanged))), "{answer:?}");
+    let sent = submit_seen(node, taken, &seen(&desk), 77).await.unwrap();
+    desk.arrived(XB, &sent.digest).await;
+
+    let alert = draft("alert.json", &["xa.cyber-poc"], node.relay().clock().now());
+    let answer = submit_seen(node, alert, &stale, 78).await;
+    assert!(matches!(answer, Err(SubmitError::Refused(Reason::UnknownCase))), "{answer:?}");
 }
 
 /// From the request to the release; after each message both sides stand at the same place.

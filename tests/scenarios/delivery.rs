@@ -40,6 +40,7 @@ async fn request_ids_of_two_callers_do_not_meet() {
                 request_id: Uuid::random([7; 16]),
                 draft: draft.clone(),
                 validate_only: false,
+                etag: String::new(),
             };
             let answer = sender.relay().submit(vec![submission]).await.pop().unwrap().unwrap();
             assert_eq!(answer.repeated, repeated, "{caller}");

@@ -48,7 +48,12 @@ fn new_request(to: &str) -> v1::SendMessageRequest {
     let now = u64::try_from(since.as_millis()).unwrap();
     let now = relay_proto::timestamp::Timestamp::from_millis(now);
     let draft = Some(draft("alert.json", &[to], now));
-    v1::SendMessageRequest { request_id: request_id(), draft, validate_only: false }
+    v1::SendMessageRequest {
+        request_id: request_id(),
+        draft,
+        validate_only: false,
+        etag: String::new(),
+    }
 }
 
 /// Unknown, not compared, forged, suspended: each is refused by name, nothing of it is stored, and

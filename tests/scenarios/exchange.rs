@@ -155,6 +155,7 @@ async fn killed_nodes_lose_and_double_nothing() {
         request_id: request_id(),
         draft: Some(draft("alert.json", &["xb.ncu"], now)),
         validate_only: false,
+        etag: String::new(),
     };
     let requests: Vec<v1::SendMessageRequest> = (0..40).map(request).collect();
     let (answered, mut progress) = tokio::sync::watch::channel(0);

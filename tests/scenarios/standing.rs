@@ -19,6 +19,7 @@ async fn send(node: &Process, to: &str) {
         request_id: request_id(),
         draft: Some(alert(to)),
         validate_only: false,
+        etag: String::new(),
     };
     node.client().messages.send_message(request).await.unwrap();
 }

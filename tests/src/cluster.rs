@@ -222,11 +222,22 @@ pub fn draft_payload(dir: &Path, unit: &UnitId, to: &UnitId) -> v1::Payload {
 
 /// Submits one draft under a request id made of `n`.
 pub async fn submit(node: &Node, draft: v1::Draft, n: u128) -> Result<Submitted, SubmitError> {
+    submit_seen(node, draft, "", n).await
+}
+
+/// The same by a caller who saw the case as this etag tells.
+pub async fn submit_seen(
+    node: &Node,
+    draft: v1::Draft,
+    etag: &str,
+    n: u128,
+) -> Result<Submitted, SubmitError> {
     let submission = Submission {
         principal: "uid:0".to_owned(),
         request_id: Uuid::random(n.to_be_bytes()),
         draft,
         validate_only: false,
+        etag: etag.to_owned(),
     };
     node.relay().submit(vec![submission]).await.pop().expect("one answer")
 }

@@ -2,7 +2,7 @@
 
 use relay_core::case::{self, Case, Duty, ItemStatus, Outcome, Rule, Side, Stage, State};
 use relay_proto::{
-    ids::{CaseId, Digest, MessageId, ShortId, UnitId},
+    ids::{CaseId, MessageId, ShortId, UnitId},
     reason::Reason,
     timestamp::Timestamp,
     v1::{self, case_service_server::CaseService},
@@ -10,7 +10,7 @@ use relay_proto::{
 use tonic::{Request, Response, Status};
 
 use super::{Service, args, convert::instant, status::Problem, token};
-use crate::{relay::cases::Held, store::records::CaseRow};
+use crate::relay::cases::{Held, etag};
 
 #[tonic::async_trait]
 impl CaseService for Service {
@@ -249,14 +249,6 @@ fn legal(case: &Case, side: Side) -> Vec<i32> {
     kinds.into_iter().map(i32::from).collect()
 }
 
-/// What the case is made of, whatever the order in which it came.
-fn etag(rows: &[CaseRow]) -> String {
-    let mut digests: Vec<Digest> = rows.iter().map(CaseRow::digest).collect();
-    digests.sort_unstable();
-    let parts: Vec<&[u8]> = digests.iter().map(|digest| digest.as_bytes().as_slice()).collect();
-    Digest::of_parts(&parts).to_string().chars().take(ETAG_CHARS).collect()
-}
-
 fn shown_item(id: &str, item: &case::Item) -> v1::CaseItem {
     use v1::ItemState as S;
     let state = match item.status {
@@ -327,6 +319,3 @@ const PAGE: usize = 100;
 
 /// Rounds for one page; it may be short and still have a next one.
 const ROUNDS_MAX: usize = 40;
-
-/// 128 bits.
-const ETAG_CHARS: usize = 32;

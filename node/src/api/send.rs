@@ -43,7 +43,8 @@ impl Service {
         let wanted = "is missing: state profile, recipients and payload";
         let draft = request.draft;
         let draft = draft.ok_or_else(|| Problem::field(Reason::InvalidContent, "draft", wanted))?;
-        Ok(Submission { principal, request_id, draft, validate_only: request.validate_only })
+        let (validate_only, etag) = (request.validate_only, request.etag);
+        Ok(Submission { principal, request_id, draft, validate_only, etag })
     }
 
     /// What a message that would be taken looks like; it has no id yet.

@@ -136,18 +136,23 @@ impl Context {
     pub(super) fn standing(
         &self,
         draft: &v1::Draft,
+        seen: &str,
         to: &[UnitId],
         rules: &Rules,
     ) -> Result<Option<Standing>, SubmitError> {
-        let [peer] = to else { return Ok(None) };
-        if !is_casework(kind_of_draft(draft)) {
-            return Ok(None);
-        }
+        let peer = match to {
+            [peer] if is_casework(kind_of_draft(draft)) => peer,
+            _ if seen.is_empty() => return Ok(None),
+            _ => return Err(SubmitError::Refused(Reason::UnknownCase)),
+        };
         let stated = draft.payload.as_ref().map(|payload| CaseId::from_bytes(&payload.case_id));
         let rows = match stated {
             Some(Ok(case_id)) => self.parts.store.case_rows(&case_id, peer)?,
             _ => Vec::new(),
         };
+        if !seen.is_empty() && seen != etag(&rows) {
+            return Err(SubmitError::Refused(Reason::CaseChanged));
+        }
         let first = rows.iter().find(|row| row.is_first());
         let first = first.map(|row| self.parts.store.message(&row.digest())).transpose()?.flatten();
         if let Some(record) = first.filter(|record| record.profile != draft.profile) {
@@ -219,9 +224,20 @@ impl Standing {
     }
 }
 
+/// What a case is made of, whatever the order in which it came.
+pub fn etag(rows: &[CaseRow]) -> String {
+    let mut digests: Vec<Digest> = rows.iter().map(CaseRow::digest).collect();
+    digests.sort_unstable();
+    let parts: Vec<&[u8]> = digests.iter().map(|digest| digest.as_bytes().as_slice()).collect();
+    Digest::of_parts(&parts).to_string().chars().take(ETAG_CHARS).collect()
+}
+
 fn other(side: Side) -> Side {
     match side {
         Side::Requesting => Side::Requested,
         Side::Requested => Side::Requesting,
     }
 }
+
+/// 128 bits.
+const ETAG_CHARS: usize = 32;

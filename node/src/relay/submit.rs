@@ -48,6 +48,8 @@ pub struct Submission {
     pub draft: v1::Draft,
     /// Check everything, store nothing.
     pub validate_only: bool,
+    /// The case as he saw it ([`cases::etag`]); empty: whatever it is by now.
+    pub etag: String,
 }
 
 /// A message that is stored.
@@ -70,8 +72,11 @@ impl Relay {
         let mut answers = self.attempt(&submissions).await;
         for (answer, submission) in answers.iter_mut().zip(&submissions) {
             for _ in 0..CASE_ATTEMPTS {
-                // Another message of its case came before: this one is made again, after it.
-                if !matches!(answer, Err(SubmitError::Refused(Reason::CaseChanged))) {
+                // Another message of its case came before: this one is made again, after it, unless
+                // its caller has to look first.
+                if !matches!(answer, Err(SubmitError::Refused(Reason::CaseChanged)))
+                    || !submission.etag.is_empty()
+                {
                     break;
                 }
                 let again = self.attempt(std::slice::from_ref(submission)).await.pop();
@@ -125,7 +130,7 @@ impl Context {
         let priority = priority_of(draft);
         // Not held while the signer works: that may be slow, and is no work of this processor.
         let pass = self.gate.enter(self.unit(), priority).await;
-        let checked = self.check(draft, now);
+        let checked = self.check(draft, &submission.etag, now);
         drop(pass);
         let ready = checked?;
         let message_id = ready.message_id;
@@ -211,7 +216,7 @@ impl Context {
     }
 
     /// Everything that would be refused at the other end is refused here, with all faults together.
-    fn check(&self, draft: &v1::Draft, now: Timestamp) -> Result<Ready, SubmitError> {
+    fn check(&self, draft: &v1::Draft, etag: &str, now: Timestamp) -> Result<Ready, SubmitError> {
         self.may_sign(now)?;
         let mut faults = Vec::new();
         let known = self.profile(&draft.profile);
@@ -238,7 +243,7 @@ impl Context {
         });
         let message_id = MessageId::new(now, self.random());
         let rules = cases::rules(profile);
-        let standing = self.standing(draft, &to, &rules)?;
+        let standing = self.standing(draft, etag, &to, &rules)?;
         let place = standing.as_ref().map(|standing| standing.place).unwrap_or_default();
         let completed = self.complete(draft, profile, priority, &to, (message_id, place));
         let allowed = completed.and_then(|(payload, parsed)| {

@@ -55,6 +55,7 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
         request_id: id.to_string(),
         draft: Some(draft),
         validate_only: args.dry_run,
+        etag: String::new(),
     };
     let call = || {
         let (mut client, request) = (node.messages(), node.request(request.clone()));

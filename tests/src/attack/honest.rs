@@ -132,6 +132,7 @@ async fn one(
         request_id: request_id(),
         draft: Some(draft.clone()),
         validate_only: false,
+        etag: String::new(),
     };
     let sent = messages.send_message(request).await?.into_inner().message.unwrap_or_default();
     while let Some(event) = events.message().await? {

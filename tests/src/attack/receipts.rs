@@ -137,6 +137,7 @@ async fn sent_to(stage: &Stage, peer: &Hacked) -> Result<(Session, v1::Signed, S
         request_id: request_id(),
         draft: Some(draft(peer.unit.as_str())),
         validate_only: false,
+        etag: String::new(),
     };
     let sent = stage.attacked.client().messages.send_message(request).await;
     let message = sent.map_err(|status| status.to_string())?.into_inner().message;

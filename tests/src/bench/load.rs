@@ -30,7 +30,12 @@ pub async fn submit(client: &Client, draft: &v1::Draft, count: usize) -> Vec<Str
     tokio::spawn(async move {
         for _ in 0..count {
             let (request_id, draft) = (request_id(), Some(draft.clone()));
-            let request = v1::SendMessageRequest { request_id, draft, validate_only: false };
+            let request = v1::SendMessageRequest {
+                request_id,
+                draft,
+                validate_only: false,
+                etag: String::new(),
+            };
             requests.send(request).await.expect("an open stream");
         }
     });

@@ -124,8 +124,12 @@ impl Bench {
                 permits.acquire().await.expect("an open window").forget();
                 let id = request_id();
                 let draft = Some(draft.clone());
-                let request =
-                    v1::SendMessageRequest { request_id: id.clone(), draft, validate_only: false };
+                let request = v1::SendMessageRequest {
+                    request_id: id.clone(),
+                    draft,
+                    validate_only: false,
+                    etag: String::new(),
+                };
                 let _ = sent_in.send((id, Instant::now()));
                 requests.send(request).await.expect("an open stream");
             }
@@ -172,6 +176,7 @@ impl Bench {
                         request_id: request_id(),
                         draft: Some(draft),
                         validate_only: false,
+                        etag: String::new(),
                     };
                     let sent = client.send_message(request).await.expect("an accepted message");
                     let message = sent.into_inner().message.expect("a message in the answer");

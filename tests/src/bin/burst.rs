@@ -170,6 +170,7 @@ async fn send_one(client: &Client, draft: &v1::Draft) -> Result<String, Failure>
         request_id: Uuid::random(rand::random()).to_string(),
         draft: Some(draft.clone()),
         validate_only: false,
+        etag: String::new(),
     };
     loop {
         match client.messages.clone().send_message(request.clone()).await {

@@ -94,7 +94,8 @@ async fn fill(
     loop {
         let draft = Some(crate::client::alert(&to));
         let request_id = crate::process::request_id();
-        let request = v1::SendMessageRequest { request_id, draft, validate_only: false };
+        let request =
+            v1::SendMessageRequest { request_id, draft, validate_only: false, etag: String::new() };
         match client.messages.send_message(request).await {
             Ok(_) => break,
             Err(status) if begun.elapsed() > ROOM_WITHIN => {

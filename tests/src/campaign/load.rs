@@ -246,7 +246,12 @@ fn request(mut draft: v1::Draft, number: usize) -> v1::SendMessageRequest {
     if let Some(payload) = &mut draft.payload {
         payload.urgency_reason = format!("{REQUEST}{request_id}");
     }
-    v1::SendMessageRequest { request_id, draft: Some(draft), validate_only: false }
+    v1::SendMessageRequest {
+        request_id,
+        draft: Some(draft),
+        validate_only: false,
+        etag: String::new(),
+    }
 }
 
 /// Sends one message from a node to the next one, and records it.

@@ -234,7 +234,12 @@ pub fn request(n: u32, to: &[&str]) -> v1::SendMessageRequest {
         expire_time: None,
         payload: Some(payload),
     };
-    v1::SendMessageRequest { request_id: id(n), draft: Some(draft), validate_only: false }
+    v1::SendMessageRequest {
+        request_id: id(n),
+        draft: Some(draft),
+        validate_only: false,
+        etag: String::new(),
+    }
 }
 
 fn backend(dir: PathBuf, reserve: ReserveSettings) -> Backend {

@@ -106,6 +106,7 @@ pub async fn send(
         request_id: request_id(),
         draft: Some(draft),
         validate_only: false,
+        etag: String::new(),
     };
     let answer = client.messages.send_message(request).await;
     let ledger = &federation.ledger;

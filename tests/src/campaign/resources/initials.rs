@@ -116,6 +116,7 @@ async fn deliver(client: &Client, draft: &v1::Draft) -> Result<String, String> {
         request_id: request_id(),
         draft: Some(draft.clone()),
         validate_only: false,
+        etag: String::new(),
     };
     let mut messages = client.messages.clone();
     let sent = messages.send_message(request).await.map_err(|status| status.to_string())?;

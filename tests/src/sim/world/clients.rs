@@ -67,6 +67,7 @@ impl World<'_> {
             request_id: Uuid::random((number as u128 + 1).to_be_bytes()),
             draft: request.draft.clone(),
             validate_only: false,
+            etag: String::new(),
         };
         let answers = Arc::clone(&self.answers);
         tokio::spawn(async move {
