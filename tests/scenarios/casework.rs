@@ -21,13 +21,13 @@ use serde_json::{Value, json};
 
 use crate::rig::{Federation, demo_file, refused};
 
-const XA: usize = 0;
-const XB: usize = 1;
+pub(crate) const XA: usize = 0;
+pub(crate) const XB: usize = 1;
 
 /// Two units and a case between them.
-struct Desk {
-    cluster: Cluster,
-    case: CaseId,
+pub(crate) struct Desk {
+    pub cluster: Cluster,
+    pub case: CaseId,
     sent: u128,
     /// The message that answers name.
     request: MessageId,
@@ -36,7 +36,11 @@ struct Desk {
 impl Desk {
     /// XA asks XB to preserve two items.
     async fn open() -> Self {
-        let cluster = Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await;
+        Self::open_in(Cluster::start(&["xa.cyber-poc", "xb.ncu"]).await).await
+    }
+
+    /// The same between the first two of a federation.
+    pub async fn open_in(cluster: Cluster) -> Self {
         let case = Uuid::random(rand::random());
         let request = MessageId::new(cluster.node(XA).relay().clock().now(), rand::random());
         let mut desk = Self { cluster, case, sent: 0, request };
@@ -80,14 +84,19 @@ impl Desk {
     }
 
     /// A message that is legal: it is taken at both ends.
-    async fn says(&mut self, from: usize, kind: &str, key: &str, content: Value) {
+    pub async fn says(&mut self, from: usize, kind: &str, key: &str, content: Value) {
         let draft = self.file(from, kind, key, content);
         let sent = self.submit(from, draft).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
         self.arrived(from, &sent.digest).await;
     }
 
     /// A message that is not: the node that would send it says so, in these words.
-    async fn cannot(&mut self, from: usize, (kind, key, content): (&str, &str, Value), why: &str) {
+    pub async fn cannot(
+        &mut self,
+        from: usize,
+        (kind, key, content): (&str, &str, Value),
+        why: &str,
+    ) {
         let draft = self.file(from, kind, key, content);
         match self.submit(from, draft).await {
             Err(SubmitError::Case(not_legal)) => assert_eq!(not_legal.to_string(), why, "{kind}"),
@@ -101,7 +110,7 @@ impl Desk {
     }
 
     /// The case as both derive it.
-    fn both(&self) -> Case {
+    pub fn both(&self) -> Case {
         let of = |at: usize| {
             let peer = &self.cluster.members[1 - at].unit;
             let rows = self.cluster.node(at).store().case_rows(&self.case, peer).unwrap();
@@ -123,7 +132,7 @@ pub(crate) fn ack() -> Value {
     json!({"q_reference": "XB-1", "desk": "night desk", "next_update_by": "@+6h"})
 }
 
-fn decision(verdict: &str) -> Value {
+pub(crate) fn decision(verdict: &str) -> Value {
     let items: Vec<_> =
         ["1", "2"].iter().map(|id| json!({"item_id": id, "decision": verdict})).collect();
     json!({"revision": 1, "items": items})

@@ -18,7 +18,7 @@ use relay_tests::{
 use super::{rig::until as log_until, rollback::delivered};
 
 /// Starts nodes whose clocks follow a file `shift` in their directories.
-async fn start(units: &[&str]) -> Cluster {
+pub(crate) async fn start(units: &[&str]) -> Cluster {
     let mut cluster = Cluster::start(units).await;
     for member in &mut cluster.members {
         member.stop().await;
@@ -33,13 +33,13 @@ async fn start(units: &[&str]) -> Cluster {
 }
 
 /// Puts a node's clock wrong; nothing: right.
-fn shift(cluster: &Cluster, place: usize, text: &str) {
+pub(crate) fn shift(cluster: &Cluster, place: usize, text: &str) {
     let dir = &cluster.members[place].dir;
     std::fs::write(dir.join("shift.new"), text).unwrap();
     std::fs::rename(dir.join("shift.new"), dir.join("shift")).unwrap();
 }
 
-async fn until(what: &str, look: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, look: impl Fn() -> bool) {
     let wait = async {
         while !look() {
             tokio::time::sleep(Duration::from_millis(20)).await;

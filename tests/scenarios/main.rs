@@ -26,5 +26,6 @@ mod standing;
 mod starting;
 mod succession;
 mod tail;
+mod terms;
 mod twins;
 mod unchecked;

@@ -20,7 +20,10 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use relay_proto::{envelope::Priority, ids::Digest, timestamp::Timestamp};
 
@@ -189,6 +192,8 @@ pub struct Case {
     pub redeciding: bool,
     /// When answers are due.
     pub answers_due: Option<Timestamp>,
+    /// How often the requested node warned that the time ends, by the end that it told.
+    pub warned: BTreeMap<Timestamp, u32>,
     /// The nodes disagree about this case: a message was not legal in any order, or states another
     /// end of preservation. Never mended silently.
     pub sync_conflict: bool,
@@ -256,14 +261,23 @@ impl Case {
         MoveKind::ALL.into_iter().filter(may).collect()
     }
 
+    /// The instants at which something that is preserved ends; none while a request for mutual
+    /// assistance is pending.
+    pub fn ends(&self) -> BTreeSet<Timestamp> {
+        match self.state {
+            State::Preserved => self.items.values().filter_map(Item::runs_until).collect(),
+            _ => BTreeSet::new(),
+        }
+    }
+
     /// The first instant at which something that is preserved ends; nothing while mutual assistance
     /// is pending (Article 29(7)).
     pub fn preserved_until(&self) -> Option<Timestamp> {
-        match self.state {
-            State::Preserved => self.items.values().filter_map(Item::runs_until).min(),
-            _ => None,
-        }
+        self.ends().first().copied()
     }
 }
+
+/// Nothing ends before both sides were warned so often.
+pub const WARNINGS_MIN: u32 = 2;
 
 const DAY: u64 = 24 * 3600;

@@ -10,7 +10,10 @@ use relay_proto::{
 use tonic::{Request, Response, Status};
 
 use super::{Service, args, convert::instant, status::Problem, token};
-use crate::relay::cases::{Held, etag};
+use crate::{
+    relay::cases::{Held, etag},
+    store::records::TermRecord,
+};
 
 #[tonic::async_trait]
 impl CaseService for Service {
@@ -82,21 +85,10 @@ impl Service {
             unit: self.unit_of(one.side, peer, held),
             begin_time: instant(one.since.as_millis()),
             due_time: time(one.due),
-            rule: match one.rule {
-                Rule::Law => v1::TermRule::Law,
-                Rule::Stated => v1::TermRule::Stated,
-                Rule::House => v1::TermRule::House,
-            }
-            .into(),
+            rule: rule(one.rule).into(),
             basis: one.basis.to_owned(),
             short_id: short_id.clone(),
-            stage: match one.stage(now) {
-                Stage::Running => v1::TermStage::Running,
-                Stage::Half => v1::TermStage::Half,
-                Stage::Late => v1::TermStage::Late,
-                Stage::Overdue => v1::TermStage::Overdue,
-            }
-            .into(),
+            stage: stage(one.stage(now)).into(),
         });
         each.collect()
     }
@@ -267,6 +259,39 @@ fn shown_item(id: &str, item: &case::Item) -> v1::CaseItem {
         state: state.into(),
         preserved_from: time(item.preserved.map(|(from, _)| from)),
         preserved_until: time(item.preserved.map(|(_, until)| until)),
+    }
+}
+
+/// A term as it was told.
+pub(super) fn told(record: &TermRecord, own: &UnitId, short_id: String) -> v1::Obligation {
+    let case = CaseId::from_bytes(&record.case_id).map(|id| id.to_string()).unwrap_or_default();
+    v1::Obligation {
+        case: format!("cases/{case}/{}", record.peer),
+        duty: record.duty().map(duty).unwrap_or_default().into(),
+        unit: if record.ours { own.to_string() } else { record.peer.clone() },
+        begin_time: instant(record.since_ms),
+        due_time: instant(record.due_ms),
+        rule: record.rule().map(rule).unwrap_or_default().into(),
+        basis: record.basis.clone(),
+        stage: record.stage().map(stage).unwrap_or_default().into(),
+        short_id,
+    }
+}
+
+fn rule(rule: Rule) -> v1::TermRule {
+    match rule {
+        Rule::Law => v1::TermRule::Law,
+        Rule::Stated => v1::TermRule::Stated,
+        Rule::House => v1::TermRule::House,
+    }
+}
+
+fn stage(stage: Stage) -> v1::TermStage {
+    match stage {
+        Stage::Running => v1::TermStage::Running,
+        Stage::Half => v1::TermStage::Half,
+        Stage::Late => v1::TermStage::Late,
+        Stage::Overdue => v1::TermStage::Overdue,
     }
 }
 

@@ -14,12 +14,12 @@ use relay_proto::{
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tonic::Status;
 
-use super::{Service, convert::instant, cursor::Cursor, status::Problem};
+use super::{Service, cases, convert::instant, cursor::Cursor, status::Problem};
 use crate::{
     directory::Trust,
     store::{
         event::{Fact, Leaf, ReceiptsRecorded},
-        records::{EntryRecord, MessageRecord, RefusedRecord, digest_of},
+        records::{EntryRecord, MessageRecord, RefusedRecord, TermRecord, digest_of},
     },
 };
 
@@ -163,6 +163,7 @@ impl Service {
             Fact::Alarmed(record) => {
                 one(Some(of_peer(Kind::Contradiction, &record.peer, &record.reason)))
             }
+            Fact::TermTold(term) => one(Some(self.term(term)?)),
             // The node's own housekeeping.
             Fact::HaveRecorded(_)
             | Fact::EntryDeferred(_)
@@ -201,6 +202,22 @@ impl Service {
             events.push(event);
         }
         Ok(events)
+    }
+
+    fn term(&self, term: &TermRecord) -> Result<v1::UnitEvent, Problem> {
+        let digest = digest_of(&term.digest);
+        let request = self.relay().store().message(&digest)?;
+        let event = named(request.as_ref().and_then(MessageRecord::message_id), &digest);
+        let unit = self.relay().node().unit();
+        let obligation = cases::told(term, unit, event.short_id.clone());
+        let priority = request.map_or(v1::Priority::Unspecified, |it| it.priority().to_wire());
+        Ok(v1::UnitEvent {
+            kind: Kind::Term.into(),
+            peer: term.peer.clone(),
+            priority: priority.into(),
+            obligation: Some(obligation),
+            ..event
+        })
     }
 
     fn issued(&self, leaf: &Leaf, kind: Kind) -> Result<Option<v1::UnitEvent>, Problem> {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use relay_core::{
     case::{
-        self, Admission, Case, Delivery, Message, Move, Obligation, Refusal, Rules, Side,
+        self, Admission, Case, Delivery, Message, Move, Obligation, Refusal, Rules, Side, Targets,
         refusal::Unfounded,
     },
     profile::Profile,
@@ -47,23 +47,32 @@ pub struct Held {
     pub side: Option<Side>,
     /// What is due, the most pressing first.
     pub obligations: Vec<Obligation>,
+    /// When whoever owes them is warned.
+    pub targets: Targets,
 }
 
 impl Relay {
     /// A case with a peer; none: no message of it is here.
     pub fn case(&self, id: &CaseId, peer: &UnitId) -> Result<Option<Held>, StoreError> {
-        let rows = self.ctx.parts.store.case_rows(id, peer)?;
+        self.ctx.case(id, peer)
+    }
+}
+
+impl Context {
+    /// See [`Relay::case`].
+    pub(super) fn case(&self, id: &CaseId, peer: &UnitId) -> Result<Option<Held>, StoreError> {
+        let rows = self.parts.store.case_rows(id, peer)?;
         let Some(first) = rows.iter().find(|row| row.is_first()).or(rows.first()) else {
             return Ok(None);
         };
-        let record = self.ctx.parts.store.message(&first.digest())?;
-        let profile = record.and_then(|record| self.ctx.profile(&record.profile).cloned());
+        let record = self.parts.store.message(&first.digest())?;
+        let profile = record.and_then(|record| self.profile(&record.profile).cloned());
         let rules = profile.as_ref().map_or(Rules::TREATY, |profile| rules(profile));
-        let delivery = self.ctx.delivery(&rows, peer)?;
+        let delivery = self.delivery(&rows, peer)?;
         let (case, side) = derived(&rows, delivery, &rules);
         let targets = profile.map(|profile| profile.targets.clone()).unwrap_or_default();
         let obligations = case.as_ref().map(|case| case.obligations(&targets)).unwrap_or_default();
-        Ok(Some(Held { rows, case, side, obligations }))
+        Ok(Some(Held { rows, case, side, obligations, targets }))
     }
 }
 

@@ -26,6 +26,7 @@ pub mod recover;
 mod sending;
 mod settle;
 pub mod submit;
+mod terms;
 mod times;
 mod twins;
 
@@ -148,6 +149,8 @@ impl Relay {
         tasks.spawn("relay-peers", TaskKind::Process, peers::run(ctx, events));
         let ctx = Arc::clone(&self.ctx);
         tasks.spawn("relay-expiry", TaskKind::Process, expire::run(ctx));
+        let ctx = Arc::clone(&self.ctx);
+        tasks.spawn("relay-terms", TaskKind::Process, terms::run(ctx));
         let ctx = Arc::clone(&self.ctx);
         tasks.spawn("relay-clock", TaskKind::Process, times::run(ctx));
     }

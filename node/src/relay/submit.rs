@@ -37,6 +37,9 @@ use crate::{
 /// Who calls: `uid:1000`, or a client certificate's fingerprint.
 pub type Principal = String;
 
+/// What the node sends by itself; no caller is called so.
+pub(super) const BY_ITSELF: &str = "node";
+
 /// A message that a caller wants sent.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -130,7 +133,7 @@ impl Context {
         let priority = priority_of(draft);
         // Not held while the signer works: that may be slow, and is no work of this processor.
         let pass = self.gate.enter(self.unit(), priority).await;
-        let checked = self.check(draft, &submission.etag, now);
+        let checked = self.check(submission, now);
         drop(pass);
         let ready = checked?;
         let message_id = ready.message_id;
@@ -216,14 +219,16 @@ impl Context {
     }
 
     /// Everything that would be refused at the other end is refused here, with all faults together.
-    fn check(&self, draft: &v1::Draft, etag: &str, now: Timestamp) -> Result<Ready, SubmitError> {
+    fn check(&self, submission: &Submission, now: Timestamp) -> Result<Ready, SubmitError> {
+        let draft = &submission.draft;
         self.may_sign(now)?;
         let mut faults = Vec::new();
         let known = self.profile(&draft.profile);
         if known.is_none() {
             faults.push(SubmitError::Refused(Reason::UnknownProfile));
         }
-        if payload::kind_of_draft(draft) == v1::Kind::ExpiryWarning {
+        let is_warning = payload::kind_of_draft(draft) == v1::Kind::ExpiryWarning;
+        if is_warning && submission.principal != BY_ITSELF {
             let why = "the node of the requested side sends it by itself: leave it to it";
             faults.push(SubmitError::Content(Faults::one(Fault::new("env.kind", why))));
         }
@@ -243,7 +248,7 @@ impl Context {
         });
         let message_id = MessageId::new(now, self.random());
         let rules = cases::rules(profile);
-        let standing = self.standing(draft, etag, &to, &rules)?;
+        let standing = self.standing(draft, &submission.etag, &to, &rules)?;
         let place = standing.as_ref().map(|standing| standing.place).unwrap_or_default();
         let completed = self.complete(draft, profile, priority, &to, (message_id, place));
         let allowed = completed.and_then(|(payload, parsed)| {

@@ -10,6 +10,7 @@ use prost::{Message, Oneof};
 use crate::store::records::{
     AckRecord, AlarmRecord, BackoffRecord, CaseRow, CheckpointRecord, EntryRecord, MessageRecord,
     NumbersRecord, PeerRecord, ReceiptRecord, RefusedRecord, RequestRecord, ScrubRecord,
+    TermRecord,
 };
 
 /// One event's meta part.
@@ -22,7 +23,7 @@ pub struct Event {
     #[prost(
         oneof = "Fact",
         tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, \
-                30, 31, 32, 33, 34, 35, 36, 37, 38"
+                30, 31, 32, 33, 34, 35, 36, 37, 38, 39"
     )]
     pub fact: Option<Fact>,
 }
@@ -121,6 +122,9 @@ pub enum Fact {
     /// This unit has a card that it did not have before.
     #[prost(message, tag = "38")]
     CardKept(CardKept),
+    /// Of a case: how far the time of something due has run.
+    #[prost(message, tag = "39")]
+    TermTold(TermRecord),
 }
 
 /// A leaf of our own log: a receipt that this node issued.

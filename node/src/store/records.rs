@@ -7,6 +7,7 @@
 mod alarms;
 pub mod case;
 pub mod key;
+mod term;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use relay_proto::{
 
 pub use alarms::{AlarmRecord, DamageRecord, ScrubRecord};
 pub use case::{CaseRow, MoveRecord};
+pub use term::TermRecord;
 
 /// A message of the outbox or the inbox, without content. Key: header digest.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]

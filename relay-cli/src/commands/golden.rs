@@ -367,6 +367,26 @@ fn records_are_one_line() {
     let mut page = Page::new(Look { plain: true, ..look() });
     EventView::from(&alarm).people(&mut page);
     compare("watch-earlier.txt", &page.finish());
+    let term = v1::UnitEvent {
+        kind: v1::UnitEventKind::Term.into(),
+        time: ago(5),
+        short_id: "4D2P-F2DB".into(),
+        peer: "xb.ncu".into(),
+        priority: v1::Priority::Urgent.into(),
+        obligation: Some(v1::Obligation {
+            duty: v1::Duty::Acknowledge.into(),
+            unit: "xb.ncu".into(),
+            due_time: ago(5),
+            rule: v1::TermRule::House.into(),
+            stage: v1::TermStage::Overdue.into(),
+            short_id: "4D2P-F2DB".into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mut page = Page::new(Look { plain: true, ..look() });
+    EventView::from(&term).people(&mut page);
+    compare("watch-term.txt", &page.finish());
     let json = line_document(&report);
     assert!(!json.contains('\n') && json.contains("\"cursor\":\"c42\""));
     compare("watch.json", &format!("{json}\n"));

@@ -3,7 +3,7 @@
 use relay_proto::{timestamp::Timestamp, v1};
 use serde::Serialize;
 
-use super::{hex, instant, stated, words};
+use super::{ObligationView, hex, instant, stated, words};
 use crate::{
     render::{Page, time},
     report::Report,
@@ -23,6 +23,8 @@ pub struct EventView {
     pub reason: Option<String>,
     pub recovered: bool,
     pub header_digest: Option<String>,
+    /// With `Term`: what is due, and how far its time has run.
+    pub obligation: Option<ObligationView>,
 }
 
 impl Report for EventView {
@@ -43,6 +45,12 @@ impl Report for EventView {
             format!("{at:<13} {:<16} {:<9}  {what}", dash(&self.peer), dash(&self.short_id));
         if let Some(priority) = self.priority.as_ref().filter(|p| *p != "ROUTINE") {
             line.push_str(&format!("  {priority}"));
+        }
+        if let Some(one) = &self.obligation {
+            let (stage, duty, unit) = (&one.stage, &one.duty, &one.unit);
+            let due = page.distance(one.due);
+            line.push_str(&format!("  {stage}: {unit} to {duty}, {due}  {}", one.rule));
+            line.push_str(&format!("  relay-cli case show {}", one.short_id));
         }
         if let Some(reason) = &self.reason {
             line.push_str(&format!("  {reason}"));
@@ -70,6 +78,7 @@ impl From<&v1::UnitEvent> for EventView {
             priority: (event.priority != 0).then(|| words::priority(event.priority)),
             reason: stated(&event.reason),
             recovered: event.recovered,
+            obligation: event.obligation.as_ref().map(ObligationView::from),
             header_digest: (!event.header_digest.is_empty()).then(|| hex(&event.header_digest)),
         }
     }

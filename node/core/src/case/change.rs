@@ -43,7 +43,10 @@ impl Case {
             Move::Withdrawal(items) => self.withdraw(items),
             Move::ExpiryWarning { until } => {
                 let is_held = |item: &Item| item.preserved.is_some_and(|(_, end)| end == *until);
-                self.sync_conflict |= !self.items.values().any(is_held);
+                match self.items.values().any(is_held) {
+                    true => *self.warned.entry(*until).or_default() += 1,
+                    false => self.sync_conflict = true,
+                }
             }
             Move::Closure(closing) => self.close(*closing),
             Move::Ack { rerouted: true }

@@ -144,8 +144,9 @@ impl Obligation {
         }
     }
 
-    /// When it comes to half, to four fifths and to its end; nothing without a term.
-    pub fn warnings(&self) -> Vec<(Stage, Timestamp)> {
+    /// When whoever owes it is to be told, and how far it has run by then: at half, at four fifths
+    /// and at its end; of what ends by law so long before as the network says. None without a term.
+    pub fn warnings(&self, targets: &Targets) -> Vec<(Stage, Timestamp)> {
         let Some(due) = self.due else { return Vec::new() };
         let whole = due.as_millis().saturating_sub(self.since.as_millis());
         let at = |part: u64| {
@@ -153,7 +154,17 @@ impl Obligation {
             let millis = u64::try_from(millis.div_ceil(PARTS)).unwrap_or(u64::MAX);
             Timestamp::from_millis(self.since.as_millis().saturating_add(millis))
         };
-        vec![(Stage::Half, at(5)), (Stage::Late, at(8)), (Stage::Overdue, due)]
+        let mut points: Vec<_> = match self.duty {
+            // A short period is over soon after it began: only what comes after that is a warning.
+            Duty::UseOrLose => {
+                let before = targets.expiry_warnings.iter().map(|before| due.before(*before));
+                let before = before.filter(|at| *at > self.since);
+                before.map(|at| (self.stage(at), at)).collect()
+            }
+            _ => vec![(Stage::Half, at(5)), (Stage::Late, at(8))],
+        };
+        points.push((Stage::Overdue, due));
+        points
     }
 }
 
@@ -161,6 +172,7 @@ impl Case {
     /// What is due in a case, the most pressing first.
     pub fn obligations(&self, targets: &Targets) -> Vec<Obligation> {
         let mut due: Vec<Obligation> = self.main_obligation(targets).into_iter().collect();
+        due.extend(self.ends().into_iter().map(|end| self.use_or_lose(end)));
         if self.extension_pending {
             due.push(self.extension_decision(targets));
         }
@@ -201,11 +213,6 @@ impl Case {
                 due: None,
                 ..house(Duty::Confirm, Requested, since, since, "Article 29(3): expeditiously")
             },
-            State::Preserved => Obligation {
-                rule: Rule::Law,
-                due: self.preserved_until(),
-                ..house(Duty::UseOrLose, Requesting, since, since, "Article 29(7)")
-            },
             State::MlaPending if self.mla_decided => {
                 let since = self.last(super::MoveKind::MlaDecision);
                 let until = since.after(targets.follow_up);
@@ -217,6 +224,13 @@ impl Case {
             }
             _ => return None,
         })
+    }
+
+    /// Each end of its own: not all items end together.
+    fn use_or_lose(&self, end: Timestamp) -> Obligation {
+        let basis = "Article 29(7)";
+        let rule = Rule::Law;
+        Obligation { rule, ..house(Duty::UseOrLose, Side::Requesting, self.since(), end, basis) }
     }
 
     /// Before the end, whatever the target says: silence is no grant.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use relay_proto::timestamp::Timestamp;
 
 use super::{
-    Case, Rules, Transition,
+    Case, Rules, Transition, WARNINGS_MIN,
     item::{Item, ItemStatus},
     moves::{Closing, Found, ItemId, Message, Move, Request, RiskAnswer, Verdict},
 };
@@ -88,10 +88,15 @@ impl Case {
             (Closing::Released, T::T22) => self.mla_decided,
             (Closing::Expired, T::T23) => {
                 self.last_end().is_some_and(|end| sent_at >= end.after(rules.grace))
+                    && self.ends().iter().all(|end| self.is_warned(end))
             }
             (Closing::Withdrawn, T::Confirmed) => true,
             _ => false,
         }
+    }
+
+    fn is_warned(&self, end: &Timestamp) -> bool {
+        self.warned.get(end).is_some_and(|times| *times >= WARNINGS_MIN)
     }
 
     /// The next revision leaves something that can be preserved, and gives up nothing that is: that

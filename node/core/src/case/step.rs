@@ -5,6 +5,8 @@
 
 use relay_proto::{ids::Digest, timestamp::Timestamp};
 
+use std::collections::BTreeMap;
+
 use super::{
     Case, Rules, State,
     item::Item,
@@ -180,6 +182,7 @@ impl Case {
             undecided_revision: None,
             redeciding: false,
             answers_due: None,
+            warned: BTreeMap::new(),
             sync_conflict: false,
             steps: Vec::new(),
             waiting: Vec::new(),

@@ -223,6 +223,7 @@ trees! {
     OwedAgain => "owed-again",
     Statements => "statements",
     Cases => "cases",
+    Terms => "terms",
     TreeHashes => "tree-hashes",
     Peers => "peers",
     Cards => "cards",

@@ -6,7 +6,7 @@ use relay_proto::{
     timestamp::Timestamp,
 };
 
-use super::TRANSFERS_KEPT;
+use super::{TRANSFERS_KEPT, TermRecord};
 
 /// Short id || digest of sender and message id: one record per sender and message id, found by
 /// eight characters. 136 bits of the digest: sled keeps a key of up to 22 bytes in its node.
@@ -151,6 +151,13 @@ pub fn case(case_id: &[u8], peer: &str) -> Vec<u8> {
 /// A message of a case, in the order in which they were stored here.
 pub fn case_message(case_id: &[u8], peer: &str, seq: u64) -> Vec<u8> {
     [&case(case_id, peer)[..], &seq.to_be_bytes()].concat()
+}
+
+/// A term of a case.
+pub fn term(term: &TermRecord) -> Vec<u8> {
+    let duty = u8::try_from(term.duty).unwrap_or_default();
+    let times = [term.since_ms.to_be_bytes(), term.due_ms.to_be_bytes()].concat();
+    [&case(&term.case_id, &term.peer)[..], &[duty], &times].concat()
 }
 
 /// The end of a range of keys that begin with `prefix`.

@@ -16,6 +16,7 @@ mod peers;
 mod read;
 mod receipts;
 mod submission;
+mod term;
 
 pub use acknowledge::{AckAnswer, NewAck};
 pub use alarm::{ClearAlarm, Gone, NewAlarm};

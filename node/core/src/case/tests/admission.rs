@@ -178,7 +178,10 @@ fn a_full_case_takes_what_ends_it() {
 /// before it decided still decides; mutual assistance leaves no extension open.
 #[test]
 fn no_message_blocks_the_requested_side() {
+    let [first, second] = warned_twice(92);
     let late = [
+        first,
+        second,
         (91, Move::ExtensionRequest { until: at_day(180) }),
         (99, Move::ExtensionDecision { until: None, items: vec![] }),
         (99, Move::Closure(Closing::Expired)),

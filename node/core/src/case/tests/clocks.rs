@@ -92,7 +92,7 @@ fn urgency_shortens() {
 #[test]
 fn stages() {
     let one = begun(&[]).obligations(&targets()).remove(0);
-    let [half, late, over] = one.warnings()[..] else { panic!() };
+    let [half, late, over] = one.warnings(&targets())[..] else { panic!() };
     assert_eq!(half, (Stage::Half, at_day(0).after(hours(36))));
     assert_eq!(late, (Stage::Late, at_day(0).after(hours(72) * 4 / 5)));
     assert_eq!(over, (Stage::Overdue, at_day(3)));
@@ -104,8 +104,51 @@ fn stages() {
     }
     assert_eq!(one.stage(at_day(900)), Stage::Overdue);
     let endless = Obligation { due: None, ..one };
-    assert_eq!((endless.stage(at_day(900)), endless.warnings()), (Stage::Running, vec![]));
+    assert_eq!(
+        (endless.stage(at_day(900)), endless.warnings(&targets())),
+        (Stage::Running, vec![])
+    );
     // A term that was over when it began.
     let nothing = Obligation { due: Some(at_day(0)), since: at_day(1), ..endless };
     assert_eq!(nothing.stage(at_day(0)), Stage::Overdue);
+}
+
+/// Of an end the network says when to warn; what would come before the period began is no warning.
+#[test]
+fn an_end_is_warned_of_by_the_profile() {
+    let case = preserved_then(&[]);
+    let one = case.obligations(&targets()).remove(0);
+    let points = |one: &Obligation| one.warnings(&targets());
+    let stages = [(Stage::Half, 62), (Stage::Late, 78), (Stage::Late, 85), (Stage::Late, 90)];
+    let told = stages.map(|(stage, day)| (stage, at_day(day)));
+    assert_eq!(points(&one)[..4], told);
+    assert_eq!(points(&one)[4..], [(Stage::Overdue, at_day(92))]);
+    let short = Obligation { since: at_day(80), ..one };
+    assert_eq!(points(&short).len(), 3);
+    // Items that end apart are warned of apart.
+    let apart = Move::Confirmation(vec![preserved("1", 2, 92), preserved("2", 2, 120)]);
+    let case = begun(&[until_preserved()[0].clone(), (2, apart)]);
+    let ends: Vec<_> = case.obligations(&targets()).iter().map(|one| one.due).collect();
+    assert_eq!(ends, [Some(at_day(92)), Some(at_day(120))]);
+}
+
+/// Nothing ends before both sides were warned twice, of the end that it has by then.
+#[test]
+fn nothing_lapses_without_two_warnings() {
+    let warned = |day, end| (day, Move::ExpiryWarning { until: at_day(end) });
+    let closed = |before: &[(u64, Move)], day| {
+        let all = [before, &[(day, Move::Closure(Closing::Expired))]].concat();
+        preserved_then(&all).state == State::Expired
+    };
+    assert!(!closed(&[], 99) && !closed(&[warned(62, 92)], 99));
+    assert!(closed(&[warned(62, 92), warned(90, 92)], 99));
+    let extended = [
+        warned(62, 92),
+        warned(78, 92),
+        (80, Move::ExtensionRequest { until: at_day(180) }),
+        (81, extended(180)),
+    ];
+    assert!(!closed(&extended, 190), "warned of another end");
+    let again = [&extended[..], &[warned(150, 180), warned(190, 180)]].concat();
+    assert!(closed(&again, 191));
 }

@@ -64,6 +64,7 @@ fn once_something_is_preserved() {
     let then = |more: &[(u64, Move)]| [&until_preserved(), more].concat();
     let request = |until| Move::ExtensionRequest { until: at_day(until) };
     let (expired, released) = (Move::Closure(Closing::Expired), Move::Closure(Closing::Released));
+    let warned = |more: &[(u64, Move)]| then(&[&warned_twice(92), more].concat());
     let dropped = Move::Request(super::request(2, Priority::Urgent, &["1", "3"]));
     let moved = Move::Confirmation(vec![preserved("1", 2, 180)]);
     assert_not_legal(vec![
@@ -72,10 +73,11 @@ fn once_something_is_preserved() {
         ("extension to the end that is", then(&[]), (80, request(92))),
         ("a decision that nobody asked for", then(&[]), (80, extended(180))),
         ("the end moved by a confirmation", then(&[]), (80, moved)),
-        ("expired before its end", then(&[]), (92, expired.clone())),
+        ("expired before its end", warned(&[]), (92, expired.clone())),
+        ("expired, nobody was warned", then(&[]), (99, expired.clone())),
         ("released without a decision", then(&[(80, Move::MlaReceived)]), (90, released)),
-        ("expired, extension undecided", then(&[(80, request(180))]), (99, expired.clone())),
+        ("expired, extension undecided", warned(&[(91, request(180))]), (99, expired.clone())),
         ("an end that is earlier", then(&[(80, request(180))]), (82, extended(70))),
-        ("anything after the end", then(&[(93, expired)]), (94, Move::MlaReceived)),
+        ("anything after the end", warned(&[(93, expired)]), (94, Move::MlaReceived)),
     ]);
 }

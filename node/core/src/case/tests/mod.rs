@@ -85,6 +85,11 @@ fn until_preserved() -> Vec<(u64, Move)> {
     ]
 }
 
+/// Both sides were warned twice of the end of that day.
+fn warned_twice(end: u64) -> [(u64, Move); 2] {
+    [30, 2].map(|before| (end - before, Move::ExpiryWarning { until: at_day(end) }))
+}
+
 fn begun(more: &[(u64, Move)]) -> Case {
     derived(told(&[&begin(), more].concat()))
 }

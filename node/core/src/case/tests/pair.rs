@@ -12,7 +12,7 @@ fn no_state_is_a_dead_end() {
     let mut reached = BTreeSet::new();
     for seed in 0..400_u64 {
         let mut pair = Pair::new(seed);
-        for _ in 0..40 {
+        for _ in 0..60 {
             pair.act(Side::Requesting);
             pair.act(Side::Requested);
             pair.deliver_all();
@@ -102,7 +102,11 @@ impl Pair {
         if legal.is_empty() || self.next == u8::MAX {
             return;
         }
-        let kind = legal[self.draw(legal.len() as u64) as usize];
+        // A node warns by itself, whatever its officers do.
+        let kind = match legal.iter().find(|kind| **kind == MoveKind::ExpiryWarning) {
+            Some(warning) if side == Side::Requested && self.draw(3) == 0 => *warning,
+            _ => legal[self.draw(legal.len() as u64) as usize],
+        };
         let says = self.say(kind, &case);
         let newest = |of| case.steps.iter().rev().find(|step| step.kind.by() == of);
         let number = |step: &Step| step.digest.as_bytes()[0];

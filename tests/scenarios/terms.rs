@@ -1,0 +1,144 @@
+//! Terms of a case in time: both nodes' clocks are moved together, as time would.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use relay_core::case::{Duty, Stage, State};
+use relay_node::{
+    daemon::Node,
+    store::{event::Fact, records::TermRecord},
+};
+use relay_proto::v1;
+use serde_json::json;
+
+use super::{
+    casework::{Desk, XA, XB, ack, confirmation, decision},
+    clocks::{shift, start, until},
+};
+
+/// What a node told of terms so far.
+fn told(node: &Node) -> Vec<(Duty, Stage, bool)> {
+    let events = node.store().events_after(0, 10_000).unwrap();
+    let of = |term: &TermRecord| (term.duty().unwrap(), term.stage().unwrap(), term.ours);
+    let each = events.iter().filter_map(|(_, event)| match &event.fact {
+        Some(Fact::TermTold(term)) => Some(of(term)),
+        _ => None,
+    });
+    each.collect()
+}
+
+/// Moves both clocks, and waits until both are trusted again.
+async fn to(desk: &Desk, time: &str) {
+    for place in [XA, XB] {
+        shift(&desk.cluster, place, time);
+    }
+    let now = |place| desk.cluster.node(place).relay().time();
+    until("both clocks are trusted", || {
+        [XA, XB].into_iter().all(|place| {
+            let reading = now(place);
+            let is_synced = reading.state.state() == v1::ClockState::Synced;
+            is_synced && !reading.doubted && reading.against.is_empty()
+        }) && now(XA).now.since(now(XB).now).as_secs() < 5
+            && now(XB).now.since(now(XA).now).as_secs() < 5
+    })
+    .await;
+}
+
+async fn open() -> Desk {
+    Desk::open_in(start(&["xa.cyber-poc", "xb.ncu"]).await).await
+}
+
+async fn preserved() -> Desk {
+    let mut desk = open().await;
+    desk.says(XB, "REQUEST_ACK", "ack", ack()).await;
+    desk.says(XB, "PRESERVATION_DECISION", "decision", decision("ACCEPTED")).await;
+    desk.says(XB, "PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d")).await;
+    desk
+}
+
+/// How often XB's node warned of the one end there is, as both have it.
+fn warned(desk: &Desk) -> u32 {
+    let held = |at: usize| {
+        let peer = &desk.cluster.members[1 - at].unit;
+        let held = desk.cluster.node(at).relay().case(&desk.case, peer).unwrap().unwrap();
+        held.case.unwrap().warned.values().copied().max().unwrap_or_default()
+    };
+    held(XA).min(held(XB))
+}
+
+fn closure() -> (&'static str, &'static str, serde_json::Value) {
+    ("CLOSURE", "closure", json!({"final_state": "EXPIRED", "at": "@now"}))
+}
+
+/// A desk that does not answer: both nodes tell half of the term, four fifths, and its end, each
+/// once; what was missed while a node was down is told when it is up, and nothing twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_nodes_tell_how_far_a_term_has_run() {
+    let mut desk = open().await;
+    let count = |desk: &Desk| [XA, XB].map(|place| told(desk.cluster.node(place)).len());
+    let stages = [(Stage::Half, "+30m"), (Stage::Late, "+50m")];
+    for (n, (stage, time)) in stages.into_iter().enumerate() {
+        to(&desk, time).await;
+        until("told at both", || count(&desk) == [n + 1; 2]).await;
+        assert_eq!(told(desk.cluster.node(XA))[n], (Duty::Acknowledge, stage, false));
+        assert_eq!(told(desk.cluster.node(XB))[n], (Duty::Acknowledge, stage, true));
+    }
+    desk.cluster.members[XB].stop().await;
+    shift(&desk.cluster, XA, "+2h");
+    until("told at one", || told(desk.cluster.node(XA)).len() == 3).await;
+    shift(&desk.cluster, XB, "+2h");
+    desk.cluster.members[XB].start().await;
+    to(&desk, "+2h").await;
+    until("told at the other", || count(&desk) == [3; 2]).await;
+    assert_eq!(told(desk.cluster.node(XB))[2], (Duty::Acknowledge, Stage::Overdue, true));
+    desk.cluster.members[XA].stop().await;
+    desk.cluster.members[XA].start().await;
+    to(&desk, "+2h").await;
+    // The next term is the decision's: that it is told shows that all was looked at.
+    desk.says(XB, "REQUEST_ACK", "ack", ack()).await;
+    to(&desk, "+20h").await;
+    until("the next one", || count(&desk) == [4; 2]).await;
+    let decide = (Duty::Decide, Stage::Half, false);
+    assert_eq!(told(desk.cluster.node(XA))[3], decide);
+}
+
+/// The node that holds the data warns as its profile says, each time once; then the time may end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_is_warned_of_by_the_node_that_holds_the_data() {
+    let mut desk = preserved().await;
+    for (times, time) in [(1, "+61d"), (2, "+77d"), (3, "+84d"), (4, "+89d")] {
+        to(&desk, time).await;
+        until("warned once more", || warned(&desk) == times).await;
+    }
+    to(&desk, "+92d").await;
+    let is_over = |place| {
+        let over = (Duty::UseOrLose, Stage::Overdue, place == XA);
+        told(desk.cluster.node(place)).contains(&over)
+    };
+    until("told that it is over", || is_over(XA) && is_over(XB)).await;
+    assert_eq!(warned(&desk), 4);
+    let (kind, key, content) = closure();
+    desk.says(XB, kind, key, content).await;
+    assert_eq!(desk.both().state, State::Expired);
+}
+
+/// A node that was away for all of that time warns when it is back, twice and a day apart; before
+/// that nothing ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_lapses_while_the_node_was_away() {
+    let mut desk = preserved().await;
+    desk.cluster.members[XB].stop().await;
+    for place in [XA, XB] {
+        shift(&desk.cluster, place, "+100d");
+    }
+    desk.cluster.members[XB].start().await;
+    to(&desk, "+100d").await;
+    until("warned", || warned(&desk) == 1).await;
+    let why = "CLOSURE is not possible now: the case is PRESERVED; it is xa.cyber-poc's turn; what \
+               you may send now: PRESERVATION_CONFIRMATION, TRAFFIC_DISCLOSURE, \
+               DISCLOSURE_WITHHELD, MLA_RECEIVED, CLOSURE, INCIDENT_NOTICE";
+    desk.cannot(XB, closure(), why).await;
+    to(&desk, "+102d").await;
+    until("warned again", || warned(&desk) == 2).await;
+    let (kind, key, content) = closure();
+    desk.says(XB, kind, key, content).await;
+    assert_eq!(desk.both().state, State::Expired);
+}
