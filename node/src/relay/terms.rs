@@ -16,7 +16,7 @@ use std::{
 
 use relay_core::{
     case::{Case, Duty, MoveKind, Obligation, Side, Stage, WARNINGS_MIN},
-    policy::may_expire,
+    policy::{is_past, may_expire},
 };
 use relay_proto::{
     envelope::Priority,
@@ -184,7 +184,7 @@ impl Terms {
             let Some((at, name)) = self.agenda.first().cloned() else { return Ok(false) };
             let clock = self.ctx.time().view();
             if !may_expire(at, clock) {
-                if clock.doubted {
+                if is_past(at, clock) {
                     self.ctx.witnesses.ask();
                 }
                 return Ok(false);
