@@ -154,6 +154,8 @@ reasons! {
     CaseFull = "CASE_FULL";
     /// The case went on in the meantime; look at it and try again.
     CaseChanged = "CASE_CHANGED";
+    /// The command that tells what is due failed; it is run again.
+    NotifyFailed = "NOTIFY_FAILED";
     /// The digits that were read do not match.
     FingerprintMismatch = "FINGERPRINT_MISMATCH";
     /// The card is not valid, or its identity key is not the known one.

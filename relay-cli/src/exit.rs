@@ -152,6 +152,7 @@ impl Exit {
             | R::JournalBehind
             | R::LogHeld
             | R::AnchorMissing
+            | R::NotifyFailed
             | R::Internal => Self::Attention,
         }
     }

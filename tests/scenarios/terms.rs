@@ -1,6 +1,8 @@
 //! Terms of a case in time: both nodes' clocks are moved together, as time would.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use relay_core::case::{Duty, Stage, State};
 use relay_node::{
     daemon::Node,
@@ -95,6 +97,68 @@ async fn both_nodes_tell_how_far_a_term_has_run() {
     until("the next one", || count(&desk) == [4; 2]).await;
     let decide = (Duty::Decide, Stage::Half, false);
     assert_eq!(told(desk.cluster.node(XA))[3], decide);
+}
+
+/// The command is run for what has run far, with what it is about; one that fails is run again and
+/// is an alarm, one that worked is not run again after a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_is_run_until_it_worked() {
+    let mut cluster = start(&["xa.cyber-poc", "xb.ncu"]).await;
+    let dir = cluster.members[XB].dir.clone();
+    let program = dir.join("page");
+    let script = format!(
+        "#!/bin/sh\nenv | grep ^RELAY_ | sort >{0}/seen.new\n[ -e {0}/works ] || exit 3\n\
+         mv {0}/seen.new {0}/seen-$RELAY_STAGE-$RELAY_DUTY\n",
+        dir.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    cluster.members[XB].stop().await;
+    let config = dir.join("relay.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let section = format!("[notify]\ncommand = [\"{}\"]\n\n[clock]\n", program.display());
+    std::fs::write(&config, text.replacen("[clock]\n", &section, 1)).unwrap();
+    cluster.members[XB].start().await;
+    let mut desk = Desk::open_in(cluster).await;
+    to(&desk, "+30m").await;
+    until("half", || told(desk.cluster.node(XB)).len() == 1).await;
+    to(&desk, "+50m").await;
+    let unit = desk.cluster.members[XB].unit.clone();
+    let failed = |desk: &Desk| {
+        let alarms = desk.cluster.node(XB).store().alarms_about(&unit, 9).unwrap();
+        alarms.iter().any(|alarm| alarm.reason == "NOTIFY_FAILED")
+    };
+    until("told that it fails", || failed(&desk)).await;
+    std::fs::write(dir.join("works"), "").unwrap();
+    // What is left is run for after a restart as well, at once.
+    desk.cluster.members[XB].stop().await;
+    desk.cluster.members[XB].start().await;
+    let late = dir.join("seen-LATE-ACKNOWLEDGE");
+    until("run", || late.exists()).await;
+    let seen = std::fs::read_to_string(&late).unwrap();
+    for line in [
+        "RELAY_STAGE=LATE",
+        "RELAY_OWED_BY=xb.ncu",
+        "RELAY_UNIT=xb.ncu",
+        "RELAY_PEER=xa.cyber-poc",
+        "RELAY_RULE=HOUSE",
+        "RELAY_BASIS=the profile's ack_target",
+        &format!("RELAY_CASE={}", desk.case),
+    ] {
+        assert!(seen.lines().any(|seen| seen == line), "{line} is not in {seen}");
+    }
+    assert!(!dir.join("seen-HALF-ACKNOWLEDGE").exists(), "that was not far enough");
+    let noted = |desk: &Desk| {
+        let events = desk.cluster.node(XB).store().events_after(0, 10_000).unwrap();
+        events.iter().filter(|(_, event)| matches!(event.fact, Some(Fact::TermNotified(_)))).count()
+    };
+    until("noted", || noted(&desk) == 1).await;
+    std::fs::remove_file(&late).unwrap();
+    desk.cluster.members[XB].stop().await;
+    desk.cluster.members[XB].start().await;
+    to(&desk, "+2h").await;
+    until("run for the next", || dir.join("seen-OVERDUE-ACKNOWLEDGE").exists()).await;
+    assert!(!late.exists(), "run twice");
 }
 
 /// The node that holds the data warns as its profile says, each time once; then the time may end.

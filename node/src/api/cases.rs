@@ -1,6 +1,6 @@
 //! CaseService: a case as its messages tell it.
 
-use relay_core::case::{self, Case, Duty, ItemStatus, Outcome, Rule, Side, Stage, State};
+use relay_core::case::{self, Case, ItemStatus, Outcome, Side, State};
 use relay_proto::{
     ids::{CaseId, MessageId, ShortId, UnitId},
     reason::Reason,
@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Service, args, convert::instant, status::Problem, token};
 use crate::{
-    relay::cases::{Held, etag},
+    relay::cases::{Held, duty, etag, rule, stage},
     store::records::TermRecord,
 };
 
@@ -275,38 +275,6 @@ pub(super) fn told(record: &TermRecord, own: &UnitId, short_id: String) -> v1::O
         basis: record.basis.clone(),
         stage: record.stage().map(stage).unwrap_or_default().into(),
         short_id,
-    }
-}
-
-fn rule(rule: Rule) -> v1::TermRule {
-    match rule {
-        Rule::Law => v1::TermRule::Law,
-        Rule::Stated => v1::TermRule::Stated,
-        Rule::House => v1::TermRule::House,
-    }
-}
-
-fn stage(stage: Stage) -> v1::TermStage {
-    match stage {
-        Stage::Running => v1::TermStage::Running,
-        Stage::Half => v1::TermStage::Half,
-        Stage::Late => v1::TermStage::Late,
-        Stage::Overdue => v1::TermStage::Overdue,
-    }
-}
-
-fn duty(duty: Duty) -> v1::Duty {
-    use v1::Duty as D;
-    match duty {
-        Duty::Acknowledge => D::Acknowledge,
-        Duty::Decide => D::Decide,
-        Duty::Answer => D::Answer,
-        Duty::DecideRisk => D::DecideRisk,
-        Duty::Confirm => D::Confirm,
-        Duty::UseOrLose => D::UseOrLose,
-        Duty::DecideExtension => D::DecideExtension,
-        Duty::ConfirmMla => D::ConfirmMla,
-        Duty::Close => D::Close,
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Service, cases, convert::instant, cursor::Cursor, status::Problem};
 use crate::{
     directory::Trust,
     store::{
-        event::{Fact, Leaf, ReceiptsRecorded},
+        event::{Fact, Leaf, PeerRemoved, ReceiptsRecorded},
         records::{EntryRecord, MessageRecord, RefusedRecord, TermRecord, digest_of},
     },
 };
@@ -156,9 +156,8 @@ impl Service {
                 let unit = fact.peer.as_ref().map(|peer| peer.unit.as_str());
                 one(unit.map(|unit| of_peer(Kind::PeerChanged, unit, "")))
             }
-            Fact::PeerRemoved(fact) => {
-                let why = Reason::UnknownRecipient.label();
-                one(Some(of_peer(Kind::PeerChanged, &fact.unit, why)))
+            Fact::PeerRemoved(PeerRemoved { unit }) => {
+                one(Some(of_peer(Kind::PeerChanged, unit, Reason::UnknownRecipient.label())))
             }
             Fact::Alarmed(record) => {
                 one(Some(of_peer(Kind::Contradiction, &record.peer, &record.reason)))
@@ -181,7 +180,8 @@ impl Service {
             | Fact::LogClaimed(_)
             | Fact::LogSucceeded(_)
             | Fact::LeafMoved(_)
-            | Fact::MessageRecovered(_) => Ok(Vec::new()),
+            | Fact::MessageRecovered(_)
+            | Fact::TermNotified(_) => Ok(Vec::new()),
         }
     }
 

@@ -298,7 +298,7 @@ fn code_of(reason: Reason) -> Code {
         Reason::BadConsistency | Reason::HopLimit => Code::FailedPrecondition,
         Reason::UnfoundedRefusal | Reason::IllegalTransition => Code::FailedPrecondition,
         Reason::StoreDamaged => Code::DataLoss,
-        Reason::Internal => Code::Internal,
+        Reason::NotifyFailed | Reason::Internal => Code::Internal,
     }
 }
 

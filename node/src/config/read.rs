@@ -13,15 +13,15 @@ use std::{
     time::Duration,
 };
 
-use relay_core::profile::Profile;
+use relay_core::{case::Stage, profile::Profile};
 use relay_proto::ids::{NodeId, UnitId};
 
 use super::{
     document::Section,
     settings::{
         ApiSettings, ApiTcpSettings, ClockSettings, ClockSource, InboxSettings, KeyExchange,
-        KeySettings, LinkSettings, LogFormat, LogLevel, LogSettings, NodeSettings, OutboxSettings,
-        QuotaSettings, RetrySettings, Settings, StopSettings, StoreSettings,
+        KeySettings, LinkSettings, LogFormat, LogLevel, LogSettings, NodeSettings, NotifySettings,
+        OutboxSettings, QuotaSettings, RetrySettings, Settings, StopSettings, StoreSettings,
     },
 };
 
@@ -38,6 +38,7 @@ pub(super) struct Parts {
     pub(super) quota: QuotaSettings,
     pub(super) retry: RetrySettings,
     pub(super) log: LogSettings,
+    pub(super) notify: NotifySettings,
     pub(super) stop: StopSettings,
     pub(super) profiles: Vec<PathBuf>,
 }
@@ -46,7 +47,7 @@ impl Parts {
     /// The settings, once the profiles are read.
     pub(super) fn with(self, profiles: Vec<Arc<Profile>>) -> Option<Settings> {
         let Self { keys, link, api, clock, store, outbox, inbox, quota, retry, log, .. } = self;
-        let (node, stop) = (self.node?, self.stop);
+        let (node, stop, notify) = (self.node?, self.stop, self.notify);
         Some(Settings {
             node,
             keys,
@@ -60,6 +61,7 @@ impl Parts {
             retry,
             profiles,
             log,
+            notify,
             stop,
         })
     }
@@ -88,6 +90,7 @@ pub(super) fn settings(mut root: Section<'_, '_>, base: &Path) -> Parts {
         quota: quota(root.section("quota")),
         retry: retry(root.section("retry")),
         log: log(root.section("log")),
+        notify: notify(root.section("notify")),
         stop: stop(root.section("stop")),
         profiles,
     };
@@ -346,6 +349,25 @@ fn log(mut section: Section<'_, '_>) -> LogSettings {
     LogSettings { format, level }
 }
 
+fn notify(mut section: Section<'_, '_>) -> NotifySettings {
+    let default = NotifySettings::default();
+    let command = section.list("command", ARGUMENTS_MAX, "\"/usr/local/bin/page\"", |text| {
+        match text.contains('\0') {
+            true => Err("has a NUL in it".to_owned()),
+            false => Ok(text.to_owned()),
+        }
+    });
+    let command = command.unwrap_or(default.command);
+    if command.first().is_some_and(|program| !program.starts_with('/')) {
+        let problem = "the program's path is not absolute, so what runs would hang on the service";
+        section.refuse("command", problem.into(), "write its whole path".into());
+    }
+    let stages = [("half", Stage::Half), ("late", Stage::Late), ("overdue", Stage::Overdue)];
+    let from = section.choice("from", default.from, &stages);
+    section.finish();
+    NotifySettings { command, from }
+}
+
 fn stop(mut section: Section<'_, '_>) -> StopSettings {
     let (default, s) = (StopSettings::default(), Duration::from_secs);
     let grace = section.duration("grace", default.grace, s(1)..=s(300));
@@ -395,6 +417,9 @@ const DATA_DEFAULT: &str = "/var/lib/relay/data";
 const ANCHOR_DEFAULT: &str = "/var/lib/relay-anchor";
 const KEYS_DEFAULT: &str = "/var/lib/relay/keys";
 const CARD_DEFAULT: &str = "/var/lib/relay/unit.relaycard";
+
+/// A program and what it is told once for all.
+const ARGUMENTS_MAX: usize = 32;
 
 /// A unit takes part in a handful of networks.
 const PROFILES_MAX: usize = 16;

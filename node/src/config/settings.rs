@@ -7,6 +7,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use relay_core::{
+    case::Stage,
     outbox::{WINDOW_BYTES, WINDOW_MESSAGES},
     profile::Profile,
 };
@@ -41,6 +42,8 @@ pub struct Settings {
     pub profiles: Vec<Arc<Profile>>,
     /// Logs.
     pub log: LogSettings,
+    /// Who is told beside those that watch.
+    pub notify: NotifySettings,
     /// Stopping.
     pub stop: StopSettings,
 }
@@ -61,6 +64,21 @@ pub struct NodeSettings {
     pub dir: PathBuf,
     /// Where the log's anchors are kept, apart from the store and its backups.
     pub anchor_dir: PathBuf,
+}
+
+/// `[notify]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifySettings {
+    /// A program and its arguments; empty: none.
+    pub command: Vec<String>,
+    /// How far a term must have run.
+    pub from: Stage,
+}
+
+impl Default for NotifySettings {
+    fn default() -> Self {
+        Self { command: Vec::new(), from: Stage::Late }
+    }
 }
 
 /// `[keys]`

@@ -339,6 +339,8 @@ const BROKEN: &[(&str, usize, &str, &str, &str)] = &[
         "shorter than `retry.first`", "least"),
     ("[retry]\nmax_urgent = \"10m\"", 3, "retry.max_routine",
         "shorter than", "retry.max_urgent"),
+    ("[notify]\nfrom = \"soon\"", 4, "notify.from", "is not known", "\"half\" or \"late\""),
+    ("[notify]\ncommand = [\"page\"]", 4, "notify.command", "not absolute", "whole path"),
     ("[log]\nlevel = \"verbose\"", 4, "log.level", "is not known", "\"debug\""),
     ("[log]\nformat = \"xml\"", 4, "log.format", "is not known", "\"json\" or \"text\""),
     ("[stop]\ngrace = \"0s\"", 4, "stop.grace", "limits", "\"1s\" to \"5m\""),

@@ -12,7 +12,7 @@ use super::RunError;
 use crate::{
     api::{self, Api},
     clock::Clock,
-    config::{ApiSettings, Settings},
+    config::{ApiSettings, NotifySettings, Settings},
     directory::Directory,
     keys::{KeyStore, Signer, log_of, open_log_of, read_card},
     link::{self, Link, LocalNode, TransportIdentity, Wire},
@@ -46,6 +46,8 @@ pub struct NodeParts {
     pub profiles: Vec<Arc<Profile>>,
     /// Bounds.
     pub limits: Limits,
+    /// Who is told of terms beside those that watch.
+    pub notify: NotifySettings,
     /// The wire to other nodes.
     pub link: link::LinkSettings,
     /// Another socket than the system's, for simulations.
@@ -76,6 +78,7 @@ impl NodeParts {
             anchors: Some(settings.node.anchor_dir.clone()),
             clock,
             limits: limits(&settings),
+            notify: settings.notify.clone(),
             link: link::LinkSettings::from(&settings.link),
             profiles: settings.profiles,
             wire: None,
@@ -133,6 +136,7 @@ impl Node {
             clock: parts.clock.clone(),
             profiles: parts.profiles.clone(),
             limits: parts.limits.clone(),
+            notify: parts.notify.clone(),
             counters: Counters::new(),
             tasks: tasks.clone(),
             random: Arc::clone(&parts.random),

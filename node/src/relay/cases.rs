@@ -7,8 +7,8 @@ use std::fmt;
 
 use relay_core::{
     case::{
-        self, Admission, Case, Delivery, Message, Move, Obligation, Refusal, Rules, Side, Targets,
-        refusal::Unfounded,
+        self, Admission, Case, Delivery, Duty, Message, Move, Obligation, Refusal, Rule, Rules,
+        Side, Stage, Targets, refusal::Unfounded,
     },
     profile::Profile,
 };
@@ -239,6 +239,41 @@ pub fn etag(rows: &[CaseRow]) -> String {
     digests.sort_unstable();
     let parts: Vec<&[u8]> = digests.iter().map(|digest| digest.as_bytes().as_slice()).collect();
     Digest::of_parts(&parts).to_string().chars().take(ETAG_CHARS).collect()
+}
+
+/// Whose rule it is, as the API says it.
+pub fn rule(rule: Rule) -> v1::TermRule {
+    match rule {
+        Rule::Law => v1::TermRule::Law,
+        Rule::Stated => v1::TermRule::Stated,
+        Rule::House => v1::TermRule::House,
+    }
+}
+
+/// How far it has run, as the API says it.
+pub fn stage(stage: Stage) -> v1::TermStage {
+    match stage {
+        Stage::Running => v1::TermStage::Running,
+        Stage::Half => v1::TermStage::Half,
+        Stage::Late => v1::TermStage::Late,
+        Stage::Overdue => v1::TermStage::Overdue,
+    }
+}
+
+/// What is due, as the API says it.
+pub fn duty(duty: Duty) -> v1::Duty {
+    use v1::Duty as D;
+    match duty {
+        Duty::Acknowledge => D::Acknowledge,
+        Duty::Decide => D::Decide,
+        Duty::Answer => D::Answer,
+        Duty::DecideRisk => D::DecideRisk,
+        Duty::Confirm => D::Confirm,
+        Duty::UseOrLose => D::UseOrLose,
+        Duty::DecideExtension => D::DecideExtension,
+        Duty::ConfirmMla => D::ConfirmMla,
+        Duty::Close => D::Close,
+    }
 }
 
 fn other(side: Side) -> Side {

@@ -18,6 +18,7 @@ mod gate;
 mod hello;
 mod inbound;
 mod inbox;
+mod notify;
 mod outbound;
 mod owed;
 mod peers;
@@ -50,6 +51,7 @@ pub use self::{
 
 use crate::{
     clock::Clock,
+    config::NotifySettings,
     directory::Directory,
     keys::Signer,
     link::{Link, LinkEvent},
@@ -88,6 +90,8 @@ pub struct Parts {
     pub profiles: Vec<Arc<Profile>>,
     /// Bounds.
     pub limits: Limits,
+    /// Who is told of terms beside those that watch.
+    pub notify: NotifySettings,
     /// Counters.
     pub counters: Counters,
     /// Where tasks run.
@@ -128,6 +132,7 @@ pub(crate) struct Context {
     pub quotas: quotas::Quotas,
     pub gate: gate::Gate,
     pub witnesses: times::Witnesses,
+    pub notices: notify::Notices,
 }
 
 impl Relay {
@@ -138,7 +143,9 @@ impl Relay {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let gate = gate::Gate::new(processors);
         let (peers, witnesses) = (Peers::default(), times::Witnesses::default());
-        Ok(Self { ctx: Arc::new(Context { parts, peers, inbox, quotas, gate, witnesses }) })
+        let notices = notify::Notices::default();
+        let ctx = Context { parts, peers, inbox, quotas, gate, witnesses, notices };
+        Ok(Self { ctx: Arc::new(ctx) })
     }
 
     /// Starts serving: the peers that are known, the link's events, expiries.
@@ -151,6 +158,10 @@ impl Relay {
         tasks.spawn("relay-expiry", TaskKind::Process, expire::run(ctx));
         let ctx = Arc::clone(&self.ctx);
         tasks.spawn("relay-terms", TaskKind::Process, terms::run(ctx));
+        if !self.ctx.parts.notify.command.is_empty() {
+            let ctx = Arc::clone(&self.ctx);
+            tasks.spawn("relay-notify", TaskKind::Process, notify::run(ctx));
+        }
         let ctx = Arc::clone(&self.ctx);
         tasks.spawn("relay-clock", TaskKind::Process, times::run(ctx));
     }

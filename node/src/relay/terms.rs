@@ -136,7 +136,7 @@ impl Terms {
             _ => Vec::new(),
         };
         for (name, _) in page {
-            self.plan(name)?;
+            self.plan(name, true)?;
         }
         Ok(!self.after.is_empty())
     }
@@ -160,19 +160,22 @@ impl Terms {
             });
         }
         for name in touched {
-            self.plan(name)?;
+            self.plan(name, false)?;
         }
         self.seq = events.last().map(|(seq, _)| *seq).or(self.seq);
         Ok(events.len() == EVENTS)
     }
 
     /// When a case is to be looked at next.
-    fn plan(&mut self, name: Name) -> Result<(), StoreError> {
+    fn plan(&mut self, name: Name, is_first: bool) -> Result<(), StoreError> {
         let held = self.ctx.case(&name.0, &name.1)?;
         let mut next = None;
         for term in held.iter().flat_map(|held| terms_of(held, &name)) {
             let term = term.known(&self.ctx)?;
             next = earliest(next, term.next());
+            if is_first {
+                self.ctx.notices.put(&self.ctx, term.record);
+            }
         }
         self.agenda.put(name, next);
         Ok(())
@@ -215,9 +218,10 @@ impl Terms {
             }
         }
         if !told.is_empty() {
-            self.ctx.parts.store.tell_terms(told, now).await?;
+            self.ctx.parts.store.tell_terms(told.clone(), now).await?;
+            told.into_iter().for_each(|term| self.ctx.notices.put(&self.ctx, term));
         }
-        self.plan(name.clone())?;
+        self.plan(name.clone(), false)?;
         if let Some(again) = again {
             self.agenda.put(name, Some(again));
         }

@@ -23,7 +23,7 @@ pub struct Event {
     #[prost(
         oneof = "Fact",
         tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, \
-                30, 31, 32, 33, 34, 35, 36, 37, 38, 39"
+                30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40"
     )]
     pub fact: Option<Fact>,
 }
@@ -125,6 +125,9 @@ pub enum Fact {
     /// Of a case: how far the time of something due has run.
     #[prost(message, tag = "39")]
     TermTold(TermRecord),
+    /// The command was run for what was told of a term.
+    #[prost(message, tag = "40")]
+    TermNotified(TermRecord),
 }
 
 /// A leaf of our own log: a receipt that this node issued.

@@ -52,7 +52,9 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::MessageRecovered(record)) => {
             ops.put(Tree::Messages, record.digest.to_vec(), record);
         }
-        Some(Fact::TermTold(term)) => ops.put(Tree::Terms, key::term(term), term),
+        Some(Fact::TermTold(term) | Fact::TermNotified(term)) => {
+            ops.put(Tree::Terms, key::term(term), term)
+        }
         Some(Fact::CardKept(fact)) => ops.card(&fact.unit, &fact.card),
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.alarm(alarm, seq),

@@ -42,6 +42,16 @@ pub struct Node {
     _dir: tempfile::TempDir,
 }
 
+fn limits() -> Limits {
+    Limits {
+        outbox: outbox::Settings::default(),
+        queue_max: QueueMax { messages: QUEUE_MAX, bytes: 1 << 30 },
+        inbox_messages_max: 100,
+        inbox_bytes_max: 1 << 30,
+        quotas: quota::Settings::default(),
+    }
+}
+
 impl Node {
     pub async fn start(unit: &str) -> Self {
         Self::start_with(unit, None).await
@@ -114,23 +124,18 @@ impl Node {
             signer,
             clock,
             profiles: settings.profiles.clone(),
-            limits: Limits {
-                outbox: outbox::Settings::default(),
-                queue_max: QueueMax { messages: QUEUE_MAX, bytes: 1 << 30 },
-                inbox_messages_max: 100,
-                inbox_bytes_max: 1 << 30,
-                quotas: quota::Settings::default(),
-            },
+            limits: limits(),
+            notify: settings.notify.clone(),
             counters: Counters::new(),
             tasks: tasks.clone(),
             random: Arc::new(|bytes| rand::fill(bytes)),
         };
         let relay = Relay::new(parts).unwrap();
         let api = crate::api::start(&settings.api, relay.clone(), &tasks).unwrap();
-        let socket = api.socket().to_owned();
-        let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
-        let channel = endpoint.connect().await.unwrap();
-        Self { relay, tasks, channel, socket, tcp: api.tcp(), card, _dir: dir }
+        let (socket, tcp) = (api.socket().to_owned(), api.tcp());
+        let address = format!("unix://{}", socket.display());
+        let channel = Endpoint::from_shared(address).unwrap().connect().await.unwrap();
+        Self { relay, tasks, channel, socket, tcp, card, _dir: dir }
     }
 
     pub fn messages(&self) -> MessageServiceClient<Channel> {

@@ -39,6 +39,9 @@ pub struct TermRecord {
     /// How many of its warnings were told.
     #[prost(uint32, tag = "10")]
     pub told: u32,
+    /// How many of its warnings the command was run for.
+    #[prost(uint32, tag = "12")]
+    pub notified: u32,
     /// Header digest of the request.
     #[prost(bytes = "bytes", tag = "11")]
     pub digest: Bytes,

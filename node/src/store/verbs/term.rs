@@ -27,9 +27,24 @@ impl Store {
             for term in terms {
                 let known: Option<TermRecord> =
                     txn.view().record(Tree::Terms, &key::term(&term))?;
+                let notified = known.as_ref().map_or(0, |known| known.notified);
                 if known.is_none_or(|known| known.told < term.told) {
+                    let term = TermRecord { notified, ..term };
                     txn.push(now, Fact::TermTold(term), Bytes::new());
                 }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that the command was run for what was told so far.
+    pub async fn term_notified(&self, term: TermRecord, now: Timestamp) -> Result<(), StoreError> {
+        self.commit(Priority::Urgent, move |txn| {
+            let known: Option<TermRecord> = txn.view().record(Tree::Terms, &key::term(&term))?;
+            if let Some(known) = known.filter(|known| known.notified < term.told) {
+                let known = TermRecord { notified: term.told, ..known };
+                txn.push(now, Fact::TermNotified(known), Bytes::new());
             }
             Ok(())
         })
