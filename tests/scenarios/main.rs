@@ -21,6 +21,7 @@ mod quotas;
 mod rig;
 mod rollback;
 mod rot;
+mod samples;
 mod secrets;
 mod standing;
 mod starting;
