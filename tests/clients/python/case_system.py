@@ -28,7 +28,7 @@ class CaseSystem:
 
     @classmethod
     def over_tls(cls, address, authority, certificate, key):
-        """Files in PEM: who signed the node's certificate; our own (ECDSA P-256) and its key."""
+        """Files in PEM: who signed the node's certificate; our own and its key."""
         pem = [pathlib.Path(file).read_bytes() for file in (authority, key, certificate)]
         return cls(grpc.secure_channel(address, grpc.ssl_channel_credentials(*pem)))
 

@@ -1,5 +1,5 @@
-"""Certificates for `[api.tcp]`: an authority, the node's and a case system's, all ECDSA P-256, which is what the node
-takes. For tests: a unit uses its own authority. With openssl the same is three commands (README.md, folder above)."""
+"""Certificates for `[api.tcp]`: an authority, the node's and a case system's. For tests; with openssl the same is three
+commands (README.md in the folder above)."""
 import datetime, ipaddress, os
 
 from cryptography import x509
