@@ -12,7 +12,7 @@ sys.path += [str(HERE / "python"), str(HERE.parent / "foreign")]
 from case_system import CaseSystem  # noqa: E402
 from certificates import Authority  # noqa: E402
 from node import WAIT, Program, free_port, until  # noqa: E402
-from relay.v1 import api_pb2 as api, api_pb2_grpc as rpc  # noqa: E402
+from relay.v1 import api_pb2 as api, api_pb2_grpc as rpc, payload_pb2  # noqa: E402
 from wire import Wire  # noqa: E402
 
 # A small store, and a session that notices within seconds that the wire is cut.
@@ -50,10 +50,12 @@ class Desk(Program):
         """For what a case system does not do."""
         return grpc.insecure_channel(f"unix:{self.socket}", options=[("grpc.default_authority", "localhost")])
 
+    def status(self):
+        return rpc.NodeServiceStub(self.admin).GetStatus(api.GetStatusRequest(), timeout=WAIT)
+
     def now(self):
         """By the node's clock, in milliseconds."""
-        status = rpc.NodeServiceStub(self.admin).GetStatus(api.GetStatusRequest(), timeout=WAIT)
-        return status.now.ToMilliseconds()
+        return self.status().now.ToMilliseconds()
 
     def reaches(self, unit):
         peer = rpc.PeerServiceStub(self.admin).GetPeer(api.GetPeerRequest(unit=unit), timeout=WAIT)
@@ -119,6 +121,9 @@ class Desks:
             os.replace(new, os.path.join(desk.dir, "shift"))
         for desk in self.running:
             until(lambda: abs(desk.now() / 1000 - time.time() - ahead) < 10, f"the clock of {desk.unit} is {by}")
+        # For a moment one was ahead of the other, and they told each other so.
+        for desk in self.running:
+            until(lambda: not any(alarm.startswith("CLOCK_") for alarm in desk.status().alarms), "the clocks agree")
 
     # ---- steps
 
@@ -174,11 +179,11 @@ class Desks:
 
     def refuses(self, desk, payload, reason, **more):
         """The desk's own node does not send this; nothing changes at either end. Gives the refusal's facts."""
-        before = self.agree()
+        before = said(self.agree())
         last = before.steps[-1].message_id
         facts = told(lambda: desk.case_system.answer(uuid.uuid4(), last, payload, **more),
                      grpc.StatusCode.FAILED_PRECONDITION, reason)
-        assert self.agree() == before, "what was refused changed the case"
+        assert said(self.agree()) == before, "what was refused changed the case"
         return facts
 
     # ---- comparing
@@ -244,6 +249,15 @@ def view(desk, name):
     for one in shown.get("obligations", []):
         one.pop("case")
     return shown
+
+
+def said(case):
+    """A case without what a node says in it by itself, and when it likes."""
+    rest = type(case).FromString(case.SerializeToString())
+    rest.ClearField("etag")
+    del rest.steps[:]
+    rest.steps.extend(step for step in case.steps if step.kind != payload_pb2.KIND_EXPIRY_WARNING)
+    return rest
 
 
 def told(call, code, reason):

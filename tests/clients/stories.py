@@ -114,7 +114,8 @@ def to_the_end(desks):
     for day, stage in [(31, "HALF"), (49, "LATE"), (59, "LATE")]:
         desks.shift(f"+{day}d")
         owed(desks.agree(), stage, USE_OR_LOSE=asking)
-    # Here: both sides were warned twice (EXPIRY_WARNING of the requested side's node, as steps of the case).
+    # Here: "both sides were warned twice". A node that warns by itself has said so once by each of these days, for of
+    # points that were missed together it tells one: EXPIRY_WARNING is a step of the case 1, then 2, then 3 times.
     # The end has passed. What is asked for too late is refused; and for a day nothing expires: an extension that was
     # signed in time may still be on its way.
     desks.shift(f"+{60 * 24 * 60 + 60}m")
