@@ -7,20 +7,24 @@ WAIT = 20  # seconds that anything may take; nothing here takes one
 class Program:
     """A relay-node with fresh keys on a free port, started."""
 
-    def __init__(self, binaries, base, unit, config=""):
+    def __init__(self, binaries, base, unit, config="", advertised=None):
         self.binaries, self.unit, self.dir = binaries, unit, os.path.join(base, unit)
         self.program = os.path.join(binaries, "relay-node")
         self.address = ("127.0.0.1", free_port())
         self.config = os.path.join(self.dir, "relay.toml")
         self.socket = os.path.join(self.dir, "api.sock")
-        address = "{}:{}".format(*self.address)
+        listen, advertise = ("{}:{}".format(*address) for address in (self.address, advertised or self.address))
         subprocess.run(
-            [self.program, "init", "--unit", unit, "--dir", self.dir, "--phone", "+1-202-555-0100", "--clock", "assumed",
-             "--listen", address, "--advertise", address],
+            [self.program, "init", "--unit", unit, "--dir", self.dir, "--phone", "+1-202-555-0100",
+             "--clock", "assumed", "--listen", listen, "--advertise", advertise],
             check=True, stdout=subprocess.DEVNULL)
+        self.configure(config)
+        self.start()
+
+    def configure(self, config):
+        """Once, before it starts."""
         with open(self.config, "a", encoding="utf-8") as file:
             file.write(config)
-        self.start()
 
     def start(self):
         with open(os.path.join(self.dir, "log"), "ab") as log:
