@@ -111,7 +111,7 @@ pub enum Verb {
     Retry(RefArgs),
     /// One message: where it stands, its receipts, its content
     #[command(after_help = "Examples:\n  relay-cli show 7F3K-22QD\n  \
-                            relay-cli show 7F3K-22QD --format html --out request.html\n\n\
+                            relay-cli show 7F3K-22QD --format pdf --out request.pdf\n\n\
                             As a paper: preservation requests, in the order of T-CY(2018)11.")]
     Show(ShowArgs),
     /// State that a message was taken: by a named officer, or by a case system
@@ -513,7 +513,7 @@ Examples:
   relay-cli evidence verify court/7F3K-22QD.relayev --trust xa.relaycard xb.relaycard
   relay-cli evidence verify court/7F3K-22QD.relayev
   relay-cli evidence verify court/7F3K-22QD.relayev --trust xa.relaycard xb.relaycard \\
-      --format html --out certificate.html
+      --format pdf --out certificate.pdf
 
 VALID (0): all holds and the keys are those that you trust.
 CONSISTENT (1): all holds, but the file vouches for its own keys.

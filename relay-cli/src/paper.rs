@@ -1,13 +1,16 @@
 //! Papers: what a person files or lays before a court, made of one model by two writers.
 //!
-//! `request` and `certificate` make a [`Paper`], [`write`] turns it into HTML or PDF. Invariant:
+//! `request` and `certificate` make a [`Paper`], [`write()`] turns it into HTML or PDF. Invariant:
 //! text reaches a paper only as a [`Phrase`], in which every control, invisible and reordering
-//! character is shown as `\u{..}`, and which knows whether a sender wrote it; what a sender wrote
-//! never stands in one line with words of ours.
+//! character is shown as `\u{..}`, and which knows whether a sender wrote it; the writers give each
+//! phrase a place of its own, so that no words of others turn or continue words of ours.
 
 pub mod certificate;
 mod html;
+pub mod pdf;
 pub mod request;
+
+use std::path::Path;
 
 use relay_proto::{payload::Language, timestamp::Timestamp, untrusted::Untrusted};
 
@@ -22,7 +25,7 @@ pub struct Paper {
     /// Of what the sender wrote.
     pub language: Option<Language>,
     /// Which document a page belongs to.
-    pub footer: String,
+    pub footer: Phrase,
     /// By this computer's clock.
     pub printed: Timestamp,
     /// It is set smaller before it takes a second page.
@@ -87,7 +90,7 @@ pub struct Step {
 }
 
 /// A text and whose it is; several lines stay several lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Phrase {
     text: String,
     theirs: bool,
@@ -127,10 +130,17 @@ pub fn write(paper: &Paper, format: PaperFormat) -> Result<Written, Failure> {
         PaperFormat::Html => {
             Written { bytes: html::write(paper).into_bytes(), notices: Vec::new() }
         }
+        PaperFormat::Pdf => pdf::write(paper, &pdf::FOLDERS.map(Path::new))?,
     })
 }
 
 impl Paper {
+    /// Beside each other, none torn apart by the end of a line.
+    fn marks_in_a_line(&self) -> String {
+        let marks = self.marks.iter().map(|mark| mark.text().replace(' ', "\u{a0}"));
+        marks.collect::<Vec<_>>().join("   ")
+    }
+
     fn section(&mut self, title: impl Into<String>) {
         self.blocks.push(Block::Section(title.into()));
     }

@@ -20,6 +20,8 @@ pub struct PaperArgs {
 pub enum PaperFormat {
     /// One file for browsers and screen readers, without script
     Html,
+    /// A4, with its fonts inside, for archives and screen readers (PDF/A-2a, PDF/UA-1)
+    Pdf,
 }
 
 impl PaperFormat {
@@ -27,6 +29,7 @@ impl PaperFormat {
     pub fn word(self) -> &'static str {
         match self {
             Self::Html => "html",
+            Self::Pdf => "pdf",
         }
     }
 }

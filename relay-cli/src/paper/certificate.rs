@@ -42,7 +42,7 @@ pub fn paper(judged: &Judged<'_>, printed: Timestamp) -> Option<Paper> {
         title: "Certificate of a message and its receipts".to_owned(),
         marks: marks(payload.as_ref(), &header),
         language: payload.as_ref().and_then(|one| Language::parse(&one.language).ok()),
-        footer: format!("Certificate of message {}", header.message_id.short()),
+        footer: Phrase::ours(format!("Certificate of message {}", header.message_id.short())),
         printed,
         one_page: true,
         blocks: Vec::new(),
@@ -123,8 +123,10 @@ fn checked(paper: &mut Paper, judged: &Judged<'_>, header: &Header) {
         .stated("File", &name)
         .ours("SHA-256 of the file", judged.digest.to_string())
         .ours("SHA-256 of the signed header", header.digest.to_string())
-        .ours("SHA-256 of the content", header.payload_digest.to_string())
-        .ours("", content)
+        .put(
+            "SHA-256 of the content",
+            [&header.payload_digest.to_string(), content].map(Phrase::ours).to_vec(),
+        )
         .ours("Signed by", format!("{}, Ed25519 key {}", header.from, header.key_id));
     let anchors = verdict.anchored_by.iter().map(Phrase::ours).collect();
     let mut fields = fields.put("Trusted before", anchors);
@@ -149,7 +151,7 @@ fn checked(paper: &mut Paper, judged: &Judged<'_>, header: &Header) {
     paper.blocks.push(fields.put("Findings", findings.collect()).end());
 }
 
-/// The ladder as a drawing, and as a table what has no fixed length: names, reasons, flags.
+/// The ladder as a drawing, and as a table what others wrote: names and reasons.
 fn receipts(paper: &mut Paper, verdict: &Verdict) {
     paper.section("Receipts: who stated what, and when");
     if verdict.ladder.is_empty() {
@@ -166,14 +168,13 @@ fn receipts(paper: &mut Paper, verdict: &Verdict) {
     let mut rows = Vec::new();
     for receipt in &verdict.ladder {
         let said = [&receipt.actor, &receipt.reason];
-        let said = said.into_iter().flatten().map(Phrase::theirs);
-        let flags = receipt.flags.iter().map(|flag| Phrase::ours(words::statement_flag(*flag)));
+        let said = said.into_iter().flatten();
         rows.extend(
-            said.chain(flags).map(|phrase| vec![Phrase::ours(receipt.number.to_string()), phrase]),
+            said.map(|words| vec![Phrase::ours(receipt.number.to_string()), Phrase::theirs(words)]),
         );
     }
     if !rows.is_empty() {
-        let heads = vec!["Receipt", "Who acted, the reason, or how the statement is flagged"];
+        let heads = vec!["Receipt", "Who acted, or the reason"];
         paper.blocks.push(Block::Table(Table { caption: "Also stated", heads, rows }));
     }
 }
@@ -190,6 +191,11 @@ fn step(receipt: &ReceiptLine, gap: Option<String>) -> Step {
         .as_ref()
         .map_or_else(|| "log unreadable".to_owned(), |log| format!("log {log}"));
     let tree = receipt.size.map(|size| format!(" of a tree of {size}")).unwrap_or_default();
+    let flags: Vec<&str> = receipt.flags.iter().map(|flag| words::statement_flag(*flag)).collect();
+    let flags = match flags.is_empty() {
+        true => String::new(),
+        false => format!("; flagged {}", flags.join(", ")),
+    };
     let meaning = words::event_meaning(receipt.event.to_wire().into());
     Step {
         number: receipt.number,
@@ -197,7 +203,7 @@ fn step(receipt: &ReceiptLine, gap: Option<String>) -> Step {
         clock: words::clock(Some(&receipt.clock)),
         what: format!("{event} by {issuer}{mark}"),
         meaning: format!("{meaning}{about}"),
-        place: format!("{log}, index {}{tree}", receipt.index),
+        place: format!("{log}, index {}{tree}{flags}", receipt.index),
         gap,
     }
 }

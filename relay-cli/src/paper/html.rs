@@ -8,6 +8,8 @@ use super::{Block, Field, Paper, Phrase, Table, Timeline};
 
 mod timeline;
 
+pub use timeline::told;
+
 /// The document.
 pub fn write(paper: &Paper) -> String {
     let mut writer = Writer { paper, out: String::new(), timelines: 0, in_section: false };
@@ -36,7 +38,7 @@ impl Writer<'_> {
 
     fn head(&mut self) {
         let title = escaped(&self.paper.title);
-        let footer = escaped(&self.paper.footer);
+        let footer = escaped(self.paper.footer.text());
         self.line("<!DOCTYPE html>");
         self.line("<html lang=\"en\" dir=\"ltr\">");
         self.line("<head>");
@@ -61,7 +63,7 @@ impl Writer<'_> {
     }
 
     fn foot(&mut self) {
-        let (footer, at) = (escaped(&self.paper.footer), self.paper.printed);
+        let (footer, at) = (escaped(self.paper.footer.text()), self.paper.printed);
         self.line("</main>");
         self.line(&format!(
             "<footer><p>{footer}. Printed at <time datetime=\"{at}\">{at}</time> by this \

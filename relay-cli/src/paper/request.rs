@@ -17,7 +17,7 @@ pub fn paper(message: &v1::Message, printed: Timestamp) -> Option<Paper> {
         title: "Data preservation request".to_owned(),
         marks: marks(message, payload),
         language: Language::parse(&payload.language).ok(),
-        footer: format!("Preservation request, message {}", message.short_id),
+        footer: Phrase::ours(format!("Preservation request, message {}", message.short_id)),
         printed,
         one_page: false,
         blocks: Vec::new(),

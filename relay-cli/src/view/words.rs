@@ -132,7 +132,10 @@ pub fn markings(handling: &v1::Handling) -> Vec<String> {
     }
     for code in &handling.europol {
         let name = v1::EuropolCode::try_from(*code).map(|c| c.as_str_name());
-        marks.push(format!("Europol {}", bare(name, "EUROPOL_CODE_", *code)));
+        let mark = format!("Europol {}", bare(name, "EUROPOL_CODE_", *code));
+        if !marks.contains(&mark) {
+            marks.push(mark);
+        }
     }
     if handling.classification != 0 {
         let name = v1::Classification::try_from(handling.classification).map(|c| c.as_str_name());

@@ -1,27 +1,35 @@
 //! Papers: the two writers, from the samples of the repository and from what a hostile peer would
 //! write.
 
+mod everywhere;
+mod extract;
+
 use std::path::{Path, PathBuf};
 
 use relay_proto::{
     card::Card,
-    evidence::{self, Effect, Problem, TrustAnchors, Verdict},
+    evidence::{self, Effect, Problem, ReceiptLine, TrustAnchors, Verdict},
     file::MessageFile,
     ids::Digest,
     reason::Reason,
     v1,
 };
 
-use super::{compare, samples};
+use super::{compare, golden, samples};
 use crate::{
     args::PaperFormat,
+    commands::paper::PaperReport,
+    exit::Exit,
     paper::{
-        self, Block, Paper,
+        self, Block, Paper, Written,
         certificate::{self, Judged},
         request,
     },
     render::is_unsafe,
+    report::Report as _,
 };
+use everywhere::everywhere;
+use extract::text_of;
 
 /// Tries to leave its element, its attribute, its line and its direction.
 const HOSTILE: &str = "</style></title></svg><script>alert(1)</script>' onload=\"x\" &lt; <!-- \
@@ -111,6 +119,22 @@ fn requests_as_html() {
     assert!(request::paper(&message("01-alert.json"), samples::now()).is_none());
 }
 
+/// Where it was written, and as what.
+#[test]
+fn a_written_paper_is_told() {
+    let report = PaperReport {
+        paper: "certificate",
+        short_id: "4D2P-F2DB".into(),
+        verdict: Some("CONSISTENT".into()),
+        format: PaperFormat::Pdf.word(),
+        file: "court/certificate.pdf".into(),
+        notices: vec![format!("No font has {}", super::HOSTILE)],
+        exit: Exit::Attention,
+    };
+    assert!(golden("paper-written", &report).starts_with("CONSISTENT  WRITTEN certificate"));
+    assert_eq!(report.exit(), Exit::Attention);
+}
+
 /// The word of the judgement, the ladder, and what it does not prove; none of what does not hold.
 #[test]
 fn certificates_as_html() {
@@ -161,93 +185,137 @@ fn said(words: &str) -> impl Fn(&mut Verdict) {
     }
 }
 
-/// A request with this text in every field that holds one.
-fn everywhere(text: &str) -> v1::Message {
-    let words = || text.to_owned();
-    let contact = v1::Contact {
-        organisation: words(),
-        name: words(),
-        function: words(),
-        address: words(),
-        phone: words(),
-        email: words(),
-        fax: words(),
-        office_hours: words(),
-        time_zone: words(),
-        reply_means: words(),
-    };
-    let offence = v1::Offence {
-        title: words(),
-        provision: words(),
-        max_penalty: words(),
-        convention_articles: vec![words()],
-    };
-    let item = v1::PreservationItem {
-        item_id: words(),
-        provider: words(),
-        identifier: Some(v1::Identifier { r#type: words(), value: words() }),
-        description: words(),
-        time_zone: words(),
-        retention_risk: words(),
-        relationship: words(),
-        ..Default::default()
-    };
-    let custodian = v1::Custodian {
-        name: words(),
-        address: words(),
-        country: words(),
-        le_portal_ref: words(),
-        is_hosting_reseller: 0,
-    };
-    let place = v1::SystemLocation {
-        ip: words(),
-        asn: words(),
-        hostname: words(),
-        datacentre: words(),
-        cloud_region: words(),
-    };
-    let court = v1::JudicialAuthorisation { court: words(), number: words(), ..Default::default() };
-    let channel = v1::ParallelChannel { channel: words(), reference: words(), date_ms: 0 };
-    let request = v1::PreservationRequest {
-        status_of_request: v1::RequestStatus::Extension.into(),
-        previous_reference: words(),
-        requested_authority: Some(contact.clone()),
-        requesting_authority: Some(contact.clone()),
-        confirmation_contact: Some(contact.clone()),
-        investigating_authority: Some(contact),
-        judicial_authorisation: Some(court),
-        offences: vec![offence],
-        facts: words(),
-        items: vec![item],
-        custodian: Some(custodian),
-        system_location: Some(place),
-        necessity: Some(v1::Necessity { code: 4711, text: words() }),
-        confidentiality: Some(v1::Confidentiality { reason: words(), ..Default::default() }),
-        dual_criminality_note: words(),
-        reply_language: vec![words()],
-        parallel_channels: vec![channel],
-        ..Default::default()
-    };
-    let payload = v1::Payload {
-        language: "ar".to_owned(),
-        sender_ref: words(),
-        urgency_reason: words(),
-        legal_basis: vec![v1::LegalBasis { instrument: words(), article: words() }],
-        handling: Some(v1::Handling { tlp: 4711, conditions: vec![words()], ..Default::default() }),
-        authority: Some(v1::Authority { organisation: words(), ..Default::default() }),
-        attachments: vec![v1::Attachment {
-            name: words(),
-            description: words(),
-            ..Default::default()
-        }],
-        body: Some(v1::payload::Body::PreservationRequest(request)),
-        ..Default::default()
-    };
-    v1::Message {
-        from: words(),
-        to: vec![words()],
-        profile: words(),
-        payload: Some(payload),
-        ..samples::incoming()
+/// Only with the fonts inside of this program, so that every computer makes the same.
+fn pdf(paper: &Paper) -> Written {
+    paper::pdf::write(paper, &[]).unwrap()
+}
+
+/// Without blanks: where a line ends is the writer's business.
+fn bare(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+/// How many pages a PDF has: each has its size.
+fn pages(pdf: &[u8]) -> usize {
+    pdf.windows(9).filter(|window| window == b"/MediaBox").count()
+}
+
+/// All that the paper says can be searched and copied; the same paper is the same file.
+#[test]
+fn pdfs_hold_their_text() {
+    let paper = request::paper(&message("09-preservation-request.json"), samples::now()).unwrap();
+    let written = pdf(&paper);
+    assert!(written.notices.is_empty(), "{:?}", written.notices);
+    assert_eq!(written.bytes, pdf(&paper).bytes);
+    let text = bare(&text_of(&written.bytes));
+    for block in &paper.blocks {
+        let said: Vec<&str> = match block {
+            Block::Section(title) => vec![title],
+            Block::Note(phrase) => vec![phrase.text()],
+            Block::Fields(fields) => {
+                let values = fields.iter().flat_map(|field| &field.values).map(|one| one.text());
+                values.chain(fields.iter().map(|field| field.label)).collect()
+            }
+            Block::Table(table) => {
+                table.rows.iter().flatten().map(|phrase| phrase.text()).collect()
+            }
+            _ => Vec::new(),
+        };
+        for said in said {
+            assert!(text.contains(&bare(said)), "{said} is not in {text}");
+        }
     }
+    let certificate = pdf(&certificate(true, |_| (), |_| ()).unwrap());
+    assert_eq!(pages(&certificate.bytes), 1);
+    let text = bare(&text_of(&certificate.bytes));
+    for said in evidence::NOT_PROVEN.iter().chain(&["VALID", "log xb.ncu/log/1, index 5"]) {
+        assert!(text.contains(&bare(said)), "{said} is not in {text}");
+    }
+}
+
+/// One page for a ladder of eight; more where it must be; nothing is lost of a long text.
+#[test]
+fn long_papers_go_on() {
+    let ladder = |number: usize| {
+        move |verdict: &mut Verdict| {
+            let step = verdict.ladder[0].clone();
+            verdict.ladder =
+                (1..=number).map(|n| ReceiptLine { number: n, ..step.clone() }).collect();
+        }
+    };
+    let of = |number| pages(&pdf(&certificate(true, |_| (), ladder(number)).unwrap()).bytes);
+    assert_eq!([4, 6, 8].map(of), [1, 1, 1]);
+    assert!(of(40) > 1);
+    let mut long = everywhere("x");
+    let facts: String = (0..4000).map(|number| format!("word{number} ")).collect();
+    if let Some(v1::payload::Body::PreservationRequest(request)) =
+        long.payload.as_mut().and_then(|payload| payload.body.as_mut())
+    {
+        request.facts.clone_from(&facts);
+    }
+    let written = pdf(&request::paper(&long, samples::now()).unwrap());
+    assert!(pages(&written.bytes) > 4);
+    let text = text_of(&written.bytes);
+    assert_eq!((0..4000).filter(|number| !text.contains(&format!("word{number}"))).count(), 0);
+}
+
+/// Whatever a peer writes, the file holds no action, and its text nothing that turns or hides.
+#[test]
+fn hostile_words_stay_words_in_a_pdf() {
+    let wild = request::paper(&everywhere(HOSTILE), samples::now()).unwrap();
+    let written = pdf(&wild);
+    for action in ["/JavaScript", "/JS", "/OpenAction", "/AA", "/Launch", "/URI", "/EmbeddedFile"] {
+        let found = written.bytes.windows(action.len()).any(|window| window == action.as_bytes());
+        assert!(!found, "{action}");
+    }
+    let text = text_of(&written.bytes);
+    assert!(!text.chars().any(|c| c != '\n' && is_unsafe(c)), "unsafe: {text:?}");
+    let shown = bare(&text).matches("</style></title></svg><script>alert(1)</script>").count();
+    let written = html(&wild).matches("&lt;/style&gt;&lt;/title&gt;").count();
+    // The foot holds it once: in HTML at the end and in the title, in a PDF on every page.
+    assert_eq!(shown - pages(&pdf(&wild).bytes), written - 2);
+}
+
+/// Arabic is in the own fonts, and joined; what is in none of them is told, in the paper and
+/// beside.
+#[test]
+fn letters_without_a_font_are_told() {
+    let arabic = "وحدة مكافحة الجرائم الإلكترونية";
+    let written = pdf(&request::paper(&everywhere(arabic), samples::now()).unwrap());
+    assert!(written.notices.is_empty(), "{:?}", written.notices);
+    let text = text_of(&written.bytes);
+    let missing: Vec<char> = arabic.chars().filter(|c| !text.contains(*c)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not in {text}");
+    // Read from the left, a line of Arabic is read from its end, but each letter is itself.
+    let counted = |text: &str, c: char| text.chars().filter(|other| *other == c).count();
+    assert_eq!(counted(&text, 'ل') % counted(arabic, 'ل'), 0);
+
+    let written = pdf(&request::paper(&everywhere("한국 \u{e123}"), samples::now()).unwrap());
+    let [notice] = written.notices.as_slice() else { panic!("{:?}", written.notices) };
+    assert!(notice.contains("U+AD6D, U+D55C, U+E123"), "{notice}");
+    let text = bare(&text_of(&written.bytes));
+    assert!(text.contains(&bare(notice)) && text.contains("\\u{d55c}\\u{ad6d}"), "{text}");
+}
+
+/// Fonts of the computer lend the letters that the own ones lack, each its own; what is no font
+/// there does no harm.
+#[test]
+fn other_fonts_lend_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("more");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(folder.path().join("broken.ttf"), dejavu::serif::regular().split_at(999).0)
+        .unwrap();
+    std::fs::write(folder.path().join("mono.ttf"), dejavu::sans_mono::regular()).unwrap();
+    std::fs::write(inner.join("serif.ttf"), dejavu::serif::regular()).unwrap();
+    // The one is in the first of these fonts only, the other one in the second.
+    let paper = request::paper(&everywhere("\u{2336} \u{2900}"), samples::now()).unwrap();
+    let written = paper::pdf::write(&paper, &[folder.path()]).unwrap();
+    assert!(written.notices.is_empty(), "{:?}", written.notices);
+    assert_eq!(written.bytes, paper::pdf::write(&paper, &[folder.path()]).unwrap().bytes);
+    let text = text_of(&written.bytes);
+    assert!(text.contains('\u{2336}') && text.contains('\u{2900}'), "{text}");
+    std::fs::remove_dir_all(&inner).unwrap();
+    let written = paper::pdf::write(&paper, &[folder.path()]).unwrap();
+    assert!(written.notices[0].contains("U+2900") && !written.notices[0].contains("U+2336"));
 }

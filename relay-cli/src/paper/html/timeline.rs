@@ -46,7 +46,7 @@ pub(super) fn draw(timeline: &Timeline, number: usize) -> String {
 }
 
 /// The drawing in words.
-pub(in crate::paper) fn told(timeline: &Timeline) -> String {
+pub fn told(timeline: &Timeline) -> String {
     let steps = timeline.steps.iter().map(|step| {
         let (number, at, clock) = (step.number, step.at, &step.clock);
         let (what, meaning, place) = (&step.what, &step.meaning, &step.place);
