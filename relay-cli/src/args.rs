@@ -4,6 +4,8 @@
 //! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a
 //! type exists.
 
+mod paper;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +13,8 @@ use relay_proto::{
     ids::{MessageId, RequestId, ShortId, UnitId},
     limits,
 };
+
+pub use self::paper::{PaperArgs, PaperFormat};
 
 /// Command line of the relay.
 #[derive(Debug, Parser)]
@@ -106,7 +110,9 @@ pub enum Verb {
     #[command(after_help = "Example:\n  relay-cli retry 7F3K-22QD")]
     Retry(RefArgs),
     /// One message: where it stands, its receipts, its content
-    #[command(after_help = "Example:\n  relay-cli show 7F3K-22QD")]
+    #[command(after_help = "Examples:\n  relay-cli show 7F3K-22QD\n  \
+                            relay-cli show 7F3K-22QD --format pdf --out request.pdf\n\n\
+                            As a paper: preservation requests, in the order of T-CY(2018)11.")]
     Show(ShowArgs),
     /// State that a message was taken: by a named officer, or by a case system
     #[command(after_help = "Examples:\n  relay-cli ack 7F3K-22QD --by 'duty officer Novak'\n  \
@@ -370,8 +376,10 @@ pub struct ShowArgs {
     #[arg(value_name = "ID", value_parser = message_ref)]
     pub id: String,
     /// Where it stands only; the content is not read
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     pub no_content: bool,
+    #[command(flatten)]
+    pub paper: PaperArgs,
 }
 
 /// `ack`
@@ -433,6 +441,8 @@ pub enum EvidenceVerb {
         /// Verifier keys of logs (C2SP signed-note), as text or file
         #[arg(long, value_name = "VKEY", num_args = 1..)]
         vkey: Vec<String>,
+        #[command(flatten)]
+        paper: PaperArgs,
     },
 }
 
@@ -502,10 +512,12 @@ const HELP_EVIDENCE: &str = "\
 Examples:
   relay-cli evidence verify court/7F3K-22QD.relayev --trust xa.relaycard xb.relaycard
   relay-cli evidence verify court/7F3K-22QD.relayev
+  relay-cli evidence verify court/7F3K-22QD.relayev --trust xa.relaycard xb.relaycard \\
+      --format pdf --out certificate.pdf
 
 VALID (0): all holds and the keys are those that you trust.
 CONSISTENT (1): all holds, but the file vouches for its own keys.
-INVALID (14): something does not hold; the reason is named.";
+INVALID (14): something does not hold; the reason is named. It has no certificate.";
 
 #[cfg(test)]
 mod tests {
@@ -562,9 +574,11 @@ mod tests {
             "send preservation --file a.json --dry-run",
             "ack 7f3k22qd --by Novak",
             "ack 7F3K-22QD --handover",
+            "show 7F3K-22QD --format html --out a.html",
             "watch --jsonl --cursor abc --count 3",
             "evidence export 7F3K-22QD --to court --payload",
             "evidence verify a.relayev --trust a.relaycard b.relaycard --vkey c.vkey",
+            "evidence verify a.relayev --trust a.relaycard --format html",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -580,6 +594,9 @@ mod tests {
             "ack 7F3K --by Novak",
             "show",
             "show ../../etc",
+            "show 7F3K-22QD --out a.html",
+            "show 7F3K-22QD --format html --no-content",
+            "show 7F3K-22QD --format odt",
             "retry 7F3K-22QD --request-id 5",
             "peer verify XB.NCU --read",
             "peer verify xb.ncu --groups 0,13",

@@ -11,6 +11,7 @@ mod evidence;
 mod golden;
 mod inbox;
 mod outbox;
+mod paper;
 mod peer;
 mod receipts;
 mod retry;

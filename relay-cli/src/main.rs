@@ -1,8 +1,8 @@
 //! Command line of the relay. Reads the arguments, runs one verb, ends with its code.
 //!
 //! Rooms: `args` (what can be typed), `commands` (one file per noun), `client` (the node), `view`
-//! (its answers), `render` and `report` (what is printed), `typed` (the command, to repeat it),
-//! `failure` and `exit` (what went wrong). Uses relay-proto alone of ours.
+//! (its answers), `render` and `report` (what is printed), `paper` (documents), `typed` (the
+//! command, to repeat it), `failure` and `exit` (what went wrong). Uses relay-proto alone of ours.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -13,6 +13,7 @@ mod exit;
 mod failure;
 mod files;
 mod message_file;
+mod paper;
 mod render;
 mod report;
 mod typed;

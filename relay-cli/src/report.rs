@@ -106,9 +106,24 @@ impl Printer {
         failure.exit
     }
 
+    /// Puts the bytes of a file on stdout; nothing that is no text, where a person would see it.
+    pub fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        if io::stdout().is_terminal() && std::str::from_utf8(bytes).is_err() {
+            let what = "The result is a file, and stdout is a terminal.";
+            return Err(Failure::new(Exit::Usage, what)
+                .safe("nothing was written")
+                .with_remedy("add --out FILE"));
+        }
+        self.bytes(bytes)
+    }
+
     fn out(&self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
             match error.kind() {
                 // Whoever reads has seen enough, as `head` does.
                 io::ErrorKind::BrokenPipe => Failure::new(Exit::Done, BROKEN_PIPE),

@@ -125,6 +125,12 @@ class Desks:
         for desk in self.running:
             until(lambda: not any(alarm.startswith("CLOCK_") for alarm in desk.status().alarms), "the clocks agree")
 
+    def warned(self, times):
+        """Both ends hold so many warnings of the end; the wire is whole."""
+        for desk in self.running:
+            kinds = lambda: [step.kind for step in self.seen(desk).steps]
+            until(lambda: kinds().count(payload_pb2.KIND_EXPIRY_WARNING) == times, f"{desk.unit} has {times} warnings")
+
     # ---- steps
 
     def request(self, payload, state="DELIVERED", **more):

@@ -111,11 +111,11 @@ def to_the_end(desks):
     owed(case, DECIDE_EXTENSION=asked, USE_OR_LOSE=asking)
     case = desks.answer(asked, say.no_extension(), "PRESERVED")
     assert not case.extension_pending and case.preserved_until.ToMilliseconds() == end
-    for day, stage in [(31, "HALF"), (49, "LATE"), (59, "LATE")]:
+    # The node that holds the data warns by itself, of points that were missed together once.
+    for times, (day, stage) in enumerate([(31, "HALF"), (49, "LATE"), (59, "LATE")], 1):
         desks.shift(f"+{day}d")
+        desks.warned(times)
         owed(desks.agree(), stage, USE_OR_LOSE=asking)
-    # Here: "both sides were warned twice". A node that warns by itself has said so once by each of these days, for of
-    # points that were missed together it tells one: EXPIRY_WARNING is a step of the case 1, then 2, then 3 times.
     # The end has passed. What is asked for too late is refused; and for a day nothing expires: an extension that was
     # signed in time may still be on its way.
     desks.shift(f"+{60 * 24 * 60 + 60}m")

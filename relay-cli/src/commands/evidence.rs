@@ -10,6 +10,8 @@ pub async fn run(context: &Context, verb: EvidenceVerb) -> Result<Exit, Failure>
     match verb {
         EvidenceVerb::Export { id, to, payload } => export::run(context, &id, &to, payload).await,
         // No node is asked: this also runs where there is none.
-        EvidenceVerb::Verify { file, trust, vkey } => verify::run(context, &file, &trust, &vkey),
+        EvidenceVerb::Verify { file, trust, vkey, paper } => {
+            verify::run(context, &file, &trust, &vkey, &paper)
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod case;
 mod evidence;
+mod paper;
 mod samples;
 
 use std::{fs, path::PathBuf};

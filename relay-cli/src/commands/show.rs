@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tonic::Response;
 
-use super::{count, receipts, tell_stuck};
+use super::{count, paper, receipts, tell_stuck};
 use crate::{
     args::ShowArgs,
     context::Context,
@@ -37,6 +37,9 @@ pub async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
     let request = v1::GetMessageRequest { name: args.id.clone(), view: view.into() };
     let answer = node.messages().get_message(node.request(request)).await;
     let answer = answer.map(Response::into_inner).map_err(|status| node.failure(&status))?;
+    if let Some(format) = args.paper.format {
+        return paper::request(context, &answer, format, &args.paper);
+    }
     let receipts = receipts::of_message(&node, &answer.message_id).await?;
     context.printer().report(&ShowReport {
         message: MessageView::from(&answer),

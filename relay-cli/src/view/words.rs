@@ -90,6 +90,67 @@ pub fn step_outcome(value: i32) -> String {
     lower(&bare(name, "STEP_OUTCOME_", value)).replace('-', " ")
 }
 
+/// `investigation`, `trial`.
+pub fn stage(value: i32) -> String {
+    let name = v1::ProceedingStage::try_from(value).map(|s| s.as_str_name());
+    plain(&bare(name, "PROCEEDING_STAGE_", value))
+}
+
+/// `subscriber`, `traffic`.
+pub fn data_class(value: i32) -> String {
+    plain(&bare(v1::DataClass::try_from(value).map(|c| c.as_str_name()), "DATA_CLASS_", value))
+}
+
+/// `log rotation`, `account deletion`.
+pub fn necessity(value: i32) -> String {
+    let name = v1::NecessityCode::try_from(value).map(|c| c.as_str_name());
+    plain(&bare(name, "NECESSITY_CODE_", value))
+}
+
+/// The measures in the words of Article 29(1).
+pub fn mla_measure(value: i32) -> String {
+    match v1::MlaMeasure::try_from(value) {
+        Ok(v1::MlaMeasure::SearchAccess) => "search or similar access".to_owned(),
+        Ok(v1::MlaMeasure::SeizeSecure) => "seizure or similar securing".to_owned(),
+        Ok(v1::MlaMeasure::Disclose) => "disclosure".to_owned(),
+        other => plain(&bare(other.map(|m| m.as_str_name()), "MLA_MEASURE_", value)),
+    }
+}
+
+/// `TLP:AMBER+STRICT`, `PAP:RED`, `Europol H1`, `classification BPL`; nothing of what is not set.
+pub fn markings(handling: &v1::Handling) -> Vec<String> {
+    let mut marks = Vec::new();
+    if handling.tlp != 0 {
+        let name = v1::Tlp::try_from(handling.tlp).map(|t| t.as_str_name());
+        // The standard's own spelling (FIRST TLP 2.0).
+        let name = bare(name, "TLP_", handling.tlp).replace("AMBER_STRICT", "AMBER+STRICT");
+        marks.push(format!("TLP:{name}"));
+    }
+    if handling.pap != 0 {
+        let name = v1::Pap::try_from(handling.pap).map(|p| p.as_str_name());
+        marks.push(format!("PAP:{}", bare(name, "PAP_", handling.pap)));
+    }
+    for code in &handling.europol {
+        let name = v1::EuropolCode::try_from(*code).map(|c| c.as_str_name());
+        let mark = format!("Europol {}", bare(name, "EUROPOL_CODE_", *code));
+        if !marks.contains(&mark) {
+            marks.push(mark);
+        }
+    }
+    if handling.classification != 0 {
+        let name = v1::Classification::try_from(handling.classification).map(|c| c.as_str_name());
+        let name = bare(name, "CLASSIFICATION_", handling.classification);
+        marks.push(format!("classification {name}"));
+    }
+    marks
+}
+
+/// `CLOCK_UNVERIFIED`, `RECOVERED`.
+pub fn statement_flag(flag: v1::StatementFlag) -> &'static str {
+    let name = flag.as_str_name();
+    name.strip_prefix("STATEMENT_FLAG_").unwrap_or(name)
+}
+
 /// `ContentConsignment`: the names of ETSI EN 319 522.
 pub fn event(value: i32) -> String {
     camel(&bare(v1::Event::try_from(value).map(|e| e.as_str_name()), "EVENT_", value))
@@ -144,6 +205,14 @@ fn bare<E>(name: Result<&'static str, E>, prefix: &str, value: i32) -> String {
 
 fn lower(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Words of a sentence: `log rotation`; what is not stated is said so.
+fn plain(name: &str) -> String {
+    match name {
+        "UNSPECIFIED" => "not stated".to_owned(),
+        name => name.to_ascii_lowercase().replace('_', " "),
+    }
 }
 
 fn camel(name: &str) -> String {

@@ -4,5 +4,6 @@
 
 mod desk;
 mod fake;
+mod papers;
 mod peers;
 mod sending;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use relay_proto::{
     evidence::{self, BundleError, Effect, Outcome, TrustAnchors, Verdict},
-    ids::UnitId,
+    ids::{Digest, UnitId},
     limits,
     timestamp::Timestamp,
     tlog::VerifierKey,
@@ -14,8 +14,19 @@ use relay_proto::{
 use serde::Serialize;
 
 use crate::{
-    commands::peer::read_card, context::Context, exit::Exit, failure::Failure, files, render::Page,
-    report::Report, view::words,
+    args::PaperArgs,
+    commands::{
+        paper::{Subject, deliver},
+        peer::read_card,
+    },
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    files,
+    paper::certificate::{self, Judged},
+    render::Page,
+    report::Report,
+    view::words,
 };
 
 /// The judgement.
@@ -84,21 +95,43 @@ pub struct Problem {
     pub text: String,
 }
 
-/// Reads bundle and anchors, judges.
+/// Reads bundle and anchors, judges; with a format the judgement is a certificate, where there is
+/// one.
 pub fn run(
     context: &Context,
     file: &Path,
     trust: &[PathBuf],
     vkeys: &[String],
+    paper: &PaperArgs,
 ) -> Result<Exit, Failure> {
     let max = u64::try_from(limits::BUNDLE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1024);
     let bytes = files::read(file, max)?;
     let anchors = anchors(trust, vkeys)?;
-    let report = match evidence::parse(&bytes) {
-        Ok(bundle) => VerifyReport::of(&evidence::verify(&bundle, &anchors)),
-        Err(error) => VerifyReport::unreadable(&error),
+    let bundle = match evidence::parse(&bytes) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            if paper.format.is_some() {
+                context.printer().say(NO_CERTIFICATE);
+            }
+            return context.printer().report(&VerifyReport::unreadable(&error));
+        }
     };
-    context.printer().report(&report)
+    let verdict = evidence::verify(&bundle, &anchors);
+    let report = VerifyReport::of(&verdict);
+    let digest = Digest::of(&bytes);
+    let judged = Judged { file, digest, bundle: &bundle, verdict: &verdict };
+    let Some(format) = paper.format else { return context.printer().report(&report) };
+    let Some(certificate) = certificate::paper(&judged, context.printer().look.now) else {
+        context.printer().say(NO_CERTIFICATE);
+        return context.printer().report(&report);
+    };
+    let subject = Subject {
+        paper: "certificate",
+        short_id: report.short_id.unwrap_or_default(),
+        verdict: Some(report.verdict),
+        exit: report.exit,
+    };
+    deliver(context, &certificate, format, paper, subject)
 }
 
 /// Cards and log keys that the caller trusts.
@@ -219,10 +252,7 @@ impl VerifyReport {
 
 impl ReceiptLine {
     fn of(line: &evidence::ReceiptLine) -> Self {
-        let flag = |flag: &v1::StatementFlag| {
-            let name = flag.as_str_name();
-            name.strip_prefix("STATEMENT_FLAG_").unwrap_or(name).to_owned()
-        };
+        let flag = |flag: &v1::StatementFlag| words::statement_flag(*flag).to_owned();
         Self {
             number: line.number,
             event: line.event.name(),
@@ -311,3 +341,5 @@ impl Report for VerifyReport {
 
 /// A key is some hundred characters; a unit has few logs.
 const VKEY_BYTES_MAX: u64 = 64 * 1024;
+
+const NO_CERTIFICATE: &str = "No certificate was made: the file does not verify.";
