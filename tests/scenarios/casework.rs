@@ -324,8 +324,8 @@ async fn what_is_not_legal_is_not_sent() {
         {"item_id": "7", "status": "PRESERVED", "preserved_from": "@now",
          "preserved_until": "@+90d"}]});
     let foreign = ("PRESERVATION_CONFIRMATION", "confirmation", unknown);
-    let why = "PRESERVATION_CONFIRMATION is not possible now: the case is ACCEPTED; it is \
-               xb.ncu's turn; what you may send now: RISK_NOTICE, PRESERVATION_CONFIRMATION, \
+    let why = "PRESERVATION_CONFIRMATION does not fit the case as it stands: the case is ACCEPTED, \
+               compare its revision, items and times with `case show`; it is xb.ncu's turn; what you may send now: RISK_NOTICE, PRESERVATION_CONFIRMATION, \
                TRAFFIC_DISCLOSURE, DISCLOSURE_WITHHELD, INCIDENT_NOTICE";
     desk.cannot(XB, foreign, why).await;
     desk.says(XB, "PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d")).await;
@@ -334,8 +334,8 @@ async fn what_is_not_legal_is_not_sent() {
     desk.cannot(
         XB,
         ("CLOSURE", "closure", expired),
-        "CLOSURE is not possible now: the case is PRESERVED; it is xa.cyber-poc's turn; what you \
-         may send now: PRESERVATION_CONFIRMATION, TRAFFIC_DISCLOSURE, DISCLOSURE_WITHHELD, \
+        "CLOSURE does not fit the case as it stands: the case is PRESERVED, compare its revision, \
+         items and times with `case show`; it is xa.cyber-poc's turn; what you may send now: PRESERVATION_CONFIRMATION, TRAFFIC_DISCLOSURE, DISCLOSURE_WITHHELD, \
          MLA_RECEIVED, CLOSURE, INCIDENT_NOTICE",
     )
     .await;

@@ -193,8 +193,9 @@ async fn nothing_lapses_while_the_node_was_away() {
     desk.cluster.members[XB].start().await;
     to(&desk, "+100d").await;
     until("warned", || warned(&desk) == 1).await;
-    let why = "CLOSURE is not possible now: the case is PRESERVED; it is xa.cyber-poc's turn; what \
-               you may send now: PRESERVATION_CONFIRMATION, TRAFFIC_DISCLOSURE, \
+    let why = "CLOSURE does not fit the case as it stands: the case is PRESERVED, compare its \
+               revision, items and times with `case show`; it is xa.cyber-poc's turn; what you may \
+               send now: PRESERVATION_CONFIRMATION, TRAFFIC_DISCLOSURE, \
                DISCLOSURE_WITHHELD, MLA_RECEIVED, CLOSURE, INCIDENT_NOTICE";
     desk.cannot(XB, closure(), why).await;
     to(&desk, "+102d").await;

@@ -9,7 +9,12 @@ use relay_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Service, args, convert::instant, status::Problem, token};
+use super::{
+    Service, args,
+    convert::{case_id, instant},
+    status::Problem,
+    token,
+};
 use crate::{
     relay::cases::{Held, duty, etag, rule, stage},
     store::records::TermRecord,
@@ -264,7 +269,7 @@ fn shown_item(id: &str, item: &case::Item) -> v1::CaseItem {
 
 /// A term as it was told.
 pub(super) fn told(record: &TermRecord, own: &UnitId, short_id: String) -> v1::Obligation {
-    let case = CaseId::from_bytes(&record.case_id).map(|id| id.to_string()).unwrap_or_default();
+    let case = case_id(&record.case_id);
     v1::Obligation {
         case: format!("cases/{case}/{}", record.peer),
         duty: record.duty().map(duty).unwrap_or_default().into(),

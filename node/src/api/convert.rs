@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use relay_proto::{
-    ids::UnitId,
+    ids::{CaseId, UnitId},
     payload::{self, open_clear},
     reason::Reason,
     receipt::Statement,
@@ -87,6 +87,7 @@ impl Service {
             acknowledgements,
             recovered: record.recovered,
             exercise: record.exercise,
+            case_id: case_id(&record.case_id),
             ..Default::default()
         })
     }
@@ -170,6 +171,11 @@ impl Service {
         let now = self.relay().clock().now().as_millis();
         instant(millis).and_then(|_| instant(millis.max(now)))
     }
+}
+
+/// The name of a matter; empty where there is none.
+pub(super) fn case_id(bytes: &[u8]) -> String {
+    CaseId::from_bytes(bytes).map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// An instant; 0 is none.

@@ -14,7 +14,12 @@ use relay_proto::{
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tonic::Status;
 
-use super::{Service, cases, convert::instant, cursor::Cursor, status::Problem};
+use super::{
+    Service, cases,
+    convert::{case_id, instant},
+    cursor::Cursor,
+    status::Problem,
+};
 use crate::{
     directory::Trust,
     store::{
@@ -207,15 +212,14 @@ impl Service {
     fn term(&self, term: &TermRecord) -> Result<v1::UnitEvent, Problem> {
         let digest = digest_of(&term.digest);
         let request = self.relay().store().message(&digest)?;
-        let event = named(request.as_ref().and_then(MessageRecord::message_id), &digest);
+        let event = request.map_or_else(|| named(None, &digest), |it| about(Kind::Term, &it));
         let unit = self.relay().node().unit();
         let obligation = cases::told(term, unit, event.short_id.clone());
-        let priority = request.map_or(v1::Priority::Unspecified, |it| it.priority().to_wire());
         Ok(v1::UnitEvent {
             kind: Kind::Term.into(),
             peer: term.peer.clone(),
-            priority: priority.into(),
             obligation: Some(obligation),
+            case_id: case_id(&term.case_id),
             ..event
         })
     }
@@ -258,6 +262,8 @@ fn about(kind: Kind, record: &MessageRecord) -> v1::UnitEvent {
     v1::UnitEvent {
         kind: kind.into(),
         priority: record.priority().to_wire().into(),
+        message_kind: i32::try_from(record.kind).unwrap_or_default(),
+        case_id: case_id(&record.case_id),
         ..named(record.message_id(), &record.digest())
     }
 }

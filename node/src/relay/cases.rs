@@ -121,6 +121,13 @@ pub struct NotLegal {
 impl fmt::Display for NotLegal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.reason, self.state) {
+            (Reason::IllegalTransition, Some(state)) if self.legal.contains(&self.kind) => {
+                // The kind could be said; not this: of another revision or item, or of a time that
+                // does not fit.
+                let kind = self.kind;
+                write!(f, "{kind} does not fit the case as it stands: the case is {state}")?;
+                f.write_str(", compare its revision, items and times with `case show`")?;
+            }
             (Reason::IllegalTransition, Some(state)) => {
                 write!(f, "{} is not possible now: the case is {state}", self.kind)?;
             }

@@ -206,6 +206,9 @@ impl Collector {
         if time.is_none() && millis != 0 {
             self.fault(at, "later than the year 9999: correct it");
         }
+        if (1..YEAR_2000).contains(&millis) {
+            self.fault(at, "before the year 2000: write milliseconds since 1970, not seconds");
+        }
         time
     }
 
@@ -246,3 +249,6 @@ impl Collector {
         MessageId::from_bytes(bytes).map_err(|error| self.fault(at, error.to_string())).ok()
     }
 }
+
+/// A time in milliseconds; in seconds it is one of January 1970.
+const YEAR_2000: u64 = 946_684_800_000;

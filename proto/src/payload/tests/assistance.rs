@@ -198,7 +198,7 @@ fn assistance_releases_and_drills() {
             "check.respond_by" => |m| m.respond_by_ms = 0;
             "env.in_reply_to" => |m| m.answer = Some(v1::ContactAnswer {
                 desk: "night desk".to_owned(),
-                at_ms: 1,
+                at_ms: 946_684_800_001,
                 ..Default::default()
             });
         },

@@ -163,7 +163,7 @@ fn confirmations() {
             "confirmation.q_reference" => |m| m.q_reference.clear();
             "confirmation.items" => |m| m.items.clear();
             "confirmation.items[1].preserved_from" => |m| m.items[1].preserved_from_ms = 0;
-            "confirmation.items[0].preserved_until" => |m| m.items[0].preserved_until_ms = 1;
+            "confirmation.items[0].preserved_until" => |m| m.items[0].preserved_until_ms = 946_684_800_001;
             "confirmation.items[0].status" => |m| m.items[0].status = 0;
         },
     );
