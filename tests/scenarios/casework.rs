@@ -325,7 +325,8 @@ async fn what_is_not_legal_is_not_sent() {
          "preserved_until": "@+90d"}]});
     let foreign = ("PRESERVATION_CONFIRMATION", "confirmation", unknown);
     let why = "PRESERVATION_CONFIRMATION does not fit the case as it stands: the case is ACCEPTED, \
-               compare its revision, items and times with `case show`; it is xb.ncu's turn; what you may send now: RISK_NOTICE, PRESERVATION_CONFIRMATION, \
+               compare its revision, items and times with `case show`; it is xb.ncu's turn; what \
+               you may send now: RISK_NOTICE, PRESERVATION_CONFIRMATION, \
                TRAFFIC_DISCLOSURE, DISCLOSURE_WITHHELD, INCIDENT_NOTICE";
     desk.cannot(XB, foreign, why).await;
     desk.says(XB, "PRESERVATION_CONFIRMATION", "confirmation", confirmation("@+90d")).await;
@@ -335,8 +336,9 @@ async fn what_is_not_legal_is_not_sent() {
         XB,
         ("CLOSURE", "closure", expired),
         "CLOSURE does not fit the case as it stands: the case is PRESERVED, compare its revision, \
-         items and times with `case show`; it is xa.cyber-poc's turn; what you may send now: PRESERVATION_CONFIRMATION, TRAFFIC_DISCLOSURE, DISCLOSURE_WITHHELD, \
-         MLA_RECEIVED, CLOSURE, INCIDENT_NOTICE",
+         items and times with `case show`; it is xa.cyber-poc's turn; what you may send now: \
+         PRESERVATION_CONFIRMATION, TRAFFIC_DISCLOSURE, DISCLOSURE_WITHHELD, MLA_RECEIVED, \
+         CLOSURE, INCIDENT_NOTICE",
     )
     .await;
     // A case that there is not.

@@ -4,7 +4,7 @@
 
 use crate::{payload::testing, v1};
 
-use super::{alert, cases, each_alone, parse};
+use super::{LONG_AGO, alert, cases, each_alone, parse};
 
 /// Every mandatory field of an alert: absent, it is the one fault.
 #[test]
@@ -61,8 +61,8 @@ fn alert_fields_are_checked() {
             "alert.title" => |a| a.title = "a\u{202e}b".to_owned();
             "alert.summary" => |a| a.summary = "x".repeat(20_001);
             "alert.summary" => |a| a.summary = "a\u{2067}b".to_owned();
-            "alert.observed_until" => |a| a.observed_until_ms = 946_684_800_001;
-            "alert.valid_until" => |a| a.valid_until_ms = 946_684_800_001;
+            "alert.observed_until" => |a| a.observed_until_ms = LONG_AGO;
+            "alert.valid_until" => |a| a.valid_until_ms = LONG_AGO;
             "alert.confidence" => |a| a.confidence_plus_one = 102;
             "alert.evaluation.source" => |a| a.evaluation.as_mut().unwrap().source = "D".to_owned();
             "alert.evaluation.information" => |a| a.evaluation.as_mut().unwrap().information = 5;
@@ -74,7 +74,7 @@ fn alert_fields_are_checked() {
             };
             "alert.indicators[1].type" => |a| a.indicators[1].r#type = "ip".to_owned();
             "alert.indicators[1].pap" => |a| a.indicators[1].pap = "WHITE".to_owned();
-            "alert.indicators[1].first_seen" => |a| a.indicators[1].first_seen_ms = 946_684_800_001;
+            "alert.indicators[1].first_seen" => |a| a.indicators[1].first_seen_ms = LONG_AGO;
             "alert.indicators[1].last_seen" => |a| {
                 a.indicators[1].first_seen_ms = a.indicators[1].last_seen_ms + 1;
             };

@@ -4,7 +4,7 @@
 
 use crate::{payload::testing, v1};
 
-use super::{cases, content, each_alone};
+use super::{LONG_AGO, cases, content, each_alone};
 
 /// An update is whole, says what differs, and is no first alert.
 #[test]
@@ -198,7 +198,7 @@ fn assistance_releases_and_drills() {
             "check.respond_by" => |m| m.respond_by_ms = 0;
             "env.in_reply_to" => |m| m.answer = Some(v1::ContactAnswer {
                 desk: "night desk".to_owned(),
-                at_ms: 946_684_800_001,
+                at_ms: LONG_AGO,
                 ..Default::default()
             });
         },

@@ -4,7 +4,7 @@
 
 use crate::{payload::testing, v1};
 
-use super::{cases, content, each_alone};
+use super::{LONG_AGO, cases, content, each_alone};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -163,7 +163,7 @@ fn confirmations() {
             "confirmation.q_reference" => |m| m.q_reference.clear();
             "confirmation.items" => |m| m.items.clear();
             "confirmation.items[1].preserved_from" => |m| m.items[1].preserved_from_ms = 0;
-            "confirmation.items[0].preserved_until" => |m| m.items[0].preserved_until_ms = 946_684_800_001;
+            "confirmation.items[0].preserved_until" => |m| m.items[0].preserved_until_ms = LONG_AGO;
             "confirmation.items[0].status" => |m| m.items[0].status = 0;
         },
     );

@@ -45,6 +45,9 @@ fn request(payload: &mut v1::Payload) -> &mut v1::PreservationRequest {
     }
 }
 
+/// The first millisecond that is no mistaken second.
+const LONG_AGO: u64 = 946_684_800_000;
+
 /// Makes each change alone and compares path and article of what is reported.
 fn each_alone<T>(base: &v1::Payload, body: fn(&mut v1::Payload) -> &mut T, cases: &[Case<T>]) {
     assert!(parse(base).is_ok());
