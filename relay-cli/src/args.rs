@@ -4,12 +4,19 @@
 //! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a
 //! type exists.
 
+mod casework;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use relay_proto::{
     ids::{MessageId, RequestId, ShortId, UnitId},
     limits,
+};
+
+pub use self::casework::{
+    DecisionWord, EndingWord, ExtendArgs, ExtensionWord, MlaArgs, PostArgs, RespondArgs, RiskWord,
+    Says, When, With, WithdrawArgs,
 };
 
 /// Command line of the relay.
@@ -96,6 +103,21 @@ pub enum Verb {
     /// Send an alert or a request from a file
     #[command(subcommand, after_help = "Example:\n  relay-cli send alert --file alert.json")]
     Send(SendVerb),
+    /// Answer in a case: take it, decide, ask, warn, confirm, close; or answer a question
+    #[command(after_help = HELP_RESPOND)]
+    Respond(Box<RespondArgs>),
+    /// Withdraw a request of ours, or items of it
+    #[command(after_help = "Example:\n  relay-cli withdraw 7F3K-22QD --item 1 \\\n      \
+                            --reason obtained-otherwise")]
+    Withdraw(WithdrawArgs),
+    /// Ask for a later end of preservation
+    #[command(after_help = "Example:\n  relay-cli extend 7F3K-22QD --until 2027-05-22 \\\n      \
+                            --reason 'translation takes until April' --mla-status drafted")]
+    Extend(ExtendArgs),
+    /// Say how far our request for mutual assistance is
+    #[command(after_help = "Example:\n  relay-cli mla 7F3K-22QD --reference MOJ-92 \\\n      \
+                            --status sent --authority 'Ministry of Justice XB'")]
+    Mla(MlaArgs),
     /// Messages that came and that nobody took yet
     #[command(after_help = "Example:\n  relay-cli inbox --all")]
     Inbox(ListArgs),
@@ -327,6 +349,7 @@ pub enum WaitFor {
     /// A case system or an officer there took it
     Handover,
     /// A named officer there took it
+    #[value(alias = "human-ack")]
     Ack,
 }
 
@@ -491,6 +514,22 @@ Exit codes:
   12 not found   13 safe, not there yet   14 INVALID   15 faults in the content
   16 conflict   17 peer not verified   130 interrupted";
 
+const HELP_RESPOND: &str = "\
+Examples, of the requested side:
+  relay-cli respond 7F3K-22QD --taken --reference XB-77 --next-update 24h
+  relay-cli respond 7F3K-22QD --decision accept
+  relay-cli respond 7F3K-22QD --decision refuse --item 2 --ground political-offence \\
+      --reasons 'the offence stated is one of opinion'
+  relay-cli respond 7F3K-22QD --ask 'items[0].source_port=which port?' --due 48h
+  relay-cli respond 7F3K-22QD --confirm --preserved-until 2027-02-22 --custodian 'ISP B'
+Of the requesting side:
+  relay-cli respond 7F3K-22QD --answer 'items[0].source_port=51422'
+  relay-cli respond 7F3K-22QD --change --drop 1
+
+A question is no refusal: refusing takes a ground of the closed list (Articles 29(4), 29(5)).
+Times: 2027-02-22 (until the end of that day, UTC), 2027-02-22T12:00:00Z, 90d, @-2h.
+What is not legal now is refused by the node (15); a case that changed meanwhile, too (16).";
+
 const HELP_VERIFY: &str = "\
 Telephone the unit's desk on a number that you ALREADY have, not from its card.
 Examples:
@@ -561,6 +600,24 @@ mod tests {
             "send alert --file a.json --wait delivered --timeout 60s",
             "send preservation --file a.json --dry-run",
             "ack 7f3k22qd --by Novak",
+            "send alert --file a --wait human-ack --timeout 60m",
+            "respond 7F3K-22QD --taken --reference Q-1 --next-update 24h",
+            "respond 7F3K-22QD --decision accept --item 1,2 --dry-run",
+            "respond 7F3K-22QD --decision refuse --ground essential-interests --reasons x \
+             --signer A --signer B",
+            "respond 7F3K-22QD --ask items[0].source_port=which? --ask custodian=who? --due 48h",
+            "respond 7F3K-22QD --risk confidentiality --explanation seen --item 1",
+            "respond 7F3K-22QD --confirm --preserved-until 2027-02-22 --custodian ISP",
+            "respond 7F3K-22QD --not-found --reference Q-1",
+            "respond 7F3K-22QD --extension grant --preserved-until 90d",
+            "respond 7F3K-22QD --mla-received MOJ-1 --received-on 2026-08-19",
+            "respond 7F3K-22QD --mla-decided executed",
+            "respond 7F3K-22QD --close moved --as not-competent --hint xc.ncu --reference Q-1",
+            "respond 7F3K-22QD --answer items[0].source_port=51422 --wait delivered",
+            "respond 7F3K-22QD --change --drop 1",
+            "withdraw 7F3K-22QD --item 1,2 --reason obtained-otherwise",
+            "extend 7F3K-22QD --until 2027-05-22 --reason late --mla-status drafted",
+            "mla 7F3K-22QD --reference M-1 --status sent --authority MoJ",
             "ack 7F3K-22QD --handover",
             "watch --jsonl --cursor abc --count 3",
             "evidence export 7F3K-22QD --to court --payload",
@@ -591,6 +648,24 @@ mod tests {
             "alarm clear x --by Novak --reason done",
             "ack 7F3K-22QD --by=",
             "ack 7F3K-22QD --handover --by=",
+            "respond 7F3K-22QD",
+            "respond 7F3K-22QD --taken",
+            "respond 7F3K-22QD --taken --decision accept --next-update 24h",
+            "respond 7F3K-22QD --decision refuse",
+            "respond 7F3K-22QD --decision refuse --ground busy --reasons x",
+            "respond 7F3K-22QD --decision refuse --ground political-offence",
+            "respond 7F3K-22QD --ask what?",
+            "respond 7F3K-22QD --risk availability",
+            "respond 7F3K-22QD --confirm",
+            "respond 7F3K-22QD --confirm --preserved-until soon",
+            "respond 7F3K-22QD --extension grant",
+            "respond 7F3K-22QD --extension refuse",
+            "respond 7F3K-22QD --change",
+            "respond 7F3K-22QD --abandon --hint xc.ncu",
+            "withdraw 7F3K-22QD",
+            "withdraw 7F3K-22QD --reason bored",
+            "extend 7F3K-22QD --until 2027-05-22",
+            "mla 7F3K-22QD --reference M-1 --status sent",
             "peer verify xb.ncu --by=",
             "send alert --file a --wait read",
             "send alert --file a --dry-run --wait ack",

@@ -115,6 +115,11 @@ impl Context {
         self.typed.again(id)
     }
 
+    /// The same with flags that were not typed.
+    pub fn again_with(&self, id: RequestId, added: &[(&str, String)]) -> Command {
+        self.typed.again_with(id, added)
+    }
+
     /// Notes how far the verb has got.
     pub fn reach(&self, stage: Stage) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;

@@ -22,6 +22,12 @@ impl Typed {
 
     /// The same command under this request id, so that it does nothing twice.
     pub fn again(&self, id: RequestId) -> Command {
+        self.again_with(id, &[])
+    }
+
+    /// The same with flags that were not typed: what was taken from a case as it stood then, so
+    /// that the repetition says the same although the case went on.
+    pub fn again_with(&self, id: RequestId, added: &[(&str, String)]) -> Command {
         let mut words = Vec::new();
         let mut given = self.0.iter();
         let mut rest = Vec::new();
@@ -35,6 +41,9 @@ impl Typed {
             } else if !word.starts_with(FLAG_WITH_VALUE) {
                 words.push(word.clone());
             }
+        }
+        for (flag, value) in added {
+            words.extend([(*flag).to_owned(), value.clone()]);
         }
         words.extend([FLAG.to_owned(), id.to_string()]);
         words.extend(rest);

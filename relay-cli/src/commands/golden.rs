@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod case;
+mod casework;
 mod evidence;
 mod samples;
 
@@ -25,7 +26,7 @@ use super::{
     peer,
     receipts::ReceiptsReport,
     retry::RetryReport,
-    send::SendReport,
+    sending::SendReport,
     show::ShowReport,
     status::StatusReport,
 };

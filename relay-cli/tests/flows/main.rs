@@ -2,6 +2,7 @@
 //! with.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod casework;
 mod desk;
 mod fake;
 mod peers;
