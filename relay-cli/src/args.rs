@@ -118,6 +118,9 @@ pub enum Verb {
     #[command(after_help = "Example:\n  relay-cli mla 7F3K-22QD --reference MOJ-92 \\\n      \
                             --status sent --authority 'Ministry of Justice XB'")]
     Mla(MlaArgs),
+    /// Message files to fill in, each field explained
+    #[command(subcommand, after_help = "Example:\n  relay-cli template show art29 > request.json")]
+    Template(TemplateVerb),
     /// Messages that came and that nobody took yet
     #[command(after_help = "Example:\n  relay-cli inbox --all")]
     Inbox(ListArgs),
@@ -209,6 +212,21 @@ pub enum CaseVerb {
     Show {
         /// Its id, or any message of it
         #[arg(value_name = "CASE")]
+        name: String,
+    },
+}
+
+/// `template …`
+#[derive(Debug, Subcommand)]
+pub enum TemplateVerb {
+    /// All of them
+    #[command(after_help = "Example:\n  relay-cli template list")]
+    List,
+    /// One of them, to be saved, filled in and sent
+    #[command(after_help = "Example:\n  relay-cli template show art29 > request.json")]
+    Show {
+        /// As in art29, alert, risk-notice
+        #[arg(value_name = "NAME")]
         name: String,
     },
 }

@@ -22,6 +22,7 @@ mod send;
 mod sending;
 mod show;
 mod status;
+mod template;
 mod watch;
 mod withdraw;
 
@@ -53,6 +54,7 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Respond(args) => respond::run(context, *args).await,
         Verb::Withdraw(args) => withdraw::run(context, args).await,
         Verb::Extend(args) => extend::run(context, args).await,
+        Verb::Template(verb) => template::run(context, &verb),
         Verb::Mla(args) => mla::run(context, args).await,
         Verb::Inbox(args) => inbox::run(context, &args).await,
         Verb::Outbox(args) => outbox::run(context, &args).await,

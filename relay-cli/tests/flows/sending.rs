@@ -318,3 +318,44 @@ async fn waiting_counts_verified_receipts() {
     fake.script.lock().unwrap().message = Some(message);
     assert_eq!(wait(&fake, "ack").await.code, Some(1));
 }
+
+/// A template is a file to fill in: as it is nothing of it is sent, filled in it is, comments and
+/// all.
+#[tokio::test]
+async fn a_template_is_filled_in_and_sent() {
+    let fake = fake(vec![Ok(stored())]).await;
+    let ended = fake.run("template show request-ack").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let path = fake.dir.path().join("ack.json");
+    std::fs::write(&path, &ended.out).unwrap();
+    let refused = fake.run("send message --file ack.json").await;
+    assert_eq!(refused.code, Some(15), "{refused:?}");
+    let id = "0192f1a0-0009-7000-8000-000000000009";
+    let mut text = ended.out.clone();
+    for (key, value) in [
+        ("to", "[\"xb.ncu\"]"),
+        ("thread_id", &format!("\"{id}\"")),
+        ("in_reply_to", &format!("\"{id}\"")),
+        ("next_update_by", "\"@+24h\""),
+    ] {
+        let open = if key == "to" { "[\"?\"]" } else { "\"?\"" };
+        let from = format!("\n  \"{key}\": {open}");
+        assert!(text.contains(&from), "{key} in {text}");
+        text = text.replace(&from, &format!("\n  \"{key}\": {value}"));
+    }
+    std::fs::write(&path, &text).unwrap();
+    // What is read as text is not taken for a value either.
+    let refused = fake.run("send message --file ack.json").await;
+    assert_eq!(refused.code, Some(15), "{refused:?}");
+    for path in ["env.sender_ref", "ack.q_reference", "ack.desk"] {
+        assert!(refused.err.contains(&format!("{path}: still to be filled in")), "{refused:?}");
+    }
+    assert!(ids(&fake).is_empty());
+    std::fs::write(&path, text.replace("\": \"?\"", "\": \"XB-77\"")).unwrap();
+    let ended = fake.run("send message --file ack.json").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ids(&fake).len(), 1);
+    assert_eq!(fake.run("template show nothing").await.code, Some(12));
+    let list = fake.run("template list --json").await.json();
+    assert_eq!(list["templates"].as_array().map(Vec::len), Some(30));
+}
