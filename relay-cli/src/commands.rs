@@ -7,11 +7,13 @@ mod alarm;
 mod case;
 mod casework;
 mod deadlines;
+mod draft;
 mod evidence;
 mod extend;
 #[cfg(test)]
 mod golden;
 mod inbox;
+mod interactive;
 mod mla;
 mod outbox;
 mod peer;
@@ -54,6 +56,7 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Respond(args) => respond::run(context, *args).await,
         Verb::Withdraw(args) => withdraw::run(context, args).await,
         Verb::Extend(args) => extend::run(context, args).await,
+        Verb::Draft(verb) => draft::run(context, verb).await,
         Verb::Template(verb) => template::run(context, &verb),
         Verb::Mla(args) => mla::run(context, args).await,
         Verb::Inbox(args) => inbox::run(context, &args).await,

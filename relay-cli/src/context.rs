@@ -5,6 +5,7 @@
 
 use std::{
     io::IsTerminal as _,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -103,6 +104,23 @@ impl Context {
     /// Who runs this program, where nobody said so with `--by`.
     pub fn account(&self) -> String {
         std::env::var("USER").unwrap_or_default()
+    }
+
+    /// Where this account keeps what is not sent yet (XDG Base Directory Specification).
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        let absolute = |name: &str| {
+            let path = std::env::var_os(name).map(PathBuf::from);
+            path.filter(|path| path.is_absolute())
+        };
+        let state = absolute("XDG_STATE_HOME");
+        let state = state.or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+        state.map(|state| state.join("relay-cli"))
+    }
+
+    /// The program with which this account edits files.
+    pub fn editor(&self) -> Option<String> {
+        let named = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+        named("VISUAL").or_else(|| named("EDITOR"))
     }
 
     /// The key of this call: the given one, or a new one, which says when it was made.

@@ -52,6 +52,12 @@ impl Typed {
 }
 
 impl Command {
+    /// A command of this program that was not typed.
+    pub fn of(words: &[&str]) -> Self {
+        let program = std::iter::once("relay-cli").chain(words.iter().copied());
+        Self(program.map(quoted).collect())
+    }
+
     /// Its words, each whole.
     pub fn words(&self) -> &[String] {
         &self.0

@@ -6,11 +6,11 @@ use std::path::Path;
 use relay_proto::{ids::RequestId, payload::kind_of_draft, timestamp::Timestamp, v1};
 
 use super::{
-    count,
+    count, interactive,
     sending::{self, Outgoing, WAIT_TIME},
 };
 use crate::{
-    args::{SendArgs, SendVerb},
+    args::{PreservationArgs, SendArgs, SendVerb},
     context::Context,
     exit::Exit,
     failure::Failure,
@@ -20,21 +20,35 @@ use crate::{
 
 /// Reads the file, sends, waits where that is asked for.
 pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
-    let (kind, args) = match verb {
-        SendVerb::Alert(args) => (Some(v1::Kind::Alert), args),
-        SendVerb::Preservation(args) => (Some(v1::Kind::PreservationRequest), args),
-        SendVerb::Message(args) => (None, args),
-    };
-    let id = context.request_id(&args.repeat);
-    let draft = read(context, kind, &args, id)?;
+    match verb {
+        SendVerb::Alert(args) => from_file(context, Some(v1::Kind::Alert), &args).await,
+        SendVerb::Message(args) => from_file(context, None, &args).await,
+        SendVerb::Preservation(PreservationArgs { file, to, post, .. }) => match (file, to) {
+            (Some(file), _) => {
+                let kind = Some(v1::Kind::PreservationRequest);
+                from_file(context, kind, &SendArgs { file, post }).await
+            }
+            (None, Some(to)) => interactive::run(context, &to, post.wait).await,
+            (None, None) => Err(Failure::new(Exit::Usage, "Neither --file nor --to is stated.")),
+        },
+    }
+}
+
+async fn from_file(
+    context: &Context,
+    kind: Option<v1::Kind>,
+    args: &SendArgs,
+) -> Result<Exit, Failure> {
+    let id = context.request_id(&args.post.repeat);
+    let draft = read(context, kind, args, id)?;
     let node = context.node().await?;
     let outgoing = Outgoing {
         id,
         draft,
         etag: String::new(),
         again: context.again(id),
-        dry_run: args.dry_run,
-        wait: args.wait,
+        dry_run: args.post.dry_run,
+        wait: args.post.wait,
     };
     let sent = sending::send(context, &node, outgoing).await;
     let report = sent.map_err(|failure| match failure.exit {
@@ -67,7 +81,7 @@ fn read(
 }
 
 /// Faults of a message file, told alike whether they were found here or by the node.
-fn of_file(mut failure: Failure, file: &Path) -> Failure {
+pub fn of_file(mut failure: Failure, file: &Path) -> Failure {
     let (name, left) = (file.display(), usize::try_from(failure.faults_left).unwrap_or_default());
     let number = count(failure.faults.len().saturating_add(left), "fault");
     failure.what = format!("{name} has {number}.");
@@ -78,7 +92,12 @@ fn of_file(mut failure: Failure, file: &Path) -> Failure {
 
 /// The draft with its offsets resolved. They count from the instant that the request id carries,
 /// not from now: so the same file under the same id has the same content whenever it is repeated.
-fn resolved(text: &str, id: RequestId, now: Timestamp, file: &Path) -> Result<v1::Draft, Failure> {
+pub fn resolved(
+    text: &str,
+    id: RequestId,
+    now: Timestamp,
+    file: &Path,
+) -> Result<v1::Draft, Failure> {
     let parse = |from| {
         message_file::parse(text, from)
             .map_err(|faults| of_file(Failure::new(Exit::Faults, "").with_faults(faults), file))

@@ -97,6 +97,7 @@ impl Fake {
     pub fn command(&self, line: &str) -> Command {
         let mut command = program(line);
         command.env("RELAY_NODE", self.socket()).current_dir(self.dir.path());
+        command.env("XDG_STATE_HOME", self.dir.path());
         command
     }
 

@@ -4,6 +4,7 @@
 
 mod casework;
 mod desk;
+mod drafts;
 mod fake;
 mod peers;
 mod sending;

@@ -11,7 +11,7 @@ use crate::{
     fake::{Ended, Fake, Script, end, refusal},
 };
 
-fn alert() -> Value {
+pub fn alert() -> Value {
     json!({
         "env": {
             "kind": "ALERT", "profile": "budapest-247", "to": ["xb.ncu"], "priority": "ROUTINE",
@@ -33,7 +33,7 @@ fn write(fake: &Fake, file: &Value) {
     std::fs::write(fake.dir.path().join("alert.json"), file.to_string()).unwrap();
 }
 
-fn stored() -> v1::SendMessageResponse {
+pub fn stored() -> v1::SendMessageResponse {
     let delivery = v1::Delivery {
         recipient: "xb.ncu".into(),
         state: v1::DeliveryState::Queued.into(),
@@ -62,7 +62,7 @@ async fn fake(answers: Vec<Result<v1::SendMessageResponse, Status>>) -> Fake {
     fake
 }
 
-fn ids(fake: &Fake) -> Vec<String> {
+pub fn ids(fake: &Fake) -> Vec<String> {
     fake.script.lock().unwrap().sent.iter().map(|sent| sent.request_id.clone()).collect()
 }
 

@@ -3,12 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use relay_proto::{
-    file::MessageFile,
-    ids::{MessageId, Uuid},
-    payload::{Completion, NewIds, PayloadContext, Place, ProfileDefaults, UnitFacts, complete},
-    timestamp::Timestamp,
-};
+use relay_proto::{file::MessageFile, timestamp::Timestamp};
 use serde_json::{Map, Value};
 
 use super::*;
@@ -86,39 +81,6 @@ fn paths_of(value: &Value) -> BTreeSet<String> {
     found
 }
 
-/// What a node makes of a draft, as a unit without a profile's markings would have to state them.
-fn completed(draft: &v1::Draft) -> Result<(), String> {
-    let own = UnitFacts {
-        organisation: "Unit".into(),
-        phone: "+1-202-555-0143".into(),
-        languages: vec!["en".into()],
-        ..Default::default()
-    };
-    let handling = v1::Handling {
-        tlp: v1::Tlp::Amber.into(),
-        classification: v1::Classification::Bpl.into(),
-        ..Default::default()
-    };
-    let legal_basis = vec![v1::LegalBasis { instrument: "ETS185".into(), article: "29".into() }];
-    let defaults = ProfileDefaults { handling, legal_basis, period_days: 90, ..Default::default() };
-    let kinds: Vec<v1::Kind> = all_kinds().collect();
-    let context = PayloadContext::new(draft.priority(), &kinds);
-    let completion = Completion {
-        from: &"xy.ncu".parse().unwrap(),
-        own: &own,
-        recipient: Some(&own),
-        defaults: &defaults,
-        ids: NewIds {
-            message_id: MessageId::new(now(), [7; 10]),
-            case_id: Uuid::random([7; 16]),
-            body_id: Uuid::random([8; 16]),
-        },
-        exercise: false,
-        place: Place::default(),
-    };
-    complete(draft, &completion, &context).map(drop).map_err(|faults| faults.to_string())
-}
-
 /// Each template with the values of each sample of its kind: a valid draft. What is not commented
 /// out is what every message of the kind has to say.
 #[test]
@@ -139,7 +101,7 @@ fn every_template_can_be_filled_in() {
             }
             let draft = MessageFile::parse(&filled.to_string(), now());
             let draft = draft.unwrap_or_else(|faults| panic!("{kind:?}: {faults}"));
-            completed(&draft).unwrap_or_else(|faults| panic!("{kind:?}: {faults}"));
+            crate::form::check(&draft, now()).unwrap_or_else(|faults| panic!("{kind:?}: {faults}"));
             valid += 1;
         }
         assert!(valid > 0, "{kind:?}: no sample has all that the template asks for");
