@@ -138,6 +138,20 @@ impl Context {
         self.typed.again_with(id, added)
     }
 
+    /// A command that was not typed, at the node of this one.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let Global { node, tls_ca, tls_cert, tls_key, .. } = &self.global;
+        let mut all: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        if let Some(node) = node {
+            all.extend(["--node".to_owned(), node.clone()]);
+        }
+        for (flag, path) in [("--tls-ca", tls_ca), ("--tls-cert", tls_cert), ("--tls-key", tls_key)]
+        {
+            all.extend(path.iter().flat_map(|path| [flag.to_owned(), path.display().to_string()]));
+        }
+        Command::of(&all)
+    }
+
     /// Notes how far the verb has got.
     pub fn reach(&self, stage: Stage) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;

@@ -12,8 +12,8 @@ use relay_proto::{
     file::MessageFile,
     ids::{MessageId, UnitId, Uuid},
     payload::{
-        Completion, Faults, NewIds, PayloadContext, Place, ProfileDefaults, UnitFacts, all_kinds,
-        complete,
+        Completion, Fault, Faults, NewIds, PayloadContext, Place, ProfileDefaults, UnitFacts,
+        all_kinds, complete,
     },
     timestamp::Timestamp,
     v1,
@@ -98,7 +98,11 @@ impl Form {
             of.strip_prefix(path)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        faults.iter().filter(|fault| below(&fault.path)).map(|fault| fault.to_string()).collect()
+        let told = |fault: &Fault| match fault.article {
+            Some(article) => format!("{} (Article {article})", fault.text),
+            None => fault.text.clone(),
+        };
+        faults.iter().filter(|fault| below(&fault.path)).map(told).collect()
     }
 
     /// The request as the reader and the checks of the wire format take it.

@@ -53,8 +53,8 @@ impl Typed {
 
 impl Command {
     /// A command of this program that was not typed.
-    pub fn of(words: &[&str]) -> Self {
-        let program = std::iter::once("relay-cli").chain(words.iter().copied());
+    pub fn of(words: &[String]) -> Self {
+        let program = std::iter::once("relay-cli").chain(words.iter().map(String::as_str));
         Self(program.map(quoted).collect())
     }
 

@@ -287,7 +287,9 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident as $wire:ident { $($(#[$help:meta])* $word:ident),* $(,)? })*) => {$(
+    ($(
+        $(#[$doc:meta])* $name:ident as $wire:ident { $($(#[$help:meta])* $word:ident),* $(,)? }
+    )*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
         pub enum $name {

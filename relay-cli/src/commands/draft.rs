@@ -19,7 +19,6 @@ use crate::{
     render::{Page, Table},
     report::Report,
     terminal::apart,
-    typed::Command,
     view::words,
 };
 
@@ -159,7 +158,7 @@ pub async fn submit(
         draft.request_id = Some(id);
         drafts.write(name, &draft)?;
     }
-    let again = Command::of(&["draft", "submit", name]);
+    let again = context.command(&["draft", "submit", name]);
     let outgoing = Outgoing { id, draft: message, etag: String::new(), again, dry_run, wait };
     let sent = sending::send(context, node, outgoing).await;
     let report = match sent {

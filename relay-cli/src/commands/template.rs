@@ -1,10 +1,10 @@
 //! `template list|show`: message files to fill in, one for every kind that a desk sends, each field
 //! explained.
 //!
-//! What a kind says is written out in `src/templates`, one file a kind; what all kinds share is put
-//! around it here. A `"?"` is to be filled in, a line that is commented out may stay so. Invariant:
-//! the tests fill every template from the samples of the wire format, so a field that goes away, or
-//! a word that is added, is noticed.
+//! What a kind says is written out in `src/templates`, one file a kind; what all kinds share is in
+//! `shared.json` there, and put around it here. A `"?"` is to be filled in, a line that is commented
+//! out may stay so. Invariant: the tests fill every template from the samples of the wire format, so
+//! a field that goes away, or a word that is added, is noticed.
 
 use relay_proto::{
     payload::{all_kinds, is_answer, is_casework, kind_name},
@@ -137,27 +137,7 @@ pub fn whole(kind: v1::Kind) -> Option<String> {
 }
 
 /// What all kinds share of `env`.
-const ENV_REST: &str = r#"  // How long the node tries to deliver it follows from the priority, unless you
-  // state another end.
-  // "expires_at": "?",
-  // Of the text, as en or pt-BR; left out: the first of your card.
-  // "language": "?",
-  // The law; left out: what the network's profile says of this kind.
-  // "legal_basis": [{"instrument": "ETS185", "article": "?"}],
-  // Who sends and whom to call; what is left out is completed from your card.
-  // "authority": {"person": "?", "role": "?", "phone": "?", "email": "?"},
-  // A drill: true. Nothing of it may reach a provider.
-  // "exercise": "?",
-  // Files that go another way, by their digest.
-  // "attachments": [{"name": "?", "media_type": "?", "size": "?", "sha256": "?"}],
-  // Your own case number; 500 characters at most.
-  "sender_ref": "?"
- },
- // Markings; left out: the profile's. TLP: CLEAR, GREEN, AMBER, AMBER+STRICT or
- // RED. PAP: CLEAR, GREEN, AMBER or RED. Europol: H0, H1, H2, H3, the last with
- // conditions. Classification: UNCLASSIFIED, BPL, RESTRICTED or CONFIDENTIAL.
- // "handling": {"tlp": "?", "pap": "?", "europol": ["?"], "classification": "?", "conditions": ["?"]},
-"#;
+const ENV_REST: &str = include_str!("../templates/shared.json");
 
 macro_rules! templates {
     ($($kind:ident $file:literal;)*) => {

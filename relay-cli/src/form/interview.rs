@@ -160,7 +160,12 @@ impl<R: BufRead, W: Write> Interview<R, W> {
                 "q" => return Ok(Said::Done(Choice::Leave)),
                 "" if known.is_empty() && question.optional => {
                     form.clear(&path);
-                    return Ok(Said::Answered);
+                    // Some may be left out only with certain answers to others.
+                    let faults = form.faults_at(&path);
+                    if faults.is_empty() {
+                        return Ok(Said::Answered);
+                    }
+                    self.say_all(&faults)?;
                 }
                 "" if known.is_empty() => self.say("Needed. Type ? for help.")?,
                 "" if form.at(&path).is_some() => return Ok(Said::Answered),
@@ -203,10 +208,12 @@ impl<R: BufRead, W: Write> Interview<R, W> {
             return Ok(true);
         }
         *form = before;
-        for fault in faults {
-            self.say(&fault)?;
-        }
+        self.say_all(&faults)?;
         Ok(false)
+    }
+
+    fn say_all(&mut self, faults: &[String]) -> io::Result<()> {
+        faults.iter().try_for_each(|fault| self.say(&format!("  {fault}")))
     }
 
     /// Says something of the program's, or of the checks.

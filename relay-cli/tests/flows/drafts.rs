@@ -121,7 +121,8 @@ const TYPED: &str = "\n\
     Insp. Mira Valtonen\nJ. Okafor\n+1-202-555-0144\nXA-CCU-2026-0342\n\
     1\nComputer-related fraud\nPenal Code XA s.312\n8\nAccount used to redirect invoices.\n\
     ipv4 198.51.100.7\n51422\nsubscriber, traffic\n\n\nsender of the invoices\nn\n\
-    ISP Exemplo SA\n\n\nlog-rotation\nlogs are kept 30 days\n\n\n\n@+50d\n\n\n\n\n\n\n";
+    ISP Exemplo SA\n\n\nlog-rotation\nlogs are kept 30 days\n\n\n\n@+50d\n\
+    \n\n\nsuspect unaware\n\n\n";
 
 /// Types on a terminal; how the program ended.
 async fn on_terminal(fake: &Fake, typed: String) -> crate::fake::Ended {

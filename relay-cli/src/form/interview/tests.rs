@@ -105,6 +105,7 @@ fn wrong_answers_are_asked_again() {
     let mut lines = whole(&["SEND"]);
     for (at, wrong) in [
         (31, "maybe"),
+        (29, ""),
         (25, "soon"),
         (20, "because"),
         (14, "2026-11-09T00:00:00Z"),
@@ -133,6 +134,7 @@ fn wrong_answers_are_asked_again() {
         "not a time",
         "One of LOG_ROTATION",
         "One of ROUTINE",
+        "missing: state why it must be kept secret",
     ] {
         assert!(written.contains(told), "{told}: {written}");
     }
