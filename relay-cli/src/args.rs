@@ -89,6 +89,9 @@ pub enum Verb {
     /// Is all well? What needs me?
     #[command(after_help = "Example:\n  relay-cli status\n\nEnds with 1 if anything needs you.")]
     Status,
+    /// The same as it changes, on one screen: peers, what is due, what waits to be sent
+    #[command(after_help = "Example:\n  relay-cli top\n\nq quits.")]
+    Top,
     /// The units that we exchange messages with
     #[command(subcommand, after_help = "Example:\n  relay-cli peer add xb.ncu.relaycard")]
     Peer(PeerVerb),

@@ -25,6 +25,7 @@ mod sending;
 mod show;
 mod status;
 mod template;
+mod top;
 mod watch;
 mod withdraw;
 
@@ -48,6 +49,7 @@ use crate::{
 pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Status => status::run(context).await,
+        Verb::Top => top::run(context).await,
         Verb::Alarm(verb) => alarm::run(context, verb).await,
         Verb::Case(verb) => case::run(context, verb).await,
         Verb::Deadlines(args) => deadlines::run(context, args).await,

@@ -5,10 +5,10 @@
 //! its meaning needs a new schema number.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod case;
+pub mod case;
 mod casework;
 mod evidence;
-mod samples;
+pub mod samples;
 
 use std::{fs, path::PathBuf};
 

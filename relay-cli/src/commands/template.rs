@@ -2,9 +2,9 @@
 //! explained.
 //!
 //! What a kind says is written out in `src/templates`, one file a kind; what all kinds share is in
-//! `shared.json` there, and put around it here. A `"?"` is to be filled in, a line that is commented
-//! out may stay so. Invariant: the tests fill every template from the samples of the wire format, so
-//! a field that goes away, or a word that is added, is noticed.
+//! `shared.json` there, and put around it here. A `"?"` is to be filled in, a line that is
+//! commented out may stay so. Invariant: the tests fill every template from the samples of the wire
+//! format, so a field that goes away, or a word that is added, is noticed.
 
 use relay_proto::{
     payload::{all_kinds, is_answer, is_casework, kind_name},
