@@ -109,7 +109,7 @@ pub enum Verb {
     #[command(subcommand, after_help = "Example:\n  relay-cli send alert --file alert.json")]
     Send(SendVerb),
     /// Answer in a case: take it, decide, ask, warn, confirm, close; or answer a question
-    #[command(after_help = HELP_RESPOND)]
+    #[command(after_help = HELP_RESPOND, override_usage = USAGE_RESPOND)]
     Respond(Box<RespondArgs>),
     /// Withdraw a request of ours, or items of it
     #[command(after_help = "Example:\n  relay-cli withdraw 7F3K-22QD --item 1 \\\n      \
@@ -482,6 +482,8 @@ Exit codes:
   0 done   1 attention, or no   2 usage   10 node not reachable   11 permission
   12 not found   13 safe, not there yet   14 INVALID   15 faults in the content
   16 conflict   17 peer not verified   130 interrupted";
+
+const USAGE_RESPOND: &str = "relay-cli respond <CASE> <WHAT IS ANSWERED> [OPTIONS]";
 
 const HELP_RESPOND: &str = "\
 Examples, of the requested side:

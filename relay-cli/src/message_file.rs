@@ -70,7 +70,8 @@ pub fn content(message: &v1::Message) -> Value {
     message.payload.as_ref().map_or(Value::Null, |payload| to_file(payload, &header))
 }
 
-fn fault(fault: &payload::Fault) -> Fault {
+/// A fault of relay-proto as ours.
+pub fn fault(fault: &payload::Fault) -> Fault {
     Fault {
         path: fault.path.clone(),
         reason: Some(fault.label().to_owned()),

@@ -1,6 +1,9 @@
 //! `draft …`: messages that are being written, and sent when they are finished.
 
-use relay_proto::{ids::RequestId, payload::kind_of_draft};
+use relay_proto::{
+    ids::RequestId,
+    payload::{Faults, kind_of_draft},
+};
 use serde::Serialize;
 
 use super::{
@@ -14,8 +17,8 @@ use crate::{
     context::Context,
     drafts::{Draft, Drafts},
     exit::Exit,
-    failure::Failure,
-    files, message_file,
+    failure::{Failure, Fault},
+    files, form, message_file,
     render::{Page, Table},
     report::Report,
     terminal::apart,
@@ -35,8 +38,8 @@ pub struct DraftView {
     /// What it is, where it can be read.
     pub kind: Option<String>,
     pub to: Vec<String>,
-    /// Places that are wrong or not filled in, as far as can be seen without the node.
-    pub faults: usize,
+    /// What is wrong or not filled in, as far as can be seen without the node.
+    pub faults: Vec<Fault>,
     /// The node may have it already: submitting tells.
     pub tried: bool,
 }
@@ -193,23 +196,28 @@ fn explained(failure: Failure, name: &str, path: &std::path::Path) -> Failure {
     }
 }
 
+/// A draft as far as it can be judged here: read, then checked as a node would complete it.
 fn view(context: &Context, name: &str, draft: &Draft) -> DraftView {
-    let (name, tried) = (name.to_owned(), draft.request_id.is_some());
-    match message_file::parse(&draft.text, context.now()) {
+    let (name, tried, now) = (name.to_owned(), draft.request_id.is_some(), context.now());
+    match message_file::parse(&draft.text, now) {
         Ok(message) => DraftView {
             name,
             kind: Some(words::kind(kind_of_draft(&message).into())),
+            faults: form::check(&message, now).err().map(told).unwrap_or_default(),
             to: message.to,
-            faults: 0,
             tried,
         },
-        Err(faults) => DraftView { name, kind: None, to: Vec::new(), faults: faults.len(), tried },
+        Err(faults) => DraftView { name, kind: None, to: Vec::new(), faults, tried },
     }
+}
+
+fn told(faults: Faults) -> Vec<Fault> {
+    faults.iter().map(message_file::fault).collect()
 }
 
 impl DraftView {
     fn state(&self) -> String {
-        match (self.faults, self.tried) {
+        match (self.faults.len(), self.tried) {
             (_, true) => "tried: submit it again to know".to_owned(),
             (0, false) => "can be submitted".to_owned(),
             (faults, false) => format!("{} to mend", count(faults, "place")),
@@ -252,6 +260,9 @@ impl Report for DraftReport {
                 );
             }
             return;
+        }
+        for fault in &self.draft.faults {
+            page.hanging(&format!("  {}: {}", fault.path, fault.what), 4);
         }
         page.line(format!("relay-cli draft edit {name}, then relay-cli draft submit {name}"));
     }

@@ -363,6 +363,15 @@ async fn refusals_tell_what_may_be_typed() {
     let ended = fake.run(line).await;
     assert_eq!(ended.code, Some(16), "{ended:?}");
     assert!(ended.err.contains("nothing was sent"), "{ended:?}");
+    // A case of which only later messages are here.
+    let waiting = v1::Case { steps: vec![], ..case("xb.ncu", v1::CaseState::Unspecified) };
+    fake.script.lock().unwrap().cases = [waiting].into();
+    let ended = fake.run(line).await;
+    assert_eq!((ended.code, ended.err.contains("is not here")), (Some(1), true), "{ended:?}");
+    // An id that does not say when it was made would make another message when repeated.
+    let undated = "--request-id 4f1c1f6e-0f5c-4d2c-9d0c-0f1e2d3c4b5a";
+    let ended = fake.run(&format!("{line} {undated}")).await;
+    assert_eq!((ended.code, ended.err.contains("when it was made")), (Some(2), true), "{ended:?}");
     fake.script.lock().unwrap().cases.clear();
     let ended = fake.run(line).await;
     assert_eq!(ended.code, Some(12), "{ended:?}");

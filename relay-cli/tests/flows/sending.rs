@@ -15,15 +15,16 @@ pub fn alert() -> Value {
     json!({
         "env": {
             "kind": "ALERT", "profile": "budapest-247", "to": ["xb.ncu"], "priority": "ROUTINE",
-            "language": "en"
+            "language": "en", "sender_ref": "XA-1"
         },
         "alert": {
             "revision": 1, "lifecycle": "NEW", "alert_type": "WARN", "category": "fraud/phishing",
             "severity": "MEDIUM", "title": "Parcel-fee kit on rented hosting",
             "summary": "Kit copies a postal login page and relays one-time codes.",
             "observed_from": "@-7d", "valid_until": "@+28d", "confidence": 85,
-            "affected_countries": ["XB"], "action_requested": ["CHECK_OWN_SYSTEMS"],
-            "evaluation": {"source": "A", "information": 1}
+            "affected_countries": ["XB"], "action_requested": ["NONE"],
+            "evaluation": {"source": "A", "information": 1},
+            "dissemination": {"audience": "NAMED", "onward": false}
         },
         "handling": {"tlp": "AMBER", "pap": "GREEN", "europol": ["H0"], "classification": "BPL"}
     })
