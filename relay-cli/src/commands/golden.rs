@@ -7,6 +7,7 @@
 
 pub mod case;
 mod casework;
+mod drafts;
 mod evidence;
 pub mod samples;
 

@@ -46,11 +46,7 @@ pub struct TemplateReport {
 /// Runs a verb of the noun; no node is asked.
 pub fn run(context: &Context, verb: &TemplateVerb) -> Result<Exit, Failure> {
     match verb {
-        TemplateVerb::List => {
-            let view = |kind| TemplateView { name: words::kind(kind as i32), about: about(kind) };
-            let templates = all_kinds().filter(|kind| content(*kind).is_some()).map(view);
-            context.printer().report(&TemplatesReport { templates: templates.collect() })
-        }
+        TemplateVerb::List => context.printer().report(&all()),
         TemplateVerb::Show { name } => {
             let kind = by_name(name).ok_or_else(|| unknown(name))?;
             let text = whole(kind).ok_or_else(|| unknown(name))?;
@@ -58,6 +54,13 @@ pub fn run(context: &Context, verb: &TemplateVerb) -> Result<Exit, Failure> {
             context.printer().report(&TemplateReport { name, text })
         }
     }
+}
+
+/// All of them, by the number of their kind.
+pub fn all() -> TemplatesReport {
+    let view = |kind| TemplateView { name: words::kind(kind as i32), about: about(kind) };
+    let templates = all_kinds().filter(|kind| content(*kind).is_some()).map(view);
+    TemplatesReport { templates: templates.collect() }
 }
 
 /// A kind by the name of its template; the request also by its article.
