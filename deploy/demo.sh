@@ -164,31 +164,16 @@ for what in header statement inclusion checkpoint other-keys other-proof; do
 done
 
 say "The request is a case: what is not legal now is refused, and told why"
-case_id=$(cli xb.ncu --json case show "$request" | json case_id)
-request_id=$(cli xa.cyber-poc --json show "$request" | json message_id)
-# A file with a message of the case: whom it goes to, its kind, its key, what it says.
-letter() {
-  printf '{"env": {"kind": "%s", "profile": "budapest-247", "to": ["%s"], "priority": "ROUTINE", "language": "en",
-  "thread_id": "%s", "in_reply_to": "%s", "sender_ref": "DEMO-1"}, "%s": %s}\n' \
-    "$2" "$1" "$case_id" "$request_id" "$3" "$4" >"$dir/$2.json"
-}
-letter xa.cyber-poc PRESERVATION_CONFIRMATION confirmation '{"q_reference": "XB-77", "items": [{"item_id": "1",
-  "status": "PRESERVED", "preserved_from": "@now", "preserved_until": "@+90d"}]}'
-run_status 15 "$bin/relay-cli" --node "$dir/xb.ncu/api.sock" send message --file "$dir/PRESERVATION_CONFIRMATION.json"
+says() { local unit=$1; shift; run "$bin/relay-cli" --node "$dir/$unit/api.sock" --quiet "$@" --wait delivered --timeout 20s; }
+run_status 15 "$bin/relay-cli" --node "$dir/xb.ncu/api.sock" respond "$request" --confirm --preserved-until 90d --reference XB-77
 
 say "From the desk's acknowledgement to mutual assistance, as each side says it"
-letter xa.cyber-poc REQUEST_ACK ack '{"q_reference": "XB-77", "desk": "night desk, A. Pillai", "next_update_by": "@+6h"}'
-letter xa.cyber-poc PRESERVATION_DECISION decision '{"revision": 1, "items": [{"item_id": "1", "decision": "ACCEPTED"}]}'
-letter xb.ncu MLA_NOTICE mla_notice '{"mla_reference": "XA-MOJ-92", "status": "SENT", "channel": "post",
-  "central_authority": "Ministry of Justice XB", "date": "2026-08-14"}'
-letter xa.cyber-poc MLA_RECEIVED mla '{"q_mla_reference": "XB-MOJ-5521", "received_on": "2026-08-19"}'
-says() { run "$bin/relay-cli" --node "$dir/$1/api.sock" --quiet send message --file "$dir/$2.json" --wait delivered --timeout 20s; }
-says xb.ncu REQUEST_ACK
-says xb.ncu PRESERVATION_DECISION
-says xb.ncu PRESERVATION_CONFIRMATION
+says xb.ncu respond "$request" --taken --reference XB-77 --desk "night desk, A. Pillai" --next-update 6h
+says xb.ncu respond "$request" --decision accept
+says xb.ncu respond "$request" --confirm --preserved-until 90d
 run "$bin/relay-cli" --node "$dir/xa.cyber-poc/api.sock" deadlines
-says xa.cyber-poc MLA_NOTICE
-says xb.ncu MLA_RECEIVED
+says xa.cyber-poc mla "$request" --reference XA-MOJ-92 --status sent --authority "Ministry of Justice XB"
+says xb.ncu respond "$request" --mla-received XB-MOJ-5521
 run "$bin/relay-cli" --node "$dir/xa.cyber-poc/api.sock" case show "$request"
 etag() { cli "$1" --json case show "$request" | json etag; }
 [ "$(etag xa.cyber-poc)" = "$(etag xb.ncu)" ] || { echo "the two sides hold different cases" >&2; exit 1; }

@@ -5,20 +5,30 @@
 mod ack;
 mod alarm;
 mod case;
+mod casework;
 mod deadlines;
+mod draft;
 mod evidence;
+mod extend;
 #[cfg(test)]
 mod golden;
 mod inbox;
+mod interactive;
+mod mla;
 mod outbox;
 mod paper;
 mod peer;
 mod receipts;
+mod respond;
 mod retry;
 mod send;
+mod sending;
 mod show;
 mod status;
+mod template;
+mod top;
 mod watch;
+mod withdraw;
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
@@ -32,6 +42,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, answer_lost},
     render::Page,
+    typed::Command,
     view::{MessageView, words},
 };
 
@@ -39,11 +50,18 @@ use crate::{
 pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
     match verb {
         Verb::Status => status::run(context).await,
+        Verb::Top => top::run(context).await,
         Verb::Alarm(verb) => alarm::run(context, verb).await,
         Verb::Case(verb) => case::run(context, verb).await,
         Verb::Deadlines(args) => deadlines::run(context, args).await,
         Verb::Peer(verb) => peer::run(context, verb).await,
         Verb::Send(verb) => send::run(context, verb).await,
+        Verb::Respond(args) => respond::run(context, *args).await,
+        Verb::Withdraw(args) => withdraw::run(context, args).await,
+        Verb::Extend(args) => extend::run(context, args).await,
+        Verb::Draft(verb) => draft::run(context, verb).await,
+        Verb::Template(verb) => template::run(context, &verb),
+        Verb::Mla(args) => mla::run(context, args).await,
         Verb::Inbox(args) => inbox::run(context, &args).await,
         Verb::Outbox(args) => outbox::run(context, &args).await,
         Verb::Retry(args) => retry::run(context, &args).await,
@@ -61,14 +79,27 @@ async fn once_for_sure<T, F>(
     context: &Context,
     node: &Node,
     id: RequestId,
+    call: impl FnMut() -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    once_under(context, node, &context.again(id), call).await
+}
+
+/// The same for a verb that knows better which command repeats it.
+async fn once_under<T, F>(
+    context: &Context,
+    node: &Node,
+    again: &Command,
     mut call: impl FnMut() -> F,
 ) -> Result<T, Failure>
 where
     F: Future<Output = Result<Response<T>, Status>>,
 {
     // From here on an interruption is told with the command that finds out.
-    context.reach(Stage::Asked(context.again(id)));
-    let sure = |status: &Status| unsure(context, node.failure(status), id);
+    context.reach(Stage::Asked(again.clone()));
+    let sure = |status: &Status| unsure(node.failure(status), again);
     let mut wait = REPEAT_WAIT_MIN;
     for _ in 0..REPEATS_MAX {
         match call().await {
@@ -90,11 +121,11 @@ where
 
 /// Adds how to find out, where nobody knows whether the node did it: its answer was lost, or its
 /// disk failed under it.
-fn unsure(context: &Context, failure: Failure, id: RequestId) -> Failure {
+fn unsure(failure: Failure, again: &Command) -> Failure {
     match (failure.exit, failure.reason.as_deref()) {
         (Exit::Unreachable, None) | (_, Some("STORE_STOPPED" | "INTERNAL")) => failure
             .safe("it may have been done; repeating with the same request id is safe, and tells")
-            .with_repeat(context.again(id)),
+            .with_repeat(again.clone()),
         _ => failure,
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     io::IsTerminal as _,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -105,6 +106,23 @@ impl Context {
         std::env::var("USER").unwrap_or_default()
     }
 
+    /// Where this account keeps what is not sent yet (XDG Base Directory Specification).
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        let absolute = |name: &str| {
+            let path = std::env::var_os(name).map(PathBuf::from);
+            path.filter(|path| path.is_absolute())
+        };
+        let state = absolute("XDG_STATE_HOME");
+        let state = state.or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+        state.map(|state| state.join("relay-cli"))
+    }
+
+    /// The program with which this account edits files.
+    pub fn editor(&self) -> Option<String> {
+        let named = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+        named("VISUAL").or_else(|| named("EDITOR"))
+    }
+
     /// The key of this call: the given one, or a new one, which says when it was made.
     pub fn request_id(&self, repeat: &RepeatArgs) -> RequestId {
         repeat.request_id.unwrap_or_else(|| RequestId::dated(now(), rand::random()))
@@ -113,6 +131,25 @@ impl Context {
     /// The command that repeats this one under its request id.
     pub fn again(&self, id: RequestId) -> Command {
         self.typed.again(id)
+    }
+
+    /// The same with flags that were not typed.
+    pub fn again_with(&self, id: RequestId, added: &[(&str, String)]) -> Command {
+        self.typed.again_with(id, added)
+    }
+
+    /// A command that was not typed, at the node of this one.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let Global { node, tls_ca, tls_cert, tls_key, .. } = &self.global;
+        let mut all: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        if let Some(node) = node {
+            all.extend(["--node".to_owned(), node.clone()]);
+        }
+        for (flag, path) in [("--tls-ca", tls_ca), ("--tls-cert", tls_cert), ("--tls-key", tls_key)]
+        {
+            all.extend(path.iter().flat_map(|path| [flag.to_owned(), path.display().to_string()]));
+        }
+        Command::of(&all)
     }
 
     /// Notes how far the verb has got.

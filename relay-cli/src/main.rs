@@ -2,20 +2,24 @@
 //!
 //! Rooms: `args` (what can be typed), `commands` (one file per noun), `client` (the node), `view`
 //! (its answers), `render` and `report` (what is printed), `paper` (documents), `typed` (the
-//! command, to repeat it), `failure` and `exit` (what went wrong). Uses relay-proto alone of ours.
+//! command, to repeat it), `form` and `terminal` (a person who is asked), `drafts` (what is not
+//! sent yet), `failure` and `exit` (what went wrong). Uses relay-proto alone of ours.
 #![forbid(unsafe_code)]
 
 mod args;
 mod client;
 mod commands;
 mod context;
+mod drafts;
 mod exit;
 mod failure;
 mod files;
+mod form;
 mod message_file;
 mod paper;
 mod render;
 mod report;
+mod terminal;
 mod typed;
 mod view;
 

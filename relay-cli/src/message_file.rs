@@ -4,6 +4,7 @@
 use relay_proto::{
     file::{HeaderFacts, MessageFile, to_file},
     payload,
+    reason::Reason,
     timestamp::Timestamp,
     v1,
 };
@@ -11,9 +12,51 @@ use serde_json::Value;
 
 use crate::{failure::Fault, view::instant};
 
-/// Reads a message file; all faults together.
+/// Reads a message file; all faults together. What a template left to be filled in is told before
+/// all else: as a text, a `?` would be sent.
 pub fn parse(text: &str, now: Timestamp) -> Result<v1::Draft, Vec<Fault>> {
-    MessageFile::parse(text, now).map_err(|faults| faults.iter().map(fault).collect())
+    let read = MessageFile::parse(text, now);
+    let open = read.as_ref().map(blanks).unwrap_or_default();
+    match read {
+        Err(faults) => Err(faults.iter().map(fault).collect()),
+        Ok(_) if !open.is_empty() => Err(open),
+        Ok(draft) => Ok(draft),
+    }
+}
+
+/// Where a draft still has a template's question mark.
+fn blanks(draft: &v1::Draft) -> Vec<Fault> {
+    let mut found = Vec::new();
+    let payload = draft.payload.as_ref();
+    let file = payload.map(|payload| to_file(payload, &HeaderFacts::default()));
+    if let Some(file) = file {
+        collect_blanks(&file, String::new(), &mut found);
+    }
+    found
+}
+
+fn collect_blanks(value: &Value, path: String, found: &mut Vec<Fault>) {
+    match value {
+        Value::String(text) if text == BLANK => found.push(Fault {
+            path,
+            reason: Some(Reason::InvalidContent.label().to_owned()),
+            article: None,
+            what: "still to be filled in: state it, or delete the line if it may be left out"
+                .to_owned(),
+        }),
+        Value::Array(list) => {
+            for (i, value) in list.iter().enumerate() {
+                collect_blanks(value, format!("{path}[{i}]"), found);
+            }
+        }
+        Value::Object(map) => {
+            for (key, value) in map {
+                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                collect_blanks(value, below, found);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The content of a message as the file that would make it; null where the node gave none.
@@ -27,7 +70,8 @@ pub fn content(message: &v1::Message) -> Value {
     message.payload.as_ref().map_or(Value::Null, |payload| to_file(payload, &header))
 }
 
-fn fault(fault: &payload::Fault) -> Fault {
+/// A fault of relay-proto as ours.
+pub fn fault(fault: &payload::Fault) -> Fault {
     Fault {
         path: fault.path.clone(),
         reason: Some(fault.label().to_owned()),
@@ -35,3 +79,6 @@ fn fault(fault: &payload::Fault) -> Fault {
         what: fault.text.clone(),
     }
 }
+
+/// What a template has in the place of a value.
+const BLANK: &str = "?";

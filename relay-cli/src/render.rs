@@ -76,6 +76,11 @@ impl Page {
         }
     }
 
+    /// A file of ours, line by line, nothing wrapped: it is to be saved.
+    pub fn file(&mut self, text: &str) {
+        self.lines.extend(text.lines().map(clean));
+    }
+
     /// One sentence, wrapped.
     pub fn line(&mut self, text: impl AsRef<str>) {
         self.hanging(text.as_ref(), 2);

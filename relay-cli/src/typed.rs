@@ -22,6 +22,12 @@ impl Typed {
 
     /// The same command under this request id, so that it does nothing twice.
     pub fn again(&self, id: RequestId) -> Command {
+        self.again_with(id, &[])
+    }
+
+    /// The same with flags that were not typed: what was taken from a case as it stood then, so
+    /// that the repetition says the same although the case went on.
+    pub fn again_with(&self, id: RequestId, added: &[(&str, String)]) -> Command {
         let mut words = Vec::new();
         let mut given = self.0.iter();
         let mut rest = Vec::new();
@@ -36,6 +42,9 @@ impl Typed {
                 words.push(word.clone());
             }
         }
+        for (flag, value) in added {
+            words.extend([(*flag).to_owned(), value.clone()]);
+        }
         words.extend([FLAG.to_owned(), id.to_string()]);
         words.extend(rest);
         Command(words.iter().map(|word| quoted(word)).collect())
@@ -43,6 +52,12 @@ impl Typed {
 }
 
 impl Command {
+    /// A command of this program that was not typed.
+    pub fn of(words: &[String]) -> Self {
+        let program = std::iter::once("relay-cli").chain(words.iter().map(String::as_str));
+        Self(program.map(quoted).collect())
+    }
+
     /// Its words, each whole.
     pub fn words(&self) -> &[String] {
         &self.0

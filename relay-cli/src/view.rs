@@ -11,6 +11,7 @@ mod message;
 mod peer;
 mod receipt;
 mod scrub;
+mod verbs;
 pub mod words;
 
 use relay_proto::timestamp::Timestamp;

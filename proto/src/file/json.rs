@@ -1,15 +1,33 @@
 //! JSON, read strictly: a key that comes twice is refused, for two readers could take different
-//! ones.
+//! ones. Whole lines that begin with `//` or `#` are comments.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// The value of a text; the error says line and column.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
-    let Strict(value) = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    let bare = without_comments(text);
+    let Strict(value) =
+        serde_json::from_str(&bare).map_err(|error| format!("not JSON: {error}"))?;
     Ok(value)
+}
+
+/// The text with comments as empty lines, so that lines keep their numbers. A text of JSON holds no
+/// line end, so that no line inside of one can be taken for a comment.
+fn without_comments(text: &str) -> Cow<'_, str> {
+    let is_comment =
+        |line: &str| line.trim_start().starts_with("//") || line.trim_start().starts_with('#');
+    if !text.lines().any(is_comment) {
+        return Cow::Borrowed(text);
+    }
+    let bare = text.split_inclusive('\n').map(|line| match is_comment(line) {
+        true if line.ends_with('\n') => "\n",
+        true => "",
+        false => line,
+    });
+    Cow::Owned(bare.collect())
 }
 
 struct Strict(Value);
@@ -97,6 +115,11 @@ mod tests {
         for bad in ["", "{", "{} {}", "{\"a\":1,}", "NaN"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+        // What looks like a comment within a line is none, and lines keep their numbers.
+        let text = "// a\n{\n  # b\n \"a\": \"// c\",\n  // \"b\": 2,\n \"d\": \"#\"\n}\n// e";
+        assert_eq!(parse(text).unwrap(), serde_json::json!({"a": "// c", "d": "#"}));
+        assert!(parse("// a\n{\n # b\n \"a\": 1 // c\n}").unwrap_err().contains("line 4"));
+        assert!(parse("// nothing").is_err() && parse("{\"a\": \"x\n// y\"}").is_err());
         // Depth is bounded by the JSON reader.
         assert!(parse(&"[".repeat(100_000)).is_err());
     }

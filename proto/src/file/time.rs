@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::timestamp::Timestamp;
 
 /// Reads a time of a file.
-pub(super) fn parse(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+pub fn parse(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let Some(offset) = text.strip_prefix('@') else {
         return text.parse().map_err(|_| HINT.to_owned());
     };

@@ -178,7 +178,9 @@ impl Report for CaseReport {
         }
         if !case.legal.is_empty() {
             page.hanging(&format!("You may send: {}", case.legal.join(", ")), 14);
-            page.line("With: relay-cli send message --file FILE");
+            for verb in &case.legal_verbs {
+                page.hanging(&format!("  {verb}"), 6);
+            }
         }
     }
 

@@ -5,10 +5,12 @@
 //! its meaning needs a new schema number.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod case;
+pub mod case;
+mod casework;
+mod drafts;
 mod evidence;
 mod paper;
-mod samples;
+pub mod samples;
 
 use std::{fs, path::PathBuf};
 
@@ -26,7 +28,7 @@ use super::{
     peer,
     receipts::ReceiptsReport,
     retry::RetryReport,
-    send::SendReport,
+    sending::SendReport,
     show::ShowReport,
     status::StatusReport,
 };

@@ -5,7 +5,7 @@
 mod report;
 mod verify;
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 use relay_proto::{card::Card, ids::UnitId, limits, v1};
 use tonic::Response;
@@ -22,6 +22,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     files,
+    terminal::ask,
     view::{PeerView, words},
 };
 
@@ -209,25 +210,6 @@ pub fn read_card(path: &Path) -> Result<(Card, Vec<u8>), Failure> {
             .with_remedy("ask the unit's operator to send its .relaycard file again")
     })?;
     Ok((card, bytes))
-}
-
-/// One line typed by a person. The question goes to stderr: stdout is for results.
-async fn ask(question: &str) -> Result<String, Failure> {
-    let mut stderr = std::io::stderr().lock();
-    let _ = write!(stderr, "{question}").and_then(|()| stderr.flush());
-    drop(stderr);
-    // A thread of its own, so that Ctrl-C is heard while the person thinks.
-    let (send, receive) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = std::io::stdin().read_line(&mut line).map(|_| line);
-        // Nobody waits any more when the program is ending.
-        drop(send.send(read));
-    });
-    match receive.await {
-        Ok(Ok(line)) => Ok(line.trim().to_owned()),
-        _ => Err(Failure::new(Exit::Usage, "No answer could be read.").safe("nothing was changed")),
-    }
 }
 
 /// A thousand peers a page; there are some two hundred states.

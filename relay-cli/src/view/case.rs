@@ -3,7 +3,7 @@
 use relay_proto::{timestamp::Timestamp, v1};
 use serde::Serialize;
 
-use super::{instant, stated, words};
+use super::{instant, stated, verbs, words};
 
 /// A case.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +21,9 @@ pub struct CaseView {
     pub turn: Option<String>,
     /// What our unit may send now.
     pub legal: Vec<String>,
+    /// What may be typed for them.
+    #[serde(skip)]
+    pub legal_verbs: Vec<String>,
     pub preserved_until: Option<Timestamp>,
     pub answers_due: Option<Timestamp>,
     pub extension_pending: bool,
@@ -115,6 +118,7 @@ impl From<&v1::Case> for CaseView {
             priority: words::priority(case.priority),
             turn: stated(&case.turn),
             legal: case.legal.iter().map(|kind| words::kind(*kind)).collect(),
+            legal_verbs: verbs::legal(&case.legal, &case.short_id),
             preserved_until: instant(case.preserved_until.as_ref()),
             answers_due: instant(case.answers_due.as_ref()),
             extension_pending: case.extension_pending,

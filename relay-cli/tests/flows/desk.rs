@@ -68,6 +68,16 @@ async fn status_tells_whether_all_is_well() {
     assert_eq!((ended.code, ended.out.lines().count()), (Some(1), 1), "{ended:?}");
 }
 
+/// A screen that follows the node needs a terminal; elsewhere the verbs are named that do not.
+#[tokio::test]
+async fn top_needs_a_terminal() {
+    let fake = Fake::start(Script { status: healthy(), ..Default::default() }).await;
+    for line in ["top", "top --json", "top --no-input"] {
+        let ended = fake.run(line).await;
+        assert_eq!((ended.code, ended.err.contains("relay-cli status")), (Some(2), true), "{line}");
+    }
+}
+
 /// No node, a node without permission, a wrong address: each its own code and remedy, and nothing
 /// on stdout.
 #[tokio::test]

@@ -13,6 +13,7 @@ use std::{
 
 use relay_proto::v1::{
     self,
+    case_service_server::{CaseService, CaseServiceServer},
     message_service_server::{MessageService, MessageServiceServer},
     node_service_server::{NodeService, NodeServiceServer},
     peer_service_server::{PeerService, PeerServiceServer},
@@ -32,6 +33,10 @@ pub struct Script {
     pub sent: Vec<v1::SendMessageRequest>,
     pub status: v1::NodeStatus,
     pub message: Option<v1::Message>,
+    /// By id; what is not here is `message`.
+    pub messages: HashMap<String, v1::Message>,
+    /// Answers to GetCase, in order; the last one is kept.
+    pub cases: VecDeque<v1::Case>,
     pub receipts: Vec<v1::ReceiptView>,
     pub lists: Vec<v1::ListMessagesRequest>,
     pub pages: VecDeque<v1::ListMessagesResponse>,
@@ -76,6 +81,7 @@ impl Fake {
         let listener = UnixListener::bind(fake.socket()).unwrap();
         let server = tonic::transport::Server::builder()
             .add_service(MessageServiceServer::new(fake.clone()))
+            .add_service(CaseServiceServer::new(fake.clone()))
             .add_service(PeerServiceServer::new(fake.clone()))
             .add_service(NodeServiceServer::new(fake.clone()))
             .serve_with_incoming(UnixListenerStream::new(listener));
@@ -91,6 +97,7 @@ impl Fake {
     pub fn command(&self, line: &str) -> Command {
         let mut command = program(line);
         command.env("RELAY_NODE", self.socket()).current_dir(self.dir.path());
+        command.env("XDG_STATE_HOME", self.dir.path());
         command
     }
 
@@ -167,9 +174,11 @@ impl MessageService for Fake {
 
     async fn get_message(
         &self,
-        _: Request<v1::GetMessageRequest>,
+        request: Request<v1::GetMessageRequest>,
     ) -> Result<Response<v1::Message>, Status> {
-        let message = self.script.lock().unwrap().message.clone();
+        let script = self.script.lock().unwrap();
+        let named = script.messages.get(&request.into_inner().name).cloned();
+        let message = named.or_else(|| script.message.clone());
         message
             .map(Response::new)
             .ok_or_else(|| refusal(Code::NotFound, "NOT_FOUND", "no such message", &[]))
@@ -247,6 +256,33 @@ impl MessageService for Fake {
             message_id: "0193c8a0-1c00-7abc-8def-0123456789ab".into(),
             short_id: "../../../x".into(),
         }))
+    }
+}
+
+#[tonic::async_trait]
+impl CaseService for Fake {
+    async fn get_case(&self, _: Request<v1::GetCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        let mut script = self.script.lock().unwrap();
+        let case = match script.cases.len() {
+            0 | 1 => script.cases.front().cloned(),
+            _ => script.cases.pop_front(),
+        };
+        case.map(Response::new)
+            .ok_or_else(|| refusal(Code::NotFound, "UNKNOWN_CASE", "no such case", &[]))
+    }
+
+    async fn list_cases(
+        &self,
+        _: Request<v1::ListCasesRequest>,
+    ) -> Result<Response<v1::ListCasesResponse>, Status> {
+        not_scripted()
+    }
+
+    async fn list_obligations(
+        &self,
+        _: Request<v1::ListObligationsRequest>,
+    ) -> Result<Response<v1::ListObligationsResponse>, Status> {
+        not_scripted()
     }
 }
 

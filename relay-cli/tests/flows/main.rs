@@ -2,7 +2,9 @@
 //! with.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod casework;
 mod desk;
+mod drafts;
 mod fake;
 mod papers;
 mod peers;

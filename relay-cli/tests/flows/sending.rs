@@ -11,19 +11,20 @@ use crate::{
     fake::{Ended, Fake, Script, end, refusal},
 };
 
-fn alert() -> Value {
+pub fn alert() -> Value {
     json!({
         "env": {
             "kind": "ALERT", "profile": "budapest-247", "to": ["xb.ncu"], "priority": "ROUTINE",
-            "language": "en"
+            "language": "en", "sender_ref": "XA-1"
         },
         "alert": {
             "revision": 1, "lifecycle": "NEW", "alert_type": "WARN", "category": "fraud/phishing",
             "severity": "MEDIUM", "title": "Parcel-fee kit on rented hosting",
             "summary": "Kit copies a postal login page and relays one-time codes.",
             "observed_from": "@-7d", "valid_until": "@+28d", "confidence": 85,
-            "affected_countries": ["XB"], "action_requested": ["CHECK_OWN_SYSTEMS"],
-            "evaluation": {"source": "A", "information": 1}
+            "affected_countries": ["XB"], "action_requested": ["NONE"],
+            "evaluation": {"source": "A", "information": 1},
+            "dissemination": {"audience": "NAMED", "onward": false}
         },
         "handling": {"tlp": "AMBER", "pap": "GREEN", "europol": ["H0"], "classification": "BPL"}
     })
@@ -33,7 +34,7 @@ fn write(fake: &Fake, file: &Value) {
     std::fs::write(fake.dir.path().join("alert.json"), file.to_string()).unwrap();
 }
 
-fn stored() -> v1::SendMessageResponse {
+pub fn stored() -> v1::SendMessageResponse {
     let delivery = v1::Delivery {
         recipient: "xb.ncu".into(),
         state: v1::DeliveryState::Queued.into(),
@@ -62,7 +63,7 @@ async fn fake(answers: Vec<Result<v1::SendMessageResponse, Status>>) -> Fake {
     fake
 }
 
-fn ids(fake: &Fake) -> Vec<String> {
+pub fn ids(fake: &Fake) -> Vec<String> {
     fake.script.lock().unwrap().sent.iter().map(|sent| sent.request_id.clone()).collect()
 }
 
@@ -317,4 +318,45 @@ async fn waiting_counts_verified_receipts() {
     message.deliveries[0].state = v1::DeliveryState::Refused.into();
     fake.script.lock().unwrap().message = Some(message);
     assert_eq!(wait(&fake, "ack").await.code, Some(1));
+}
+
+/// A template is a file to fill in: as it is nothing of it is sent, filled in it is, comments and
+/// all.
+#[tokio::test]
+async fn a_template_is_filled_in_and_sent() {
+    let fake = fake(vec![Ok(stored())]).await;
+    let ended = fake.run("template show request-ack").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let path = fake.dir.path().join("ack.json");
+    std::fs::write(&path, &ended.out).unwrap();
+    let refused = fake.run("send message --file ack.json").await;
+    assert_eq!(refused.code, Some(15), "{refused:?}");
+    let id = "0192f1a0-0009-7000-8000-000000000009";
+    let mut text = ended.out.clone();
+    for (key, value) in [
+        ("to", "[\"xb.ncu\"]"),
+        ("thread_id", &format!("\"{id}\"")),
+        ("in_reply_to", &format!("\"{id}\"")),
+        ("next_update_by", "\"@+24h\""),
+    ] {
+        let open = if key == "to" { "[\"?\"]" } else { "\"?\"" };
+        let from = format!("\n  \"{key}\": {open}");
+        assert!(text.contains(&from), "{key} in {text}");
+        text = text.replace(&from, &format!("\n  \"{key}\": {value}"));
+    }
+    std::fs::write(&path, &text).unwrap();
+    // What is read as text is not taken for a value either.
+    let refused = fake.run("send message --file ack.json").await;
+    assert_eq!(refused.code, Some(15), "{refused:?}");
+    for path in ["env.sender_ref", "ack.q_reference", "ack.desk"] {
+        assert!(refused.err.contains(&format!("{path}: still to be filled in")), "{refused:?}");
+    }
+    assert!(ids(&fake).is_empty());
+    std::fs::write(&path, text.replace("\": \"?\"", "\": \"XB-77\"")).unwrap();
+    let ended = fake.run("send message --file ack.json").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ids(&fake).len(), 1);
+    assert_eq!(fake.run("template show nothing").await.code, Some(12));
+    let list = fake.run("template list --json").await.json();
+    assert_eq!(list["templates"].as_array().map(Vec::len), Some(30));
 }

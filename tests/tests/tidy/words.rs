@@ -172,7 +172,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "applier and segment preparation are the writer's own, inside its life",
     ),
     (
-        "relay-cli/src/commands/peer.rs",
+        "relay-cli/src/terminal.rs",
         "reading the terminal blocks, and Ctrl-C has to be heard meanwhile",
     ),
 ];

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A case of ours that is preserved, with a hostile item id.
-fn case() -> v1::Case {
+pub fn case() -> v1::Case {
     let step = |kind: v1::Kind, from: &str, minutes, state: v1::CaseState| v1::CaseStep {
         message_id: "0193c8a0-1c00-7abc-8def-0123456789ab".into(),
         short_id: "4D2P-F2DB".into(),

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use relay_proto::v1;
 
-use super::{ReadReport, VerifyReport, ask, known_or_told, our_unit, peer};
+use super::{ReadReport, VerifyReport, known_or_told, our_unit, peer};
 use crate::{
     args::VerifyArgs, client::Node, commands::once_for_sure, context::Context, exit::Exit,
-    failure::Failure, view::PeerView,
+    failure::Failure, terminal::ask, view::PeerView,
 };
 
 /// Reads the digits out, takes them from a script, or asks for those that are heard.

@@ -1,0 +1,85 @@
+//! `send preservation --interactive`: the form on a terminal, then the same way as any draft.
+//!
+//! What is typed is saved as a draft before the node hears of it, so that nothing of it is lost
+//! whatever happens next.
+
+use std::io;
+
+use relay_proto::{ids::UnitId, v1};
+
+use super::draft;
+use crate::{
+    args::WaitFor,
+    client::Node,
+    context::Context,
+    drafts::{Draft, Drafts},
+    exit::Exit,
+    failure::Failure,
+    form::{Choice, Form, Interview},
+    render::Look,
+    terminal::apart,
+};
+
+/// Asks, then sends, saves or leaves.
+pub async fn run(context: &Context, to: &UnitId, wait: Option<WaitFor>) -> Result<Exit, Failure> {
+    context.may_ask(
+        "relay-cli template show art29 > FILE, fill it in, relay-cli send preservation --file FILE",
+    )?;
+    let drafts = Drafts::of(context)?;
+    let node = context.node().await?;
+    let mut form = Form::new(to, &our_name(&node).await?, context.now());
+    let name = drafts.free_name(&to.to_string());
+    let look = context.printer().look;
+    let mut first = true;
+    loop {
+        let (choice, filled) = asked(form, look, first).await?;
+        (form, first) = (filled, false);
+        let saved = Draft { request_id: None, text: form.file() };
+        match choice {
+            Choice::Leave => {
+                context.printer().say("Left. Nothing was stored or sent.");
+                if drafts.has(&name) {
+                    drafts.remove(&name)?;
+                }
+                return Ok(Exit::Done);
+            }
+            Choice::Save => return draft::saved(context, &drafts, &name, saved),
+            Choice::Check | Choice::Send => {
+                let dry_run = choice == Choice::Check;
+                drafts.write(&name, &saved)?;
+                let sent = draft::submit(context, &node, &drafts, &name, dry_run, wait).await;
+                match sent {
+                    // Mended on the review page.
+                    Err(failure) if failure.exit == Exit::Faults => {
+                        context.printer().failure(&failure);
+                    }
+                    Ok(_) if dry_run => {}
+                    ended => return ended,
+                }
+            }
+        }
+    }
+}
+
+/// The dialogue, on a thread of its own.
+async fn asked(mut form: Form, look: Look, first: bool) -> Result<(Choice, Form), Failure> {
+    let ended = apart(move || {
+        // The process's own buffer: a line that was typed ahead is there for the next round.
+        let mut interview = Interview::new(io::stdin().lock(), io::stderr(), look);
+        let choice = match first {
+            true => interview.fill(&mut form),
+            false => interview.review(&mut form),
+        };
+        choice.map(|choice| (choice, form))
+    });
+    ended.await?.map_err(|error| {
+        Failure::new(Exit::Usage, format!("The terminal cannot be read: {error}."))
+            .safe("nothing was sent")
+    })
+}
+
+/// Our unit's name, for the form's first line.
+async fn our_name(node: &Node) -> Result<String, Failure> {
+    let answer = node.node().get_status(node.request(v1::GetStatusRequest {})).await;
+    answer.map(|answer| answer.into_inner().display_name).map_err(|status| node.failure(&status))
+}
