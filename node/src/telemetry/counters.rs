@@ -81,8 +81,6 @@ counters! {
     Refused = "relay_messages_refused_total",
     /// Messages of ours whose time ended before a receipt came.
     Expired = "relay_messages_expired_total",
-    /// Terms of cases that ran out.
-    TermOverdue = "relay_terms_overdue_total",
     /// Attempts that were put off.
     Deferred = "relay_messages_deferred_total",
     /// Arrivals that were there already; answered with their receipts again.
@@ -105,6 +103,8 @@ counters! {
     BadFrame = "relay_link_bad_frames_total",
     /// Tasks that panicked and took only their session with them.
     Panic = "relay_tasks_panics_total",
+    /// Terms of cases that ran out.
+    TermOverdue = "relay_terms_overdue_total",
 }
 
 #[cfg(test)]
