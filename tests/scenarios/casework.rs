@@ -4,11 +4,11 @@
 use bytes::Bytes;
 use relay_core::case::{Case, Delivery, Outcome, Rules, State};
 use relay_node::{
-    relay::{
-        cases::etag,
-        submit::{SubmitError, Submitted},
+    relay::submit::{SubmitError, Submitted},
+    store::records::{
+        EntryState,
+        case::{etag, messages},
     },
-    store::records::{EntryState, case::messages},
 };
 use relay_proto::{
     file::MessageFile,

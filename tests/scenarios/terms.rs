@@ -58,12 +58,13 @@ async fn preserved() -> Desk {
 
 /// How often XB's node warned of the one end there is, as both have it.
 fn warned(desk: &Desk) -> u32 {
-    let held = |at: usize| {
-        let peer = &desk.cluster.members[1 - at].unit;
-        let held = desk.cluster.node(at).relay().case(&desk.case, peer).unwrap().unwrap();
-        held.case.unwrap().warned.values().copied().max().unwrap_or_default()
-    };
-    held(XA).min(held(XB))
+    held_by(desk, XA).min(held_by(desk, XB))
+}
+
+fn held_by(desk: &Desk, at: usize) -> u32 {
+    let peer = &desk.cluster.members[1 - at].unit;
+    let held = desk.cluster.node(at).relay().case(&desk.case, peer).unwrap().unwrap();
+    held.case.unwrap().warned.values().copied().max().unwrap_or_default()
 }
 
 fn closure() -> (&'static str, &'static str, serde_json::Value) {
@@ -204,3 +205,45 @@ async fn nothing_lapses_while_the_node_was_away() {
     desk.says(XB, kind, key, content).await;
     assert_eq!(desk.both().state, State::Expired);
 }
+
+/// How many warnings XB's node sent.
+fn sent(desk: &Desk) -> usize {
+    let events = desk.cluster.node(XB).store().events_after(0, 10_000).unwrap();
+    let is_warning = |fact: &Fact| match fact {
+        Fact::Submitted(fact) => fact.record.as_ref().unwrap().kind == KIND,
+        _ => false,
+    };
+    events.iter().filter(|(_, event)| event.fact.as_ref().is_some_and(is_warning)).count()
+}
+
+/// The other side refuses every warning: each point has its own all the same, and after the end one
+/// a day; once they are taken, two of them end the case.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warning_that_is_refused_is_sent_again() {
+    let mut desk = preserved().await;
+    let profile = desk.cluster.members[XA].dir.join("profiles/budapest-247.toml");
+    let whole = std::fs::read_to_string(&profile).unwrap();
+    let without = whole.replacen("\"EXPIRY_WARNING\", ", "", 1);
+    assert_ne!(whole, without);
+    desk.cluster.members[XA].stop().await;
+    std::fs::write(&profile, without).unwrap();
+    desk.cluster.members[XA].start().await;
+    for (times, time) in [(1, "+61d"), (2, "+77d"), (3, "+92d"), (4, "+94d")] {
+        to(&desk, time).await;
+        until("sent", || sent(&desk) == times).await;
+        // It is in the case until the refusal comes.
+        until("refused", || warned(&desk) == 0 && held_by(&desk, XB) == 0).await;
+    }
+    desk.cluster.members[XA].stop().await;
+    std::fs::write(&profile, whole).unwrap();
+    desk.cluster.members[XA].start().await;
+    for (times, time) in [(1, "+96d"), (2, "+98d")] {
+        to(&desk, time).await;
+        until("taken", || warned(&desk) == times).await;
+    }
+    let (kind, key, content) = closure();
+    desk.says(XB, kind, key, content).await;
+    assert_eq!(desk.both().state, State::Expired);
+}
+
+const KIND: u32 = v1::Kind::ExpiryWarning as u32;

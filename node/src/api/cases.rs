@@ -16,8 +16,8 @@ use super::{
     token,
 };
 use crate::{
-    relay::cases::{Held, duty, etag, rule, stage},
-    store::records::TermRecord,
+    relay::cases::{Held, duty, rule, stage},
+    store::records::{TermRecord, case::etag},
 };
 
 #[tonic::async_trait]

@@ -24,7 +24,10 @@ use relay_proto::{
 use super::{Context, Relay, submit::SubmitError};
 use crate::store::{
     StoreError,
-    records::{CaseRow, EntryState, case::messages},
+    records::{
+        CaseRow, EntryState,
+        case::{etag, messages},
+    },
 };
 
 /// By which rules a profile's cases are judged.
@@ -240,14 +243,6 @@ impl Standing {
     }
 }
 
-/// What a case is made of, whatever the order in which it came.
-pub fn etag(rows: &[CaseRow]) -> String {
-    let mut digests: Vec<Digest> = rows.iter().map(CaseRow::digest).collect();
-    digests.sort_unstable();
-    let parts: Vec<&[u8]> = digests.iter().map(|digest| digest.as_bytes().as_slice()).collect();
-    Digest::of_parts(&parts).to_string().chars().take(ETAG_CHARS).collect()
-}
-
 /// Whose rule it is, as the API says it.
 pub fn rule(rule: Rule) -> v1::TermRule {
     match rule {
@@ -289,6 +284,3 @@ fn other(side: Side) -> Side {
         Side::Requested => Side::Requesting,
     }
 }
-
-/// 128 bits.
-const ETAG_CHARS: usize = 32;

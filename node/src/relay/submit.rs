@@ -162,7 +162,7 @@ impl Context {
         Ok(Prepared::Store(Box::new(NewSubmission {
             header,
             payload: ready.clear,
-            about: About::of(&ready.payload, ready.priority, ready.rules),
+            about: About::of(&ready.payload, ready.priority, ready.rules).seen(&submission.etag),
             request_key,
             content,
             statement: statement.bytes().clone(),

@@ -15,12 +15,14 @@ use std::{
 };
 
 use relay_core::{
-    case::{Case, Duty, MoveKind, Obligation, Side, Stage, WARNINGS_MIN},
+    case::{Duty, MoveKind, Obligation, Side, Stage, WARNINGS_MIN},
     policy::{is_past, may_expire},
 };
 use relay_proto::{
     envelope::Priority,
     ids::{CaseId, Digest, UnitId, Uuid},
+    limits::LIFETIME_MAX,
+    reason::Reason,
     timestamp::Timestamp,
     v1,
 };
@@ -35,7 +37,7 @@ use crate::{
     store::{
         StoreError,
         event::Fact,
-        records::{CaseRow, MessageRecord, TermRecord},
+        records::{CaseRow, EntryRecord, EntryState, MessageRecord, TermRecord},
     },
     telemetry::Counter,
 };
@@ -68,8 +70,13 @@ impl Agenda {
 /// Looks after all terms until the node stops.
 pub(super) async fn run(ctx: Arc<Context>) {
     let stop = ctx.parts.tasks.stop_token();
-    let mut terms =
-        Terms { ctx: Arc::clone(&ctx), agenda: Agenda::default(), seq: None, after: Vec::new() };
+    let mut terms = Terms {
+        ctx: Arc::clone(&ctx),
+        agenda: Agenda::default(),
+        seq: None,
+        after: Some(Vec::new()),
+        owed: BTreeSet::new(),
+    };
     let mut durable = ctx.parts.store.durable();
     loop {
         durable.borrow_and_update();
@@ -106,10 +113,12 @@ pub(super) async fn run(ctx: Arc<Context>) {
 struct Terms {
     ctx: Arc<Context>,
     agenda: Agenda,
-    /// The newest event that was looked at.
+    /// The newest event that was looked at; none before the first look.
     seq: Option<u64>,
-    /// Where the first reading of all cases goes on.
-    after: Vec<u8>,
+    /// Where the first reading of all cases goes on; none once it is done.
+    after: Option<Vec<u8>>,
+    /// Warnings that could not be sent yet, by case and end.
+    owed: BTreeSet<(Name, Timestamp)>,
 }
 
 impl Terms {
@@ -123,22 +132,17 @@ impl Terms {
 
     /// All cases, a page at a time; what happens meanwhile is followed from before that.
     fn load(&mut self) -> Result<bool, StoreError> {
-        let store = &self.ctx.parts.store;
-        if self.seq.is_some() && self.after.is_empty() {
-            return Ok(false);
-        }
+        let Some(after) = self.after.clone() else { return Ok(false) };
         if self.seq.is_none() {
-            self.seq = Some(store.log_head().seq);
+            self.seq = Some(self.ctx.parts.store.log_head().seq);
         }
-        let page = store.cases(&self.after, PAGE)?;
-        self.after = match page.last() {
-            Some((_, next)) if page.len() == PAGE => next.clone(),
-            _ => Vec::new(),
-        };
+        let page = self.ctx.parts.store.cases(&after, PAGE)?;
+        let next = page.last().filter(|_| page.len() == PAGE).map(|(_, next)| next.clone());
         for (name, _) in page {
-            self.plan(name, true)?;
+            self.plan(name, true);
         }
-        Ok(!self.after.is_empty())
+        self.after = next;
+        Ok(self.after.is_some())
     }
 
     /// Cases that got a message since the last look.
@@ -147,38 +151,69 @@ impl Terms {
         let events = self.ctx.parts.store.events_after(seq, EVENTS)?;
         let mut touched = BTreeSet::new();
         for (_, event) in &events {
-            touched.extend(match &event.fact {
-                Some(Fact::Submitted(fact)) => {
-                    let to = |record: &MessageRecord| record.to.first().cloned();
-                    named(fact.case.as_ref(), fact.record.as_ref(), to)
-                }
-                Some(Fact::Arrived(fact)) => {
-                    let from = |record: &MessageRecord| Some(record.from.clone());
-                    named(fact.case.as_ref(), fact.record.as_ref(), from)
-                }
-                _ => None,
-            });
+            touched.extend(self.touched(event.fact.as_ref())?);
         }
         for name in touched {
-            self.plan(name, false)?;
+            self.plan(name, false);
         }
         self.seq = events.last().map(|(seq, _)| *seq).or(self.seq);
         Ok(events.len() == EVENTS)
     }
 
-    /// When a case is to be looked at next.
-    fn plan(&mut self, name: Name, is_first: bool) -> Result<(), StoreError> {
+    /// The cases that an event makes another.
+    fn touched(&self, fact: Option<&Fact>) -> Result<Vec<Name>, StoreError> {
+        let to = |record: &MessageRecord| record.to.first().cloned();
+        Ok(match fact {
+            Some(Fact::Submitted(fact)) => {
+                named(fact.case.as_ref(), fact.record.as_ref(), to).into_iter().collect()
+            }
+            Some(Fact::Arrived(fact)) => {
+                let from = |record: &MessageRecord| Some(record.from.clone());
+                named(fact.case.as_ref(), fact.record.as_ref(), from).into_iter().collect()
+            }
+            // What the other side never had is no part of its case any more.
+            Some(Fact::EntryExpired(fact)) => self.of_lost(fact.entry.iter())?,
+            Some(Fact::ReceiptsRecorded(fact)) => {
+                let entries = fact.receipts.iter().filter_map(|receipt| receipt.entry.as_ref());
+                self.of_lost(entries.filter(|entry| entry.state() == EntryState::Refused))?
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    fn of_lost<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a EntryRecord>,
+    ) -> Result<Vec<Name>, StoreError> {
+        let mut names = Vec::new();
+        for entry in entries {
+            let record = self.ctx.parts.store.message(&entry.digest())?;
+            let case = record.and_then(|record| CaseId::from_bytes(&record.case_id).ok());
+            names.extend(case.zip(entry.recipient.parse().ok()));
+        }
+        Ok(names)
+    }
+
+    /// When a case is to be looked at next. One that cannot be read holds up no other.
+    fn plan(&mut self, name: Name, is_first: bool) {
+        let next = self.next(&name, is_first).unwrap_or_else(|error| {
+            warn!(case = %name.0, peer = %name.1, %error, "terms of a case cannot be read");
+            Some(self.ctx.now().after(LOOK_LATER))
+        });
+        self.agenda.put(name, next);
+    }
+
+    fn next(&self, name: &Name, is_first: bool) -> Result<Option<Timestamp>, StoreError> {
         let held = self.ctx.case(&name.0, &name.1)?;
         let mut next = None;
-        for term in held.iter().flat_map(|held| terms_of(held, &name)) {
+        for term in held.iter().flat_map(|held| terms_of(held, name)) {
             let term = term.known(&self.ctx)?;
             next = earliest(next, term.next());
             if is_first {
                 self.ctx.notices.put(&self.ctx, term.record);
             }
         }
-        self.agenda.put(name, next);
-        Ok(())
+        Ok(next)
     }
 
     /// Tells what has come; true: there may be more.
@@ -192,27 +227,44 @@ impl Terms {
                 }
                 return Ok(false);
             }
-            self.one(name, clock.now).await?;
+            if let Err(error) = self.one(&name, clock.now).await {
+                if error.reason() == Reason::StoreStopped || matches!(error, StoreError::Full) {
+                    return Err(error);
+                }
+                warn!(case = %name.0, peer = %name.1, %error, "terms of a case cannot be told");
+            }
+            self.plan(name.clone(), false);
+            // What was done is behind; what could not be done waits.
+            if self.agenda.at.get(&name).is_some_and(|at| *at <= clock.now) {
+                let owes = self.owed.iter().any(|(of, _)| *of == name);
+                let wait = if owes { LOOK_AGAIN } else { LOOK_LATER };
+                self.agenda.put(name, Some(clock.now.after(wait)));
+            }
         }
         Ok(true)
     }
 
     /// Tells what has come in one case.
-    async fn one(&mut self, name: Name, now: Timestamp) -> Result<(), StoreError> {
+    async fn one(&mut self, name: &Name, now: Timestamp) -> Result<(), StoreError> {
         let held = self.ctx.case(&name.0, &name.1)?;
         let mut told = Vec::new();
-        let mut again = None;
-        for term in held.iter().flat_map(|held| terms_of(held, &name)) {
+        let before = std::mem::take(&mut self.owed);
+        let (ours, others) = before.into_iter().partition(|(of, _)| of == name);
+        let (ours, others): (BTreeSet<_>, BTreeSet<_>) = (ours, others);
+        self.owed = others;
+        for term in held.iter().flat_map(|held| terms_of(held, name)) {
             let mut term = term.known(&self.ctx)?;
-            if term.wants_warning(now) && !self.warn(&term, &name, now).await {
-                again = Some(now.after(LOOK_AGAIN));
-                continue;
+            let owed = (name.clone(), term.record.due());
+            let wants = term.wants_warning(now) || term.warns() && ours.contains(&owed);
+            // Our own desk hears of it whether the other side can be warned or not.
+            if wants && !self.warn(&term, name, now).await {
+                self.owed.insert(owed);
             }
             if let Some(stage) = term.advance(now) {
                 if stage == Stage::Overdue {
                     self.ctx.parts.counters.add(Counter::TermOverdue);
-                    let (short, by) = (name.0.to_string(), term.record.ours);
-                    info!(case = short, peer = %name.1, ours = by, "term is over");
+                    let ours = term.record.ours;
+                    info!(case = %name.0, peer = %name.1, ours, "term is over");
                 }
                 told.push(term.record);
             }
@@ -221,36 +273,34 @@ impl Terms {
             self.ctx.parts.store.tell_terms(told.clone(), now).await?;
             told.into_iter().for_each(|term| self.ctx.notices.put(&self.ctx, term));
         }
-        self.plan(name.clone(), false)?;
-        if let Some(again) = again {
-            self.agenda.put(name, Some(again));
-        }
         Ok(())
     }
 
     /// Warns the other side that the time ends; false: not now.
     async fn warn(&self, term: &Term<'_>, name: &Name, now: Timestamp) -> bool {
-        let Some((case, record)) = term.request(&self.ctx) else { return true };
+        let Some(record) = term.request(&self.ctx) else { return false };
         let relay = Relay { ctx: Arc::clone(&self.ctx) };
-        // The same for the same warning: if the node dies now it is not sent twice.
-        let parts: [&[u8]; 4] = [
-            name.0.as_bytes(),
-            name.1.as_str().as_bytes(),
-            &term.record.due_ms.to_be_bytes(),
-            &case.warned.get(&term.record.due()).copied().unwrap_or_default().to_be_bytes(),
-        ];
-        let digest = Digest::of_parts(&parts);
+        let end = term.record.due();
+        // One warning a point before the end, and one a day after it: if the node dies now, or the
+        // case is looked at again, the same is not sent twice.
+        let point = match now < end {
+            true => term.points.iter().take_while(|(_, at)| *at <= now).count() as u64,
+            false => AFTER_THE_END + now.since(end).as_secs() / DAY,
+        };
+        let peer = name.1.as_str().as_bytes();
+        let (due, point) = (end.as_millis().to_be_bytes(), point.to_be_bytes());
+        let digest = Digest::of_parts(&[name.0.as_bytes(), peer, &due, &point]);
         let mut id = [0; 16];
         id.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
         let submission = Submission {
             principal: BY_ITSELF.to_owned(),
             request_id: Uuid::random(id),
-            draft: warning(&record, name, term.record.due(), now),
+            draft: warning(&record, name, end, now),
             validate_only: false,
             etag: String::new(),
         };
         match relay.submit(vec![submission]).await.pop() {
-            // The content tells the days that are left: another day, another content.
+            // It was sent, with the days that were left then.
             Some(Ok(_) | Err(SubmitError::RequestConflict)) => true,
             Some(Err(error)) => {
                 warn!(case = %name.0, peer = %name.1, %error, "end of preservation not warned of");
@@ -310,12 +360,17 @@ impl Term<'_> {
         self.next_warning().is_some_and(|at| at <= now)
     }
 
+    /// Whether our node warns of this end at all.
+    fn warns(&self) -> bool {
+        let is_ours = self.held.side == Some(Side::Requested);
+        is_ours && self.record.duty() == Some(Duty::UseOrLose)
+    }
+
     /// When our node warns next that the time ends: at each point of the profile, of several that
     /// were missed once; and after the end, a day apart, until it did so often enough.
     fn next_warning(&self) -> Option<Timestamp> {
         let case = self.held.case.as_ref()?;
-        let is_ours = self.held.side == Some(Side::Requested);
-        if !is_ours || self.record.duty() != Some(Duty::UseOrLose) {
+        if !self.warns() {
             return None;
         }
         let told = usize::try_from(self.record.told).unwrap_or(usize::MAX);
@@ -330,11 +385,10 @@ impl Term<'_> {
         Some(last.filter(|_| warned > 0).map_or(end, |at| at.max(end)))
     }
 
-    /// The case and the record of its request.
-    fn request(&self, ctx: &Context) -> Option<(&Case, MessageRecord)> {
+    /// The record of its request.
+    fn request(&self, ctx: &Context) -> Option<MessageRecord> {
         let first = self.held.rows.iter().find(|row| row.is_first())?;
-        let record = ctx.parts.store.message(&first.digest()).ok().flatten()?;
-        Some((self.held.case.as_ref()?, record))
+        ctx.parts.store.message(&first.digest()).ok().flatten()
     }
 }
 
@@ -365,7 +419,8 @@ fn warning(record: &MessageRecord, name: &Name, end: Timestamp, now: Timestamp) 
         profile: record.profile.clone(),
         to: vec![name.1.to_string()],
         priority: Priority::Routine.to_wire().into(),
-        expire_time: None,
+        // A side that cannot be reached for weeks is to have it all the same.
+        expire_time: instant(now.after(LIFETIME_MAX)),
         payload: Some(v1::Payload {
             case_id: name.0.as_bytes().to_vec().into(),
             in_reply_to: id.map(|id| id.as_bytes().to_vec().into()).unwrap_or_default(),
@@ -374,6 +429,11 @@ fn warning(record: &MessageRecord, name: &Name, end: Timestamp, now: Timestamp) 
             ..v1::Payload::default()
         }),
     }
+}
+
+fn instant(at: Timestamp) -> Option<prost_types::Timestamp> {
+    let seconds = i64::try_from(at.as_millis() / 1000).ok()?;
+    Some(prost_types::Timestamp { seconds, nanos: 0 })
 }
 
 fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
@@ -386,6 +446,9 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
 /// A term has run some time before anybody needs to hear of it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_LATER: Duration = Duration::from_secs(3600);
+/// A profile has fewer warnings before it.
+const AFTER_THE_END: u64 = 1 << 32;
 /// Between two looks while much happens.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Warnings after the end, one from the other.

@@ -246,7 +246,7 @@ impl Standing {
     fn refused(&self, failure: Failure) -> Failure {
         let short = self.short();
         match failure.reason.as_deref() {
-            Some("ETAG_MISMATCH") => failure
+            Some("CASE_CHANGED") => failure
                 .safe("nothing was sent")
                 .with_remedy(format!("relay-cli case show {short}    (read what came meanwhile)")),
             Some("ILLEGAL_TRANSITION") => {
@@ -254,7 +254,7 @@ impl Standing {
                 let failure = verbs.into_iter().fold(failure, Failure::with_remedy);
                 failure.with_remedy(format!("relay-cli case show {short}"))
             }
-            Some("UNFOUNDED_REFUSAL" | "UNKNOWN_CASE" | "CASE_FULL" | "CASE_CHANGED") => {
+            Some("UNFOUNDED_REFUSAL" | "UNKNOWN_CASE" | "CASE_FULL") => {
                 failure.with_remedy(format!("relay-cli case show {short}"))
             }
             _ => failure,

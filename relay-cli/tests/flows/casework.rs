@@ -359,7 +359,7 @@ async fn refusals_tell_what_may_be_typed() {
     assert!(words.contains("it is xa.cyber-poc's turn"), "{ended:?}");
     assert!(words.contains("relay-cli respond 4D2P-F2DB --confirm | --not-found | --risk WORD"));
     assert!(words.contains("relay-cli case show 4D2P-F2DB"), "{ended:?}");
-    set(refusal(Code::Aborted, "ETAG_MISMATCH", "the case has changed", &[]));
+    set(refusal(Code::Aborted, "CASE_CHANGED", "the case has changed", &[]));
     let ended = fake.run(line).await;
     assert_eq!(ended.code, Some(16), "{ended:?}");
     assert!(ended.err.contains("nothing was sent"), "{ended:?}");

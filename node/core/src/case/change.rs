@@ -148,9 +148,12 @@ impl Case {
             // Its custodian is told.
             _ => item.end(ItemStatus::Released),
         });
+        if !self.items.values().any(Item::is_preserved) {
+            // Nothing is left that could be extended.
+            self.extension_pending = false;
+        }
         if !self.items.values().any(Item::is_open) {
             self.state = State::Withdrawn;
-            self.extension_pending = false;
         }
     }
 

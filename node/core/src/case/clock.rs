@@ -239,7 +239,8 @@ impl Case {
         let target = since.after(targets.follow_up);
         let basis = "the profile's follow_up_target";
         let decision = house(Duty::DecideExtension, Side::Requested, since, target, basis);
-        match self.preserved_until() {
+        // An end that had passed when it was asked for is not what is to be extended.
+        match self.ends().into_iter().find(|end| *end > since) {
             Some(end) if end < target => {
                 Obligation { due: Some(end), rule: Rule::Law, basis: "Article 29(7)", ..decision }
             }

@@ -234,7 +234,11 @@ impl Case {
                 self.state == S::Acknowledged || accepted && (self.redeciding || !self.is_decided())
             }
             T::T15 => matches!(self.state, S::Acknowledged | S::Accepted | S::Preserved),
-            T::T16 => self.state == S::Accepted,
+            // After the withdrawal of all that was preserved what is left may be nowhere.
+            T::T16 => {
+                let bare = self.state == S::Preserved && self.ends().is_empty();
+                self.state == S::Accepted || bare
+            }
             T::T17 | T::T26 => is_executed,
             T::T18 => self.state == S::Preserved && !self.extension_pending,
             T::T19 => self.state == S::Preserved && self.extension_pending,

@@ -103,6 +103,14 @@ impl CaseRow {
     }
 }
 
+/// What a case is made of, whatever the order in which it came.
+pub fn etag(rows: &[CaseRow]) -> String {
+    let mut digests: Vec<Digest> = rows.iter().map(CaseRow::digest).collect();
+    digests.sort_unstable();
+    let parts: Vec<&[u8]> = digests.iter().map(|digest| digest.as_bytes().as_slice()).collect();
+    Digest::of_parts(&parts).to_string().chars().take(ETAG_CHARS).collect()
+}
+
 /// The messages of a case. Who sent the request is the requesting side; where it is not here, what
 /// a message says tells whose it is.
 pub fn messages(rows: &[CaseRow]) -> Vec<case::Message> {
@@ -292,6 +300,9 @@ impl ItemRecord {
 
 /// The kind of a decision that carries over; it shares its message with the decision itself.
 const CARRIES: u32 = 20;
+
+/// 128 bits.
+const ETAG_CHARS: usize = 32;
 
 /// By their numbers in a record.
 const CLOSINGS: [Closing; 5] = [

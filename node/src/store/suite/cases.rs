@@ -20,7 +20,7 @@ fn said(n: u64, says: Move, follows: Option<u64>) -> NewSubmission {
     let id = case();
     let about = About {
         case_id: Bytes::copy_from_slice(id.as_bytes()),
-        case: Some(InCase { says, place, rules: Rules::TREATY }),
+        case: Some(InCase { says, place, rules: Rules::TREATY, seen: String::new() }),
         ..About::default()
     };
     NewSubmission { about, ..submission(n) }

@@ -17,7 +17,11 @@ use relay_proto::{
 use crate::store::{
     Store, StoreError,
     index::Tree,
-    records::{CaseRow, EntryState, MoveRecord, case::messages, key},
+    records::{
+        CaseRow, EntryState, MoveRecord,
+        case::{etag, messages},
+        key,
+    },
     view::{View, decode},
 };
 
@@ -30,6 +34,8 @@ pub struct InCase {
     pub place: Place,
     /// The profile's.
     pub rules: Rules,
+    /// The case as its caller saw it ([`etag`]); empty: whatever it is by now.
+    pub seen: String,
 }
 
 impl Store {
@@ -96,6 +102,9 @@ pub(super) fn has_moved(
     case: &InCase,
 ) -> Result<bool, StoreError> {
     let rows = rows(view, case_id, peer)?;
+    if !case.seen.is_empty() && case.seen != etag(&rows) {
+        return Ok(true);
+    }
     let begins = matches!(&case.says, Move::Request(request) if request.revision == 1);
     let follows = case.place.follows.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default();
     let is_taken = |row: &CaseRow| match begins {

@@ -47,11 +47,20 @@ impl About {
         let place = Place { follows: payload.follows, based_on: payload.based_on };
         let says = Move::of(payload, priority);
         Self {
-            case: says.map(|says| InCase { says, place, rules }),
+            case: says.map(|says| InCase { says, place, rules, seen: String::new() }),
             kind: i32::from(payload.kind()).unsigned_abs(),
             case_id: Bytes::copy_from_slice(payload.case_id.as_bytes()),
             exercise: payload.exercise,
         }
+    }
+
+    /// Of a caller who saw the case as this etag tells; empty: whatever it is by now.
+    #[must_use]
+    pub fn seen(mut self, etag: &str) -> Self {
+        if let Some(case) = &mut self.case {
+            etag.clone_into(&mut case.seen);
+        }
+        self
     }
 }
 

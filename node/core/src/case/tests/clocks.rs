@@ -152,3 +152,32 @@ fn nothing_lapses_without_two_warnings() {
     let again = [&extended[..], &[warned(150, 180), warned(190, 180)]].concat();
     assert!(closed(&again, 191));
 }
+
+/// An extension of what runs on is not overdue because something else ended before it was asked.
+#[test]
+fn an_end_that_had_passed_is_no_term_of_an_extension() {
+    let apart = Move::Confirmation(vec![preserved("1", 2, 92), preserved("2", 2, 120)]);
+    let asked = (95, Move::ExtensionRequest { until: at_day(180) });
+    let case = begun(&[until_preserved()[0].clone(), (2, apart), asked]);
+    let due = case.obligations(&targets());
+    let decide = due.iter().find(|one| one.duty == Duty::DecideExtension).unwrap();
+    assert_eq!((decide.due, decide.rule), (Some(at_day(98)), Rule::House));
+}
+
+/// All that was preserved is withdrawn while something waits: no extension stands, and that nothing
+/// was found ends the case.
+#[test]
+fn what_waits_after_a_withdrawal_can_be_ended() {
+    let some = Move::Confirmation(vec![preserved("1", 2, 92)]);
+    let withdrawn = Move::Withdrawal(vec!["1".to_owned()]);
+    let before = [
+        until_preserved()[0].clone(),
+        (2, some),
+        (3, Move::ExtensionRequest { until: at_day(180) }),
+        (4, withdrawn),
+    ];
+    let case = begun(&before);
+    assert_eq!((case.state, case.extension_pending), (State::Preserved, false));
+    let nothing = (5, Move::Confirmation(vec![("2".to_owned(), Found::NotFound)]));
+    assert_eq!(begun(&[&before[..], &[nothing]].concat()).state, State::NoData);
+}
