@@ -46,7 +46,7 @@ impl Notices {
     pub(super) fn put(&self, ctx: &Context, term: TermRecord) {
         let settings = &ctx.parts.notify;
         let is_far = term.stage().is_some_and(|stage| stage >= settings.from);
-        if settings.command.is_empty() || !is_far || term.notified >= term.told {
+        if settings.command.is_empty() || !is_far || term.notified_ms >= term.told_ms {
             return;
         }
         let mut waiting = self.lock();

@@ -8,64 +8,35 @@
 //! When a case is to be looked at next is kept in memory alone, an instant a case: it follows from
 //! the journal.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+mod agenda;
+mod term;
+mod warning;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use relay_core::{
-    case::{Duty, MoveKind, Obligation, Side, Stage, WARNINGS_MIN},
+    case::Stage,
     policy::{is_past, may_expire},
 };
 use relay_proto::{
-    envelope::Priority,
-    ids::{CaseId, Digest, UnitId, Uuid},
-    limits::LIFETIME_MAX,
+    ids::{CaseId, UnitId},
     reason::Reason,
     timestamp::Timestamp,
-    v1,
 };
 use tracing::{info, warn};
 
-use super::{
-    Context, Relay,
-    cases::Held,
-    submit::{BY_ITSELF, Submission, SubmitError},
-};
+use self::{agenda::Agenda, term::terms_of};
+use super::Context;
 use crate::{
     store::{
         StoreError,
         event::Fact,
-        records::{CaseRow, EntryRecord, EntryState, MessageRecord, TermRecord},
+        records::{CaseRow, EntryRecord, EntryState, MessageRecord},
     },
     telemetry::Counter,
 };
 
 type Name = (CaseId, UnitId);
-
-/// Which case is to be looked at when.
-#[derive(Default)]
-struct Agenda {
-    at: BTreeMap<Name, Timestamp>,
-    order: BTreeSet<(Timestamp, Name)>,
-}
-
-impl Agenda {
-    fn put(&mut self, name: Name, at: Option<Timestamp>) {
-        if let Some(before) = self.at.remove(&name) {
-            self.order.remove(&(before, name.clone()));
-        }
-        if let Some(at) = at {
-            self.order.insert((at, name.clone()));
-            self.at.insert(name, at);
-        }
-    }
-
-    fn first(&self) -> Option<&(Timestamp, Name)> {
-        self.order.first()
-    }
-}
 
 /// Looks after all terms until the node stops.
 pub(super) async fn run(ctx: Arc<Context>) {
@@ -234,12 +205,9 @@ impl Terms {
                 warn!(case = %name.0, peer = %name.1, %error, "terms of a case cannot be told");
             }
             self.plan(name.clone(), false);
-            // What was done is behind; what could not be done waits.
-            if self.agenda.at.get(&name).is_some_and(|at| *at <= clock.now) {
-                let owes = self.owed.iter().any(|(of, _)| *of == name);
-                let wait = if owes { LOOK_AGAIN } else { LOOK_LATER };
-                self.agenda.put(name, Some(clock.now.after(wait)));
-            }
+            let owes = self.owed.iter().any(|(of, _)| *of == name);
+            let at = after_a_look(self.agenda.of(&name), owes, clock.now);
+            self.agenda.put(name, at);
         }
         Ok(true)
     }
@@ -248,17 +216,19 @@ impl Terms {
     async fn one(&mut self, name: &Name, now: Timestamp) -> Result<(), StoreError> {
         let held = self.ctx.case(&name.0, &name.1)?;
         let mut told = Vec::new();
-        let before = std::mem::take(&mut self.owed);
-        let (ours, others) = before.into_iter().partition(|(of, _)| of == name);
-        let (ours, others): (BTreeSet<_>, BTreeSet<_>) = (ours, others);
-        self.owed = others;
+        let obligations = held.iter().flat_map(|held| &held.obligations);
+        let ends: BTreeSet<_> = obligations.filter_map(|one| one.due).collect();
+        // What is not due any more is owed no more.
+        self.owed.retain(|(of, end)| of != name || ends.contains(end));
         for term in held.iter().flat_map(|held| terms_of(held, name)) {
             let mut term = term.known(&self.ctx)?;
             let owed = (name.clone(), term.record.due());
-            let wants = term.wants_warning(now) || term.warns() && ours.contains(&owed);
             // Our own desk hears of it whether the other side can be warned or not.
-            if wants && !self.warn(&term, name, now).await {
-                self.owed.insert(owed);
+            if term.wants_warning(now) || term.warns() && self.owed.contains(&owed) {
+                match self.warn(&term, name, now).await {
+                    true => self.owed.remove(&owed),
+                    false => self.owed.insert(owed),
+                };
             }
             if let Some(stage) = term.advance(now) {
                 if stage == Stage::Overdue {
@@ -275,121 +245,6 @@ impl Terms {
         }
         Ok(())
     }
-
-    /// Warns the other side that the time ends; false: not now.
-    async fn warn(&self, term: &Term<'_>, name: &Name, now: Timestamp) -> bool {
-        let Some(record) = term.request(&self.ctx) else { return false };
-        let relay = Relay { ctx: Arc::clone(&self.ctx) };
-        let end = term.record.due();
-        // One warning a point before the end, and one a day after it: if the node dies now, or the
-        // case is looked at again, the same is not sent twice.
-        let point = match now < end {
-            true => term.points.iter().take_while(|(_, at)| *at <= now).count() as u64,
-            false => AFTER_THE_END + now.since(end).as_secs() / DAY,
-        };
-        let peer = name.1.as_str().as_bytes();
-        let (due, point) = (end.as_millis().to_be_bytes(), point.to_be_bytes());
-        let digest = Digest::of_parts(&[name.0.as_bytes(), peer, &due, &point]);
-        let mut id = [0; 16];
-        id.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
-        let submission = Submission {
-            principal: BY_ITSELF.to_owned(),
-            request_id: Uuid::random(id),
-            draft: warning(&record, name, end, now),
-            validate_only: false,
-            etag: String::new(),
-        };
-        match relay.submit(vec![submission]).await.pop() {
-            // It was sent, with the days that were left then.
-            Some(Ok(_) | Err(SubmitError::RequestConflict)) => true,
-            Some(Err(error)) => {
-                warn!(case = %name.0, peer = %name.1, %error, "end of preservation not warned of");
-                false
-            }
-            None => false,
-        }
-    }
-}
-
-/// Something due, with what was told of it.
-struct Term<'a> {
-    record: TermRecord,
-    held: &'a Held,
-    points: Vec<(Stage, Timestamp)>,
-}
-
-/// What of a case has a term.
-fn terms_of<'a>(held: &'a Held, name: &'a Name) -> impl Iterator<Item = Term<'a>> {
-    held.obligations.iter().filter_map(move |one: &Obligation| {
-        let ours = held.side == Some(one.side);
-        let record = TermRecord::of(name.0.as_bytes(), name.1.as_str(), one, ours)?;
-        Some(Term { record, held, points: one.warnings(&held.targets) })
-    })
-}
-
-impl Term<'_> {
-    /// With what was told of it before.
-    fn known(mut self, ctx: &Context) -> Result<Self, StoreError> {
-        self.record = ctx.parts.store.term(self.record)?;
-        Ok(self)
-    }
-
-    /// Notes what has come by now; none: nothing new.
-    fn advance(&mut self, now: Timestamp) -> Option<Stage> {
-        let come = self.points.iter().take_while(|(_, at)| *at <= now).count();
-        let told = usize::try_from(self.record.told).unwrap_or(usize::MAX);
-        let (stage, _) = come.checked_sub(1).and_then(|last| self.points.get(last))?;
-        (come > told).then(|| {
-            self.record.tell(come, *stage);
-            if let Some(first) = self.held.rows.iter().find(|row| row.is_first()) {
-                self.record.digest = first.digest.clone();
-            }
-            *stage
-        })
-    }
-
-    /// When it has to be looked at next.
-    fn next(&self) -> Option<Timestamp> {
-        let told = usize::try_from(self.record.told).unwrap_or(usize::MAX);
-        let point = self.points.get(told).map(|(_, at)| *at);
-        earliest(point, self.next_warning())
-    }
-
-    /// Whether our node has to warn now.
-    fn wants_warning(&self, now: Timestamp) -> bool {
-        self.next_warning().is_some_and(|at| at <= now)
-    }
-
-    /// Whether our node warns of this end at all.
-    fn warns(&self) -> bool {
-        let is_ours = self.held.side == Some(Side::Requested);
-        is_ours && self.record.duty() == Some(Duty::UseOrLose)
-    }
-
-    /// When our node warns next that the time ends: at each point of the profile, of several that
-    /// were missed once; and after the end, a day apart, until it did so often enough.
-    fn next_warning(&self) -> Option<Timestamp> {
-        let case = self.held.case.as_ref()?;
-        if !self.warns() {
-            return None;
-        }
-        let told = usize::try_from(self.record.told).unwrap_or(usize::MAX);
-        let end = self.record.due();
-        let next = self.points.get(told).map(|(_, at)| *at).filter(|at| *at < end);
-        let warned = case.warned.get(&end).copied().unwrap_or_default();
-        if next.is_some() || warned >= WARNINGS_MIN {
-            return next;
-        }
-        let is_warning = |step: &&relay_core::case::Step| step.kind == MoveKind::ExpiryWarning;
-        let last = case.steps.iter().rfind(is_warning).map(|step| step.at.after(APART));
-        Some(last.filter(|_| warned > 0).map_or(end, |at| at.max(end)))
-    }
-
-    /// The record of its request.
-    fn request(&self, ctx: &Context) -> Option<MessageRecord> {
-        let first = self.held.rows.iter().find(|row| row.is_first())?;
-        ctx.parts.store.message(&first.digest()).ok().flatten()
-    }
 }
 
 /// The case that a message is of, with whom.
@@ -403,37 +258,12 @@ fn named(
     Some((case, peer(record)?.parse().ok()?))
 }
 
-/// What our node says by itself.
-fn warning(record: &MessageRecord, name: &Name, end: Timestamp, now: Timestamp) -> v1::Draft {
-    let id = record.message_id();
-    let reference = id.map(|id| id.short().to_string()).unwrap_or_default();
-    let days_left = end.since(now).as_secs() / DAY;
-    let body = v1::ExpiryWarning {
-        q_reference: String::new(),
-        preserved_until_ms: end.as_millis(),
-        days_left: u32::try_from(days_left).unwrap_or(u32::MAX),
-        // Else nothing would end.
-        mla_seen: v1::Answer::No.into(),
-    };
-    v1::Draft {
-        profile: record.profile.clone(),
-        to: vec![name.1.to_string()],
-        priority: Priority::Routine.to_wire().into(),
-        // A side that cannot be reached for weeks is to have it all the same.
-        expire_time: instant(now.after(LIFETIME_MAX)),
-        payload: Some(v1::Payload {
-            case_id: name.0.as_bytes().to_vec().into(),
-            in_reply_to: id.map(|id| id.as_bytes().to_vec().into()).unwrap_or_default(),
-            sender_ref: reference,
-            body: Some(v1::payload::Body::ExpiryWarning(body)),
-            ..v1::Payload::default()
-        }),
-    }
-}
-
-fn instant(at: Timestamp) -> Option<prost_types::Timestamp> {
-    let seconds = i64::try_from(at.as_millis() / 1000).ok()?;
-    Some(prost_types::Timestamp { seconds, nanos: 0 })
+/// When a case is looked at after it was looked at: what was done is behind, what could not be done
+/// waits, and a warning that is owed is tried again soon.
+fn after_a_look(next: Option<Timestamp>, owes: bool, now: Timestamp) -> Option<Timestamp> {
+    let next = next.map(|at| if at <= now { now.after(LOOK_LATER) } else { at });
+    let soon = owes.then(|| now.after(LOOK_AGAIN));
+    earliest(next, soon)
 }
 
 fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
@@ -447,12 +277,32 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const LOOK_LATER: Duration = Duration::from_secs(3600);
-/// A profile has fewer warnings before it.
-const AFTER_THE_END: u64 = 1 << 32;
 /// Between two looks while much happens.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Warnings after the end, one from the other.
-const APART: Duration = Duration::from_secs(DAY);
-const DAY: u64 = 24 * 3600;
 const PAGE: usize = 64;
 const EVENTS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is looked at twice at one instant; a warning that is owed does not wait for the next
+    /// point, which may be weeks away.
+    #[test]
+    fn a_look_is_never_behind() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let (soon, later) = (now.after(LOOK_AGAIN), now.after(LOOK_LATER));
+        let weeks = now.after(LOOK_LATER * 500);
+        for (next, owes, at) in [
+            (None, false, None),
+            (None, true, Some(soon)),
+            (Some(now), false, Some(later)),
+            (Some(now), true, Some(soon)),
+            (Some(weeks), false, Some(weeks)),
+            (Some(weeks), true, Some(soon)),
+            (Some(now.after(PAUSE)), true, Some(now.after(PAUSE))),
+        ] {
+            assert_eq!(after_a_look(next, owes, now), at, "{next:?}, {owes}");
+        }
+    }
+}

@@ -36,12 +36,12 @@ pub struct TermRecord {
     /// Place in [`STAGES`] from 1.
     #[prost(uint32, tag = "9")]
     pub stage: u32,
-    /// How many of its warnings were told.
-    #[prost(uint32, tag = "10")]
-    pub told: u32,
-    /// How many of its warnings the command was run for.
-    #[prost(uint32, tag = "12")]
-    pub notified: u32,
+    /// It was told up to this instant of its time.
+    #[prost(uint64, tag = "10")]
+    pub told_ms: u64,
+    /// Up to which of these the command was run.
+    #[prost(uint64, tag = "12")]
+    pub notified_ms: u64,
     /// Header digest of the request.
     #[prost(bytes = "bytes", tag = "11")]
     pub digest: Bytes,
@@ -78,9 +78,14 @@ impl TermRecord {
         named(&STAGES, self.stage)
     }
 
-    /// Notes that it was told up to a warning.
-    pub fn tell(&mut self, told: usize, stage: Stage) {
-        self.told = u32::try_from(told).unwrap_or(u32::MAX);
+    /// Up to which instant it was told.
+    pub fn told(&self) -> Timestamp {
+        Timestamp::from_millis(self.told_ms)
+    }
+
+    /// Notes that it was told up to an instant, and how far it had run by then.
+    pub fn tell(&mut self, at: Timestamp, stage: Stage) {
+        self.told_ms = at.as_millis();
         self.stage = number(&STAGES, stage);
     }
 

@@ -27,9 +27,9 @@ impl Store {
             for term in terms {
                 let known: Option<TermRecord> =
                     txn.view().record(Tree::Terms, &key::term(&term))?;
-                let notified = known.as_ref().map_or(0, |known| known.notified);
-                if known.is_none_or(|known| known.told < term.told) {
-                    let term = TermRecord { notified, ..term };
+                let notified_ms = known.as_ref().map_or(0, |known| known.notified_ms);
+                if known.is_none_or(|known| known.told_ms < term.told_ms) {
+                    let term = TermRecord { notified_ms, ..term };
                     txn.push(now, Fact::TermTold(term), Bytes::new());
                 }
             }
@@ -42,8 +42,8 @@ impl Store {
     pub async fn term_notified(&self, term: TermRecord, now: Timestamp) -> Result<(), StoreError> {
         self.commit(Priority::Urgent, move |txn| {
             let known: Option<TermRecord> = txn.view().record(Tree::Terms, &key::term(&term))?;
-            if let Some(known) = known.filter(|known| known.notified < term.told) {
-                let known = TermRecord { notified: term.told, ..known };
+            if let Some(known) = known.filter(|known| known.notified_ms < term.told_ms) {
+                let known = TermRecord { notified_ms: term.told_ms, ..known };
                 txn.push(now, Fact::TermNotified(known), Bytes::new());
             }
             Ok(())
