@@ -19,6 +19,8 @@ made_dir=no
 if [ -z "$dir" ]; then dir=$(mktemp -d "${TMPDIR:-/tmp}/relay-demo.XXXXXX"); made_dir=yes; fi
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
+# What relay-cli notes of what it showed stays in there.
+export XDG_STATE_HOME=$dir/state
 for unit in xa.cyber-poc xb.ncu xc.cyber-poc; do
   [ ! -e "$dir/$unit" ] || { echo "$dir/$unit is there already: choose another --dir" >&2; exit 2; }
 done
@@ -173,6 +175,8 @@ says xb.ncu respond "$request" --decision accept
 says xb.ncu respond "$request" --confirm --preserved-until 90d
 run "$bin/relay-cli" --node "$dir/xa.cyber-poc/api.sock" deadlines
 says xa.cyber-poc mla "$request" --reference XA-MOJ-92 --status sent --authority "Ministry of Justice XB"
+# An answer rests on what was read: what the other side said since is looked at first.
+"$bin/relay-cli" --node "$dir/xb.ncu/api.sock" case show "$request" >/dev/null
 says xb.ncu respond "$request" --mla-received XB-MOJ-5521
 run "$bin/relay-cli" --node "$dir/xa.cyber-poc/api.sock" case show "$request"
 etag() { cli "$1" --json case show "$request" | json etag; }

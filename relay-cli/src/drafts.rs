@@ -93,8 +93,17 @@ impl Drafts {
 
     /// Writes a draft as a whole, or leaves the old one.
     pub fn write(&self, name: &str, draft: &Draft) -> Result<(), Failure> {
+        self.put(name, draft, false)
+    }
+
+    /// Writes a draft under a name that nobody uses, also in another terminal.
+    pub fn make(&self, name: &str, draft: &Draft) -> Result<(), Failure> {
+        self.put(name, draft, true)
+    }
+
+    fn put(&self, name: &str, draft: &Draft, is_new: bool) -> Result<(), Failure> {
         let path = self.path(name);
-        let next = self.folder.join(format!("{name}{ENDING}.next"));
+        let next = self.folder.join(format!("{name}{ENDING}.{}", std::process::id()));
         let write = || -> std::io::Result<()> {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             let mut options = OpenOptions::new();
@@ -105,10 +114,25 @@ impl Drafts {
             }
             file.write_all(draft.text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&next, &path)?;
+            match is_new {
+                // Unlike a renaming it takes nobody's place.
+                true => fs::hard_link(&next, &path).and_then(|()| fs::remove_file(&next))?,
+                false => fs::rename(&next, &path)?,
+            }
             fs::File::open(&self.folder)?.sync_all()
         };
-        write().map_err(|error| failed(&path, &error))
+        write().map_err(|error| {
+            // Left over where it did not get that far.
+            let _ = fs::remove_file(&next);
+            match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    Failure::new(Exit::Conflict, format!("There is a draft {name}."))
+                        .safe("nothing was changed")
+                        .with_remedy(format!("relay-cli draft edit {name}"))
+                }
+                _ => failed(&path, &error),
+            }
+        })
     }
 
     /// Throws a draft away.
@@ -171,6 +195,12 @@ mod tests {
         assert_eq!(drafts.free_name("x"), "x-2");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&drafts.path("x")), mode(&drafts.folder)), (0o600, 0o700));
+        let other = Draft { request_id: None, text: "another's".to_owned() };
+        assert_eq!(drafts.make("x", &other).unwrap_err().exit, Exit::Conflict);
+        assert_eq!(drafts.read("x").unwrap(), draft, "taken from another terminal");
+        drafts.make("x-2", &other).unwrap();
+        assert_eq!(fs::read_dir(&drafts.folder).unwrap().count(), 2, "something was left over");
+        drafts.remove("x-2").unwrap();
         drafts.remove("x").unwrap();
         assert!(!drafts.has("x") && drafts.names().unwrap().is_empty());
     }

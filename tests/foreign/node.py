@@ -45,7 +45,8 @@ class Program:
         """What a verb of relay-cli says, as JSON."""
         cli = os.path.join(self.binaries, "relay-cli")
         done = subprocess.run(
-            [cli, "--node", self.socket, "--json", "--no-input", *words], capture_output=True, text=True, timeout=WAIT)
+            [cli, "--node", self.socket, "--json", "--no-input", *words], capture_output=True, text=True, timeout=WAIT,
+            env={**os.environ, "XDG_STATE_HOME": os.path.dirname(self.socket)})
         assert done.returncode in status, (words, done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 

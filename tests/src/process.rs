@@ -183,6 +183,8 @@ impl Process {
     /// Runs `relay-cli` with this node.
     pub fn cli(&self, arguments: &[&str]) -> Ended {
         let mut command = Command::new(&Binaries::built().cli);
+        // What it notes of what was shown stays beside the node.
+        let command = command.env("XDG_STATE_HOME", &self.dir);
         let command = command.arg("--node").arg(self.socket()).args(arguments);
         Ended::of(command.stdin(Stdio::null()).output().expect("relay-cli runs"))
     }

@@ -12,6 +12,7 @@ use crate::{
     failure::Failure,
     render::{Page, Table},
     report::Report,
+    seen,
     view::CaseView,
 };
 
@@ -67,7 +68,11 @@ async fn show(context: &Context, name: String) -> Result<Exit, Failure> {
         Exit::NotFound => failure.only_remedy("relay-cli case list --all"),
         _ => failure,
     })?;
-    context.printer().report(&CaseReport { case: CaseView::from(&case) })
+    let shown = context.printer().report(&CaseReport { case: CaseView::from(&case) });
+    if shown.is_ok() {
+        seen::note(context, &case);
+    }
+    shown
 }
 
 impl Report for CasesReport {

@@ -27,6 +27,7 @@ use crate::{
     failure::Failure,
     render::Page,
     report::Report,
+    seen,
     view::{CaseView, stated, words},
 };
 
@@ -219,7 +220,9 @@ impl Standing {
         (id, post): (RequestId, &PostArgs),
         saying: Saying,
     ) -> Result<Exit, Failure> {
-        let etag = post.etag.clone().unwrap_or_else(|| self.case.etag.clone());
+        // What the officer read, where this account was shown the case.
+        let read = post.etag.clone().or_else(|| seen::etag(context, &self.case));
+        let etag = read.unwrap_or_else(|| self.case.etag.clone());
         let mut added = saying.taken.clone();
         if post.etag.is_none() && !etag.is_empty() {
             added.push(("--etag", etag.clone()));
@@ -239,7 +242,13 @@ impl Standing {
             true => case(node, &self.case.name).await?,
             false => self.case.clone(),
         };
-        context.printer().report(&CaseworkReport { sent, case: CaseView::from(&case) })
+        // Nothing came beside it that he did not read.
+        let is_known = sent.stored && case.steps.len() == self.case.steps.len() + 1;
+        let shown = context.printer().report(&CaseworkReport { sent, case: CaseView::from(&case) });
+        if is_known && shown.is_ok() {
+            seen::note(context, &case);
+        }
+        shown
     }
 
     /// A refusal with where the case stands and what may be typed instead.

@@ -65,13 +65,9 @@ pub async fn run(context: &Context, verb: DraftVerb) -> Result<Exit, Failure> {
     let drafts = Drafts::of(context)?;
     match verb {
         DraftVerb::Save { name, file } => {
-            if drafts.has(&name) {
-                return Err(Failure::new(Exit::Conflict, format!("There is a draft {name}."))
-                    .safe("nothing was changed")
-                    .with_remedy(format!("relay-cli draft edit {name}")));
-            }
             let draft = Draft { request_id: None, text: files::read_text(&file, BYTES_MAX)? };
-            saved(context, &drafts, &name, draft)
+            drafts.make(&name, &draft)?;
+            saved(context, &name, &draft)
         }
         DraftVerb::List => {
             let names = drafts.names()?.into_iter();
@@ -98,15 +94,9 @@ pub async fn run(context: &Context, verb: DraftVerb) -> Result<Exit, Failure> {
     }
 }
 
-/// Keeps a draft and says so.
-pub fn saved(
-    context: &Context,
-    drafts: &Drafts,
-    name: &str,
-    draft: Draft,
-) -> Result<Exit, Failure> {
-    drafts.write(name, &draft)?;
-    let draft = view(context, name, &draft);
+/// Says that a draft is kept.
+pub fn saved(context: &Context, name: &str, draft: &Draft) -> Result<Exit, Failure> {
+    let draft = view(context, name, draft);
     context.printer().report(&DraftReport { draft, done: "saved" })
 }
 

@@ -28,7 +28,7 @@ pub async fn run(context: &Context, to: &UnitId, wait: Option<WaitFor>) -> Resul
     let drafts = Drafts::of(context)?;
     let node = context.node().await?;
     let mut form = Form::new(to, &our_name(&node).await?, context.now());
-    let name = drafts.free_name(&to.to_string());
+    let mut made: Option<String> = None;
     let look = context.printer().look;
     let mut first = true;
     loop {
@@ -38,15 +38,18 @@ pub async fn run(context: &Context, to: &UnitId, wait: Option<WaitFor>) -> Resul
         match choice {
             Choice::Leave => {
                 context.printer().say("Left. Nothing was stored or sent.");
-                if drafts.has(&name) {
+                if let Some(name) = made.filter(|name| drafts.has(name)) {
                     drafts.remove(&name)?;
                 }
                 return Ok(Exit::Done);
             }
-            Choice::Save => return draft::saved(context, &drafts, &name, saved),
+            Choice::Save => {
+                let name = keep(&drafts, to, &mut made, &saved)?;
+                return draft::saved(context, &name, &saved);
+            }
             Choice::Check | Choice::Send => {
                 let dry_run = choice == Choice::Check;
-                drafts.write(&name, &saved)?;
+                let name = keep(&drafts, to, &mut made, &saved)?;
                 let sent = draft::submit(context, &node, &drafts, &name, dry_run, wait).await;
                 match sent {
                     // Mended on the review page.
@@ -60,6 +63,33 @@ pub async fn run(context: &Context, to: &UnitId, wait: Option<WaitFor>) -> Resul
         }
     }
 }
+
+/// Writes what was typed under the name of this form: one that was free when it was first written.
+fn keep(
+    drafts: &Drafts,
+    to: &UnitId,
+    made: &mut Option<String>,
+    saved: &Draft,
+) -> Result<String, Failure> {
+    if let Some(name) = made {
+        drafts.write(name, saved)?;
+        return Ok(name.clone());
+    }
+    let mut last = None;
+    for _ in 0..NAMES_TRIED {
+        let name = drafts.free_name(&to.to_string());
+        match drafts.make(&name, saved) {
+            Ok(()) => return Ok(made.insert(name).clone()),
+            // Another terminal was quicker.
+            Err(failure) if failure.exit == Exit::Conflict => last = Some(failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(last.unwrap_or_else(|| Failure::new(Exit::Conflict, "No name is free for the draft.")))
+}
+
+/// Terminals of one account that save at the same moment.
+const NAMES_TRIED: usize = 16;
 
 /// The dialogue, on a thread of its own.
 async fn asked(mut form: Form, look: Look, first: bool) -> Result<(Choice, Form), Failure> {

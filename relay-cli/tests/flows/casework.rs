@@ -382,3 +382,39 @@ async fn refusals_tell_what_may_be_typed() {
     let etag = fake.script.lock().unwrap().sent.last().unwrap().etag.clone();
     assert_eq!(etag, "1234");
 }
+
+/// An answer rests on the case as it was shown: what came since is read first. What an answer itself
+/// makes of the case was shown with it; an etag that is typed stands above all.
+#[tokio::test]
+async fn an_answer_rests_on_what_was_shown() {
+    let shown = |etag: &str, steps: usize| {
+        let mut case = case("xb.ncu", v1::CaseState::Acknowledged);
+        let step = case.steps.first().cloned().unwrap();
+        case.steps.resize(steps, step);
+        case.legal = vec![v1::Kind::PreservationDecision.into()];
+        v1::Case { etag: etag.into(), ..case }
+    };
+    let fake = fake(shown("a1", 1), vec![]).await;
+    let now = |case: v1::Case| fake.script.lock().unwrap().cases = [case].into();
+    let line = "respond 4D2P-F2DB --decision accept --reference XB-77";
+    let again = fake.script.lock().unwrap().send.front().cloned().unwrap();
+    let answers = || fake.script.lock().unwrap().send.push_back(again.clone());
+    for _ in 0..5 {
+        answers();
+    }
+    assert_eq!(fake.run("case show 4D2P-F2DB").await.code, Some(0));
+    now(shown("b2", 2));
+    assert_eq!(fake.run(line).await.code, Some(0));
+    assert_eq!(sent(&fake).0.etag, "a1", "what came since was not read");
+    assert_eq!(fake.run(&format!("{line} --etag c3")).await.code, Some(0));
+    assert_eq!(sent(&fake).0.etag, "c3");
+    assert_eq!(fake.run("case show 4D2P-F2DB").await.code, Some(0));
+    fake.run(line).await;
+    assert_eq!(sent(&fake).0.etag, "b2");
+    // One that has ended is not kept.
+    let ended = v1::Case { turn: String::new(), legal: vec![], ..shown("d4", 3) };
+    now(ended);
+    assert_eq!(fake.run("case show 4D2P-F2DB").await.code, Some(0));
+    let seen = fake.dir.path().join("relay-cli/seen");
+    assert_eq!(std::fs::read_dir(seen).unwrap().count(), 0);
+}
