@@ -3,7 +3,8 @@
 //! Rooms: `args` (what can be typed), `commands` (one file per noun), `client` (the node), `view`
 //! (its answers), `render` and `report` (what is printed), `paper` (documents), `typed` (the
 //! command, to repeat it), `form` and `terminal` (a person who is asked), `drafts` (what is not
-//! sent yet), `seen` (what was shown of a case), `failure` and `exit` (what went wrong). Uses relay-proto alone of ours.
+//! sent yet), `seen` (what was shown of a case), `failure` and `exit` (what went wrong). Uses
+//! relay-proto alone of ours.
 #![forbid(unsafe_code)]
 
 mod args;

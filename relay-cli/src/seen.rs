@@ -1,12 +1,16 @@
 //! What this account was last shown of a case: an answer rests on what was read, not on what came
 //! meanwhile.
 //!
-//! Kept as the etag, a small file a case below the state folder, gone when the case has ended. It is
-//! an aid: what cannot be written or read is left, and the answer rests on the case as it is found.
+//! Kept as the etag, a small file a case below the state folder, gone when the case has ended. It
+//! is an aid: what cannot be written or read is left, and the answer rests on the case as it is
+//! found.
 
 use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf};
 
-use relay_proto::{ids::CaseId, ids::UnitId, v1};
+use relay_proto::{
+    ids::{CaseId, UnitId},
+    v1,
+};
 
 use crate::context::Context;
 

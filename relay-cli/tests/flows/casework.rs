@@ -383,8 +383,8 @@ async fn refusals_tell_what_may_be_typed() {
     assert_eq!(etag, "1234");
 }
 
-/// An answer rests on the case as it was shown: what came since is read first. What an answer itself
-/// makes of the case was shown with it; an etag that is typed stands above all.
+/// An answer rests on the case as it was shown: what came since is read first. An etag that is
+/// typed stands above that.
 #[tokio::test]
 async fn an_answer_rests_on_what_was_shown() {
     let shown = |etag: &str, steps: usize| {

@@ -29,8 +29,8 @@ impl Terms {
         let Some(record) = term.request(&self.ctx) else { return false };
         let relay = Relay { ctx: Arc::clone(&self.ctx) };
         let end = term.record.due();
-        // The same id for the same occasion: if the node dies now, or the case is looked at again, it
-        // is not sent twice.
+        // The same id for the same occasion: if the node dies now, or the case is looked at again,
+        // it is not sent twice.
         let peer = name.1.as_str().as_bytes();
         let [due, occasion] = [end, term.occasion(now)].map(|at| at.as_millis().to_be_bytes());
         let digest = Digest::of_parts(&[name.0.as_bytes(), peer, &due, &occasion]);
