@@ -21,6 +21,8 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 # What relay-cli notes of what it showed stays in there.
 export XDG_STATE_HOME=$dir/state
+# For what content is read; each node writes it down.
+export RELAY_PURPOSE=demonstration
 for unit in xa.cyber-poc xb.ncu xc.cyber-poc; do
   [ ! -e "$dir/$unit" ] || { echo "$dir/$unit is there already: choose another --dir" >&2; exit 2; }
 done

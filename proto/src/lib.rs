@@ -5,6 +5,7 @@
 //! and times are arguments. `proto/PROTOCOL.md` is the normative text.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod card;
 pub mod envelope;
 pub mod evidence;

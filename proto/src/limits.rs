@@ -51,6 +51,9 @@ pub const RECEIPTS_PER_GROUP_MAX: usize = 256;
 /// Longest evidence bundle: a payload, 256 recipients with some ten receipts each.
 pub const BUNDLE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Longest purpose for which content is read, in characters: one line of the audit log.
+pub const PURPOSE_CHARS_MAX: usize = 200;
+
 /// Most recipients of one message; 195 units are the largest network there is.
 pub const RECIPIENTS_MAX: usize = 256;
 

@@ -142,6 +142,8 @@ reasons! {
     Ambiguous = "AMBIGUOUS";
     /// The caller may not do this.
     PermissionDenied = "PERMISSION_DENIED";
+    /// Content is read without saying for what.
+    PurposeMissing = "PURPOSE_MISSING";
     /// Not possible in the present state.
     FailedPrecondition = "FAILED_PRECONDITION";
     /// The message makes no legal transition of its case.

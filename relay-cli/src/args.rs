@@ -4,6 +4,7 @@
 //! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a
 //! type exists.
 
+mod audit;
 mod casework;
 mod paper;
 mod sending;
@@ -16,6 +17,7 @@ use relay_proto::{
     limits,
 };
 
+pub use self::audit::{AuditVerb, SpanArgs};
 pub use self::casework::{
     DecisionWord, EndingWord, ExtendArgs, ExtensionWord, MlaArgs, PostArgs, RespondArgs, RiskWord,
     Says, When, With, WithdrawArgs,
@@ -77,6 +79,9 @@ pub struct Global {
     /// Longest wait, as in 500ms, 30s, 5m [default: 30s; with --wait: 60s]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
+    /// For what content is read, one line; the node records it [env: RELAY_PURPOSE]
+    #[arg(long, global = true, value_name = "TEXT", value_parser = purpose)]
+    pub purpose: Option<String>,
     /// Only the verdict
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -162,6 +167,9 @@ pub enum Verb {
         after_help = "Example:\n  relay-cli evidence export 7F3K-22QD --to court"
     )]
     Evidence(EvidenceVerb),
+    /// Who read, sent and changed what at this node
+    #[command(subcommand, after_help = "Example:\n  relay-cli audit list")]
+    Audit(AuditVerb),
 }
 
 /// `alarm …`
@@ -456,11 +464,19 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// A name or a reason: one line that says something.
 fn stated(text: &str) -> Result<String, String> {
+    line(text, limits::ACTOR_CHARS_MAX)
+}
+
+/// For what something is read.
+fn purpose(text: &str) -> Result<String, String> {
+    line(text, limits::PURPOSE_CHARS_MAX)
+}
+
+fn line(text: &str, max: usize) -> Result<String, String> {
     let text = text.trim();
-    let sound = !text.is_empty()
-        && text.chars().count() <= limits::ACTOR_CHARS_MAX
-        && !text.chars().any(char::is_control);
-    let wanted = format!("expected one line of 1 to {} characters", limits::ACTOR_CHARS_MAX);
+    let sound =
+        !text.is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control);
+    let wanted = format!("expected one line of 1 to {max} characters");
     if sound { Ok(text.to_owned()) } else { Err(wanted) }
 }
 

@@ -14,8 +14,9 @@ use hyper_util::rt::TokioIo;
 use relay_proto::{
     limits,
     v1::{
-        case_service_client::CaseServiceClient, message_service_client::MessageServiceClient,
-        node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
+        audit_service_client::AuditServiceClient, case_service_client::CaseServiceClient,
+        message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
+        peer_service_client::PeerServiceClient,
     },
 };
 use tokio::net::UnixStream;
@@ -102,6 +103,11 @@ impl Node {
     /// Peers.
     pub fn peers(&self) -> PeerServiceClient<Channel> {
         PeerServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Who did what.
+    pub fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// The node itself.

@@ -4,6 +4,7 @@
 
 mod ack;
 mod alarm;
+mod audit;
 mod case;
 mod casework;
 mod deadlines;
@@ -70,6 +71,7 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Watch(args) => watch::run(context, args).await,
         Verb::Receipts(args) => receipts::run(context, &args).await,
         Verb::Evidence(verb) => evidence::run(context, verb).await,
+        Verb::Audit(verb) => audit::run(context, verb).await,
     }
 }
 
@@ -155,7 +157,28 @@ async fn pages(node: &Node, filter: &str, limit: u32) -> Result<(Vec<MessageView
 /// A message without its content.
 async fn message(node: &Node, id: &str) -> Result<v1::Message, Failure> {
     let view = v1::MessageView::Basic.into();
-    let request = v1::GetMessageRequest { name: id.to_owned(), view };
+    let request = v1::GetMessageRequest { name: id.to_owned(), view, ..Default::default() };
+    let answer = node.messages().get_message(node.request(request)).await;
+    answer.map(Response::into_inner).map_err(|status| node.failure(&status))
+}
+
+/// A message with its content; whoever sits at the terminal is asked for what he reads it, where
+/// nothing else says it.
+async fn full(context: &Context, node: &Node, id: &str) -> Result<v1::Message, Failure> {
+    let mut purpose = context.purpose();
+    loop {
+        match full_for(node, id, &purpose).await {
+            Ok(message) => return Ok(message),
+            Err(failure) => purpose = context.other_purpose(failure, &purpose).await?,
+        }
+    }
+}
+
+/// A message with its content, read for this purpose; empty: the account's own.
+async fn full_for(node: &Node, id: &str, purpose: &str) -> Result<v1::Message, Failure> {
+    let view = v1::MessageView::Full.into();
+    let (name, purpose) = (id.to_owned(), purpose.to_owned());
+    let request = v1::GetMessageRequest { name, view, purpose };
     let answer = node.messages().get_message(node.request(request)).await;
     answer.map(Response::into_inner).map_err(|status| node.failure(&status))
 }

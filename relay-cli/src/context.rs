@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use relay_proto::{ids::RequestId, timestamp::Timestamp};
+use relay_proto::{ids::RequestId, reason::Reason, timestamp::Timestamp};
 
 use crate::{
     args::{Global, RepeatArgs, Verb},
@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     render::Look,
     report::{self, Printer},
+    terminal,
     typed::{Command, Typed},
 };
 
@@ -99,6 +100,29 @@ impl Context {
             None => failure.safe("nothing was sent or changed"),
             Some(_) => failure,
         })
+    }
+
+    /// For what content is read: `--purpose`, or what the environment says for all calls.
+    pub fn purpose(&self) -> String {
+        let stated = self.global.purpose.clone();
+        stated.or_else(|| std::env::var("RELAY_PURPOSE").ok()).unwrap_or_default()
+    }
+
+    /// Another purpose after a node asked for one: what a person types. Any other failure stays.
+    pub async fn other_purpose(&self, failure: Failure, before: &str) -> Result<String, Failure> {
+        let asked_for = failure.reason.as_deref() == Some(Reason::PurposeMissing.label());
+        let flag = "--purpose TEXT, or RELAY_PURPOSE: for what the content is read";
+        if !asked_for || !before.is_empty() {
+            return Err(failure);
+        }
+        if self.may_ask(flag).is_err() {
+            return Err(failure.safe("nothing was read").with_remedy(flag));
+        }
+        let typed = terminal::ask("For what do you read this? The node records it: ").await?;
+        match typed.is_empty() {
+            true => Err(failure.safe("nothing was read").with_remedy(flag)),
+            false => Ok(typed),
+        }
     }
 
     /// Who runs this program, where nobody said so with `--by`.

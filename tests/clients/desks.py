@@ -1,6 +1,6 @@
 """Two desks that share a case: real nodes with a wire between them, a case system at each (the first over the Unix
 socket, the second over TLS with a certificate), and relay-cli. After each step both ends are compared."""
-import contextlib, json, os, pathlib, sys, time, uuid
+import contextlib, hashlib, json, os, pathlib, ssl, sys, time, uuid
 
 import grpc
 from google.protobuf import json_format
@@ -75,12 +75,19 @@ class RemoteDesk(Desk):
         certificate, key = authority.certificate("node")
         self.api_address = "127.0.0.1:{}".format(free_port())
         self.pem = [authority.file, *authority.certificate("case-system")]
+        der = ssl.PEM_cert_to_DER_cert(pathlib.Path(self.pem[1]).read_text())
         super().configure(config + f"""
 [api.tcp]
 listen = "{self.api_address}"
 certificate = "{certificate}"
 key = "{key}"
 client_ca = "{authority.file}"
+[api.accounts.operator]
+users = ["{os.getuid()}"]
+roles = ["submit", "read-all", "acknowledge", "respond", "audit", "administer"]
+[api.accounts.case-system]
+certificates = ["{hashlib.sha256(der).hexdigest()}"]
+roles = ["submit", "read-all", "acknowledge", "respond"]
 """)
 
     def connect(self):

@@ -133,7 +133,8 @@ def main(base, nodes):
     inbox = pages(recipient, "direction = IN AND acknowledged = no")
     assert len(inbox) == len(ids) and set(inbox) == ids, "each once"
     full = recipient.messages.GetMessage(
-        api_pb2.GetMessageRequest(name=message.message_id, view=api_pb2.MESSAGE_VIEW_FULL), timeout=WAIT)
+        api_pb2.GetMessageRequest(
+            name=message.message_id, view=api_pb2.MESSAGE_VIEW_FULL, purpose="a test"), timeout=WAIT)
     assert full.payload.alert.title == "Parcel-fee kit" and full.payload.authority.phone == "+1-202-555-0100"
     # The sender's cursor of now: the officer's receipt comes after it.
     before = sender.messages.ListEvents(api_pb2.ListEventsRequest(page_size=1000), timeout=WAIT).next_cursor

@@ -2,7 +2,10 @@
 
 use relay_node::{
     link::Lane,
-    relay::acknowledge::{Acknowledge, Capacity},
+    relay::{
+        acknowledge::{Acknowledge, Capacity},
+        submit::Principal,
+    },
     store::records::AlarmRecord,
 };
 use relay_proto::{
@@ -27,7 +30,7 @@ use super::{
 async fn acknowledge(cluster: &Cluster, digest: Digest, capacity: Capacity) {
     let by = if capacity == Capacity::Desk { "A. Ito" } else { "" };
     let ack = Acknowledge {
-        principal: "uid:0".to_owned(),
+        principal: Principal::new("test", "uid:0"),
         request_id: Uuid::random(rand::random()),
         digest,
         capacity,

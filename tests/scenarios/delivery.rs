@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use relay_node::{
-    relay::submit::Submission,
+    relay::submit::{Principal, Submission},
     store::records::{EntryRecord, EntryState},
 };
 use relay_proto::ids::Uuid;
@@ -36,7 +36,7 @@ async fn request_ids_of_two_callers_do_not_meet() {
         draft.payload.as_mut().unwrap().sender_ref = to.to_owned();
         for repeated in [false, true] {
             let submission = Submission {
-                principal: caller.to_owned(),
+                principal: Principal::new(caller, caller),
                 request_id: Uuid::random([7; 16]),
                 draft: draft.clone(),
                 validate_only: false,

@@ -6,7 +6,10 @@ use relay_node::store::records::AlarmRecord;
 use relay_node::{
     config,
     daemon::Node,
-    relay::acknowledge::{Acknowledge, Capacity},
+    relay::{
+        acknowledge::{Acknowledge, Capacity},
+        submit::Principal,
+    },
     store::Filter,
     succeed::{Order, SucceedError, Succeeded, succeed},
     tlog::{Doubt, Hold},
@@ -186,7 +189,7 @@ async fn restored_log_gets_a_new_generation() {
 
     // The desk takes it, perhaps for the second time: said again, no contradiction.
     let ack = Acknowledge {
-        principal: "uid:0".to_owned(),
+        principal: Principal::new("test", "uid:0"),
         request_id: Uuid::random([7; 16]),
         digest: lost,
         capacity: Capacity::Desk,

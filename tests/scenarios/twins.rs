@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use relay_node::{
     link::Lane,
-    relay::acknowledge::{Acknowledge, Capacity},
+    relay::{
+        acknowledge::{Acknowledge, Capacity},
+        submit::Principal,
+    },
     store::records::{AlarmRecord, EntryState},
 };
 use relay_proto::{
@@ -183,7 +186,7 @@ async fn handover_receipt_lost_with_the_connection_arrives() {
 
     let digest = node.store().by_id(&id).unwrap()[0];
     let ack = Acknowledge {
-        principal: "uid:0".to_owned(),
+        principal: Principal::new("test", "uid:0"),
         request_id: Uuid::random(rand::random()),
         digest,
         capacity: Capacity::Handover,

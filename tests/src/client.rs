@@ -15,6 +15,9 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::health_client::HealthClient;
 
+/// For what tests read content.
+pub const PURPOSE: &str = "a test of the relay";
+
 /// Clients of all services over one connection.
 #[derive(Clone)]
 pub struct Client {

@@ -13,7 +13,7 @@ use relay_node::{
     daemon::{Node, NodeParts, create_store},
     directory::Heard,
     init::{InitOptions, People, init},
-    relay::submit::{Submission, SubmitError, Submitted},
+    relay::submit::{Principal, Submission, SubmitError, Submitted},
     store::{Store, records::EntryRecord},
 };
 use relay_proto::{
@@ -233,7 +233,7 @@ pub async fn submit_seen(
     n: u128,
 ) -> Result<Submitted, SubmitError> {
     let submission = Submission {
-        principal: "uid:0".to_owned(),
+        principal: Principal::new("test", "uid:0"),
         request_id: Uuid::random(n.to_be_bytes()),
         draft,
         validate_only: false,

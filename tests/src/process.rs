@@ -18,7 +18,7 @@ use nix::{
 use relay_proto::v1;
 
 use crate::{
-    client::Client,
+    client::{Client, PURPOSE},
     cluster::{copy, free_udp_port},
 };
 
@@ -184,7 +184,7 @@ impl Process {
     pub fn cli(&self, arguments: &[&str]) -> Ended {
         let mut command = Command::new(&Binaries::built().cli);
         // What it notes of what was shown stays beside the node.
-        let command = command.env("XDG_STATE_HOME", &self.dir);
+        let command = command.env("XDG_STATE_HOME", &self.dir).env("RELAY_PURPOSE", PURPOSE);
         let command = command.arg("--node").arg(self.socket()).args(arguments);
         Ended::of(command.stdin(Stdio::null()).output().expect("relay-cli runs"))
     }

@@ -2,9 +2,9 @@
 
 use relay_proto::{ids::Digest, reason::Reason, v1};
 
-use super::{Service, args, convert::instant, status::Problem, token};
+use super::{Service, access::Caller, args, convert::instant, status::Problem, token};
 use crate::{
-    relay::submit::{Principal, request_key},
+    relay::submit::request_key,
     store::{ClearAlarm, PeerRequest, records::AlarmRecord},
 };
 
@@ -40,7 +40,7 @@ impl Service {
 
     pub(super) async fn clear(
         &self,
-        principal: Principal,
+        caller: Caller,
         request: v1::ClearAlarmRequest,
     ) -> Result<v1::Alarm, Problem> {
         let request_id = args::request_id(&request.request_id)?;
@@ -49,10 +49,11 @@ impl Service {
         let seq = request.id;
         let parts: [&[u8]; 5] = [&seq.to_be_bytes(), b"\0", by.as_bytes(), b"\0", why.as_bytes()];
         let request = PeerRequest {
-            key: request_key(&principal, "clear-alarm", &request_id),
+            key: request_key(&caller.principal.account, "clear-alarm", &request_id),
             content: Digest::of_parts(&parts),
         };
         self.is_over(seq)?;
+        self.note_change(&caller, "ClearAlarm", format!("alarms/{seq}")).await?;
         let now = self.relay().clock().now();
         let clear = ClearAlarm { seq, by, why, request };
         Ok(shown(seq, self.relay().store().clear_alarm(clear, now).await?))

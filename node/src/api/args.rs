@@ -34,7 +34,7 @@ pub(super) fn message(store: &Store, name: &str) -> Result<MessageRecord, Proble
         }
     };
     match found.as_slice() {
-        [] => Err(Problem::text(Reason::NotFound, "no such message").with("name", text)),
+        [] => Err(no_message(name)),
         [one] => {
             let record = store.message(one)?;
             record.ok_or_else(|| Problem::internal("an id leads to no message"))
@@ -53,6 +53,12 @@ pub(super) fn message(store: &Store, name: &str) -> Result<MessageRecord, Proble
     }
 }
 
+/// There is none of this name, or the caller may not know of it.
+pub(super) fn no_message(name: &str) -> Problem {
+    let text = name.strip_prefix("messages/").unwrap_or(name);
+    Problem::text(Reason::NotFound, "no such message").with("name", text)
+}
+
 /// The size of a page: 50 by default, 1000 at most.
 pub(super) fn page_size(asked: i32) -> Result<usize, Problem> {
     match usize::try_from(asked) {
@@ -64,11 +70,15 @@ pub(super) fn page_size(asked: i32) -> Result<usize, Problem> {
 
 /// The text of who does something: stated, one line, short.
 pub(super) fn person(path: &'static str, text: &str) -> Result<String, Problem> {
+    line(path, text, relay_proto::limits::ACTOR_CHARS_MAX)
+}
+
+/// A text of one line.
+pub(super) fn line(path: &'static str, text: &str, max: usize) -> Result<String, Problem> {
     let text = text.trim();
-    let sound = !text.is_empty()
-        && text.chars().count() <= relay_proto::limits::ACTOR_CHARS_MAX
-        && !text.chars().any(char::is_control);
-    let wanted = format!("expected 1 to {} characters", relay_proto::limits::ACTOR_CHARS_MAX);
+    let sound =
+        !text.is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control);
+    let wanted = format!("expected one line of 1 to {max} characters");
     if sound { Ok(text.into()) } else { Err(Problem::field(Reason::InvalidContent, path, wanted)) }
 }
 

@@ -10,7 +10,9 @@ use relay_proto::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    Service, args,
+    Service,
+    access::Caller,
+    args,
     convert::{case_id, instant},
     status::Problem,
     token,
@@ -26,9 +28,13 @@ impl CaseService for Service {
         &self,
         request: Request<v1::GetCaseRequest>,
     ) -> Result<Response<v1::Case>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let name = request.into_inner().name;
         let case = self.blocking(move |service| {
             let (id, peer) = service.case_of(&name)?;
+            if !service.sees_case(&caller, &id, &peer)? {
+                return Err(no_case());
+            }
             let held = service.relay().case(&id, &peer)?;
             held.map(|held| service.case(&id, &peer, &held)).transpose()?.ok_or_else(no_case)
         });
@@ -39,22 +45,27 @@ impl CaseService for Service {
         &self,
         request: Request<v1::ListObligationsRequest>,
     ) -> Result<Response<v1::ListObligationsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        Ok(Response::new(self.blocking(move |service| service.obligations(&request)).await?))
+        let listed = self.blocking(move |service| service.obligations(&caller, &request));
+        Ok(Response::new(listed.await?))
     }
 
     async fn list_cases(
         &self,
         request: Request<v1::ListCasesRequest>,
     ) -> Result<Response<v1::ListCasesResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        Ok(Response::new(self.blocking(move |service| service.cases(&request)).await?))
+        let listed = self.blocking(move |service| service.cases(&caller, &request));
+        Ok(Response::new(listed.await?))
     }
 }
 
 impl Service {
     fn obligations(
         &self,
+        caller: &Caller,
         request: &v1::ListObligationsRequest,
     ) -> Result<v1::ListObligationsResponse, Problem> {
         let (mut due, mut more) = (Vec::new(), false);
@@ -64,6 +75,9 @@ impl Service {
             let is_last = listed.len() < PAGE;
             for ((id, peer), next) in listed {
                 after = next;
+                if !self.sees_case(caller, &id, &peer)? {
+                    continue;
+                }
                 let Some(held) = self.relay().case(&id, &peer)? else { continue };
                 let shown = self.due(&format!("cases/{id}/{peer}"), &peer, &held);
                 let wanted =
@@ -150,7 +164,11 @@ impl Service {
         }
     }
 
-    fn cases(&self, request: &v1::ListCasesRequest) -> Result<v1::ListCasesResponse, Problem> {
+    fn cases(
+        &self,
+        caller: &Caller,
+        request: &v1::ListCasesRequest,
+    ) -> Result<v1::ListCasesResponse, Problem> {
         let size = args::page_size(request.page_size)?;
         let query = if request.include_ended { ALL_QUERY } else { OPEN_QUERY };
         let mut after = token::read(query, &request.page_token)?.unwrap_or_default();
@@ -164,6 +182,9 @@ impl Service {
                     return Ok(response);
                 }
                 after = next;
+                if !self.sees_case(caller, &id, &peer)? {
+                    continue;
+                }
                 let Some(held) = self.relay().case(&id, &peer)? else { continue };
                 let ended = held.case.as_ref().is_some_and(|case| case.state.is_end());
                 if request.include_ended || !ended {

@@ -15,12 +15,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tonic::Status;
 
 use super::{
-    Service, cases,
+    Service,
+    access::Caller,
+    cases,
     convert::{case_id, instant},
     cursor::Cursor,
     status::Problem,
 };
 use crate::{
+    config::Role,
     directory::Trust,
     store::{
         event::{Fact, Leaf, PeerRemoved, ReceiptsRecorded},
@@ -37,6 +40,7 @@ impl Service {
     /// Events after a cursor, at most `max`, and the cursor to go on from.
     pub(super) fn events(
         &self,
+        caller: &Caller,
         from: Cursor,
         max: usize,
     ) -> Result<(Vec<v1::UnitEvent>, Cursor), Problem> {
@@ -56,6 +60,9 @@ impl Service {
                         return Ok((events, cursor));
                     }
                     cursor = Cursor { seq, seen: n };
+                    if !self.sees_event(caller, &event)? {
+                        continue;
+                    }
                     event.cursor = cursor.to_string();
                     event.time = instant(fact.at_ms);
                     events.push(event);
@@ -72,6 +79,7 @@ impl Service {
     /// Sends events until the caller is gone or the node stops.
     pub(super) async fn watch(
         self,
+        caller: Caller,
         mut cursor: Cursor,
         sender: mpsc::Sender<Result<v1::UnitEvent, Status>>,
         _stream: OwnedSemaphorePermit,
@@ -81,8 +89,11 @@ impl Service {
             // Marked as seen before reading: what becomes durable meanwhile wakes the next round.
             durable.borrow_and_update();
             let page = match self.relay().store().is_recent(cursor.seq) {
-                true => self.events(cursor, WATCH_PAGE),
-                false => self.blocking(move |service| service.events(cursor, WATCH_PAGE)).await,
+                true => self.events(&caller, cursor, WATCH_PAGE),
+                false => {
+                    let caller = caller.clone();
+                    self.blocking(move |service| service.events(&caller, cursor, WATCH_PAGE)).await
+                }
             };
             let (events, next) = match page {
                 Ok(page) => page,
@@ -117,6 +128,18 @@ impl Service {
         };
         // Not waited for: a caller that reads nothing must not hold up the stop.
         let _ = sender.try_send(Err(end.into()));
+    }
+
+    /// Whether a caller may know of an event: of those about no message only he who reads all.
+    fn sees_event(&self, caller: &Caller, event: &v1::UnitEvent) -> Result<bool, Problem> {
+        if caller.has(Role::ReadAll) {
+            return Ok(true);
+        }
+        if event.header_digest.is_empty() {
+            return Ok(false);
+        }
+        let record = self.relay().store().message(&digest_of(&event.header_digest))?;
+        record.map_or(Ok(false), |record| self.sees(caller, &record))
     }
 
     fn events_of(&self, fact: &Fact) -> Result<Vec<v1::UnitEvent>, Problem> {
@@ -186,7 +209,8 @@ impl Service {
             | Fact::LogSucceeded(_)
             | Fact::LeafMoved(_)
             | Fact::MessageRecovered(_)
-            | Fact::TermNotified(_) => Ok(Vec::new()),
+            | Fact::TermNotified(_)
+            | Fact::Audited(_) => Ok(Vec::new()),
         }
     }
 

@@ -3,7 +3,9 @@
 use relay_proto::v1;
 
 use super::{
-    Service, args,
+    Service,
+    access::Caller,
+    args,
     filter::{self, Query},
     status::Problem,
     token,
@@ -14,6 +16,7 @@ impl Service {
     /// One page. The work for one is bounded: a page may be short and still have a next one.
     pub(super) fn page(
         &self,
+        caller: &Caller,
         request: &v1::ListMessagesRequest,
     ) -> Result<v1::ListMessagesResponse, Problem> {
         let query = filter::parse(&request.filter)?;
@@ -27,7 +30,7 @@ impl Service {
                 store.list(&query.filter, next.as_deref(), size.saturating_sub(messages.len()))?;
             next = listed.next;
             for record in &listed.messages {
-                if self.passes(&query, record)? {
+                if self.passes(&query, record)? && self.sees(caller, record)? {
                     messages.push(self.message(record, v1::MessageView::Basic)?);
                 }
             }

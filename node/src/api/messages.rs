@@ -11,9 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Service, args, peers::not_trusted, principal::principal, status::Problem};
+use super::{Service, access::Caller, args, peers::not_trusted, status::Problem};
 use crate::{
-    relay::acknowledge::{Acknowledge, Capacity},
+    config::Role,
+    relay::{
+        acknowledge::{Acknowledge, Capacity},
+        submit::Principal,
+    },
     store::AckAnswer,
     tasks::TaskKind,
 };
@@ -29,18 +33,18 @@ impl MessageService for Service {
         &self,
         request: Request<v1::SendMessageRequest>,
     ) -> Result<Response<v1::SendMessageResponse>, Status> {
-        let principal = principal(request.extensions())?;
-        Ok(Response::new(self.send(principal, request.into_inner()).await?))
+        let caller = Caller::of(request.extensions())?;
+        Ok(Response::new(self.send(caller, request.into_inner()).await?))
     }
 
     async fn send_messages(
         &self,
         request: Request<Streaming<v1::SendMessageRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
-        let principal = principal(request.extensions())?;
+        let caller = Caller::of(request.extensions())?;
         let permit = self.open_stream()?;
         let (answers, answered) = mpsc::channel(STREAM_BUFFER);
-        let work = self.clone().send_all(principal, request.into_inner(), answers, permit);
+        let work = self.clone().send_all(caller, request.into_inner(), answers, permit);
         self.shared.tasks.spawn("api-stream", TaskKind::Session, work);
         Ok(Response::new(Box::pin(ReceiverStream::new(answered))))
     }
@@ -49,12 +53,17 @@ impl MessageService for Service {
         &self,
         request: Request<v1::GetMessageRequest>,
     ) -> Result<Response<v1::Message>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
+        let record = self.seen(&caller, &request.name)?;
         let view = match request.view() {
             v1::MessageView::Full => v1::MessageView::Full,
             v1::MessageView::Unspecified | v1::MessageView::Basic => v1::MessageView::Basic,
         };
-        let record = args::message(self.relay().store(), &request.name)?;
+        if view == v1::MessageView::Full {
+            let purpose = caller.purpose(&request.purpose)?;
+            self.note_reading(&caller, "GetMessage", &record, purpose).await?;
+        }
         Ok(Response::new(self.message(&record, view)?))
     }
 
@@ -62,18 +71,21 @@ impl MessageService for Service {
         &self,
         request: Request<v1::ListMessagesRequest>,
     ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        Ok(Response::new(self.blocking(move |service| service.page(&request)).await?))
+        let page = self.blocking(move |service| service.page(&caller, &request));
+        Ok(Response::new(page.await?))
     }
 
     async fn watch_events(
         &self,
         request: Request<v1::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let permit = self.open_stream()?;
         let cursor = self.cursor(&request.into_inner().cursor)?;
         let (events, received) = mpsc::channel(STREAM_BUFFER);
-        let work = self.clone().watch(cursor, events, permit);
+        let work = self.clone().watch(caller, cursor, events, permit);
         self.shared.tasks.spawn("api-watch", TaskKind::Session, work);
         Ok(Response::new(Box::pin(ReceiverStream::new(received))))
     }
@@ -82,10 +94,12 @@ impl MessageService for Service {
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let cursor = self.cursor(&request.cursor)?;
         let size = args::page_size(request.page_size)?;
-        let (events, next) = self.blocking(move |service| service.events(cursor, size)).await?;
+        let page = self.blocking(move |service| service.events(&caller, cursor, size));
+        let (events, next) = page.await?;
         Ok(Response::new(v1::ListEventsResponse { events, next_cursor: next.to_string() }))
     }
 
@@ -93,17 +107,21 @@ impl MessageService for Service {
         &self,
         request: Request<v1::AcknowledgeMessageRequest>,
     ) -> Result<Response<v1::AcknowledgeMessageResponse>, Status> {
-        let principal = principal(request.extensions())?;
-        Ok(Response::new(self.acknowledge(principal, request.into_inner()).await?))
+        let caller = Caller::of(request.extensions())?;
+        Ok(Response::new(self.acknowledge(caller.principal, request.into_inner()).await?))
     }
 
     async fn retry_message(
         &self,
         request: Request<v1::RetryMessageRequest>,
     ) -> Result<Response<v1::RetryMessageResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         args::request_id(&request.request_id)?;
-        let record = args::message(self.relay().store(), &request.name)?;
+        let record = match caller.has(Role::Administer) {
+            true => args::message(self.relay().store(), &request.name)?,
+            false => self.seen(&caller, &request.name)?,
+        };
         let entries = self.relay().store().entries(&record.digest()).map_err(Problem::from)?;
         let (mut tried, mut held) = (false, None);
         for entry in entries.iter().filter(|entry| entry.is_open()) {
@@ -128,8 +146,9 @@ impl MessageService for Service {
         &self,
         request: Request<v1::ListReceiptsRequest>,
     ) -> Result<Response<v1::ListReceiptsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let store = self.relay().store();
-        let record = args::message(store, &request.into_inner().name)?;
+        let record = self.seen(&caller, &request.into_inner().name)?;
         let receipts = store.receipts(&record.digest()).map_err(Problem::from)?;
         let receipts = self.receipts(&receipts);
         Ok(Response::new(v1::ListReceiptsResponse { receipts }))
@@ -139,8 +158,14 @@ impl MessageService for Service {
         &self,
         request: Request<v1::ExportEvidenceRequest>,
     ) -> Result<Response<v1::ExportEvidenceResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
-        let record = args::message(self.relay().store(), &request.name)?;
+        let record = self.seen(&caller, &request.name)?;
+        let purpose = match request.include_payload {
+            true => caller.purpose(&request.purpose)?,
+            false => String::new(),
+        };
+        self.note_reading(&caller, "ExportEvidence", &record, purpose).await?;
         let id = record.message_id().ok_or_else(|| Problem::internal("a message without id"))?;
         let bundle = self.relay().evidence(&record.digest(), request.include_payload).await;
         Ok(Response::new(v1::ExportEvidenceResponse {
@@ -162,7 +187,7 @@ impl Service {
 
     async fn acknowledge(
         &self,
-        principal: String,
+        principal: Principal,
         request: v1::AcknowledgeMessageRequest,
     ) -> Result<v1::AcknowledgeMessageResponse, Problem> {
         let request_id = args::request_id(&request.request_id)?;
@@ -192,7 +217,7 @@ impl Service {
             // The same answer as the first time: whether it was this caller who took it.
             AckAnswer::Repeated => !store.acknowledgements(&digest)?.iter().any(|made| {
                 made.capacity == capacity.number()
-                    && made.principal == ack.principal
+                    && made.principal == ack.principal.account
                     && made.by == ack.by
             }),
             AckAnswer::Conflict => return Err(Problem::new(Reason::RequestIdConflict)),

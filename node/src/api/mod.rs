@@ -5,9 +5,11 @@
 //! durable; every error is made by [`status`], with a stable reason; a caller is known by the
 //! kernel's or the certificate's word, not by his own.
 
+mod access;
 mod admission;
 mod alarms;
 mod args;
+mod audit;
 mod cases;
 mod convert;
 mod crowd;
@@ -18,7 +20,6 @@ mod list;
 mod messages;
 mod node;
 mod peers;
-mod principal;
 mod send;
 mod server;
 mod socket;
@@ -46,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::ApiSettings, relay::Relay, tasks::Tasks};
 
+use access::Accounts;
 use status::Problem;
 
 /// The API while it runs: where it listens.
@@ -69,7 +71,8 @@ impl Api {
 
 /// Binds and serves until the stop token. Call within a runtime.
 pub fn start(settings: &ApiSettings, relay: Relay, tasks: &Tasks) -> Result<Api, ApiError> {
-    server::start(settings, Service::new(relay, tasks.clone()))
+    let accounts = Accounts::new(&settings.accounts);
+    server::start(settings, Service::new(relay, tasks.clone(), accounts))
 }
 
 /// Why the API did not start.
@@ -132,6 +135,7 @@ struct Shared {
     relay: Relay,
     tasks: Tasks,
     stop: CancellationToken,
+    accounts: Accounts,
     started: Timestamp,
     /// Places of messages that are being taken.
     submissions: admission::Admission,
@@ -144,7 +148,7 @@ struct Shared {
 }
 
 impl Service {
-    fn new(relay: Relay, tasks: Tasks) -> Self {
+    fn new(relay: Relay, tasks: Tasks, accounts: Accounts) -> Self {
         let (stop, started) = (tasks.drain_token(), relay.clock().now());
         let submissions = admission::Admission::new();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
@@ -153,6 +157,7 @@ impl Service {
                 relay,
                 tasks,
                 stop,
+                accounts,
                 started,
                 submissions,
                 streams,

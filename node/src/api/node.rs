@@ -9,12 +9,13 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Service,
+    access::Caller,
     convert::instant,
     peers::{QUEUE_COUNT_MAX, time},
-    principal::principal,
     status::Problem,
 };
 use crate::{
+    config::Role,
     store::{
         ScrubStatus,
         records::{DamageRecord, ScrubRecord},
@@ -26,9 +27,10 @@ use crate::{
 impl NodeService for Service {
     async fn get_status(
         &self,
-        _: Request<v1::GetStatusRequest>,
+        request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::NodeStatus>, Status> {
-        Ok(Response::new(self.blocking(Service::node_status).await?))
+        let caller = Caller::of(request.extensions())?;
+        Ok(Response::new(self.blocking(move |service| service.node_status(&caller)).await?))
     }
 
     async fn get_card(
@@ -53,13 +55,13 @@ impl NodeService for Service {
         &self,
         request: Request<v1::ClearAlarmRequest>,
     ) -> Result<Response<v1::Alarm>, Status> {
-        let principal = principal(request.extensions())?;
-        Ok(Response::new(self.clear(principal, request.into_inner()).await?))
+        let caller = Caller::of(request.extensions())?;
+        Ok(Response::new(self.clear(caller, request.into_inner()).await?))
     }
 }
 
 impl Service {
-    fn node_status(&self) -> Result<v1::NodeStatus, Problem> {
+    fn node_status(&self, caller: &Caller) -> Result<v1::NodeStatus, Problem> {
         let relay = self.relay();
         let (store, own) = (relay.store(), relay.directory().own());
         let mut peers = Vec::new();
@@ -68,7 +70,9 @@ impl Service {
         }
         let Waiting { open: outbox_open, more: outbox_more, oldest } = self.outbox(&peers)?;
         let mut waiting = Vec::new();
-        for digest in store.unacknowledged(NEEDS_SHOWN)? {
+        // Whoever is to take messages has to know of them.
+        let shows = caller.has(Role::ReadAll) || caller.has(Role::Acknowledge);
+        for digest in store.unacknowledged(if shows { NEEDS_SHOWN } else { 0 })? {
             if let Some(record) = store.message(&digest)? {
                 waiting.push(self.message(&record, v1::MessageView::Basic)?);
             }

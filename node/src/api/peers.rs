@@ -5,6 +5,7 @@
 use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use relay_proto::{
+    card::Card,
     ids::UnitId,
     reason::Reason,
     timestamp::Timestamp,
@@ -13,7 +14,7 @@ use relay_proto::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{Service, args, convert::instant, principal::principal, status::Problem, token};
+use super::{Service, access::Caller, args, convert::instant, status::Problem, token};
 use crate::{
     directory::{DirectoryError, Heard, Peer, Trust},
     relay::recover::AcceptRollback,
@@ -29,8 +30,10 @@ impl PeerService for Service {
         &self,
         request: Request<v1::AddPeerRequest>,
     ) -> Result<Response<v1::Peer>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         args::request_id(&request.request_id)?;
+        self.note_change(&caller, "AddPeer", added_name(&request.card)).await?;
         let now = self.relay().clock().now();
         let added = self.relay().directory().add(&request.card, now).await;
         Ok(Response::new(self.changed(added).await?))
@@ -40,11 +43,13 @@ impl PeerService for Service {
         &self,
         request: Request<v1::VerifyPeerRequest>,
     ) -> Result<Response<v1::Peer>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         args::request_id(&request.request_id)?;
         let unit = args::unit(&request.unit)?;
         let by = args::person("by", &request.by)?;
         let heard = heard(&request)?;
+        self.note_change(&caller, "VerifyPeer", peer_name(&unit)).await?;
         let now = self.relay().clock().now();
         // The comparison costs 100,000 hashes; it is rare, and the digits were shown before.
         let verified = self.relay().directory().verify(&unit, &heard, &by, now).await;
@@ -105,11 +110,13 @@ impl PeerService for Service {
         &self,
         request: Request<v1::SuspendPeerRequest>,
     ) -> Result<Response<v1::Peer>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         args::request_id(&request.request_id)?;
         let unit = args::unit(&request.unit)?;
         let (by, why) =
             (args::person("by", &request.by)?, args::person("reason", &request.reason)?);
+        self.note_change(&caller, "SuspendPeer", peer_name(&unit)).await?;
         let now = self.relay().clock().now();
         let suspended = self.relay().directory().suspend(&unit, &by, &why, now).await;
         Ok(Response::new(self.changed(suspended).await?))
@@ -119,12 +126,13 @@ impl PeerService for Service {
         &self,
         request: Request<v1::AcceptRollbackRequest>,
     ) -> Result<Response<v1::Peer>, Status> {
-        let principal = principal(request.extensions())?;
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let request_id = args::request_id(&request.request_id)?;
         let unit = args::unit(&request.unit)?;
         let by = args::person("by", &request.by)?;
-        let accept = AcceptRollback { principal, request_id, unit, by };
+        self.note_change(&caller, "AcceptRollback", peer_name(&unit)).await?;
+        let accept = AcceptRollback { principal: caller.principal, request_id, unit, by };
         let accepted = self.relay().accept_rollback(accept).await;
         Ok(Response::new(self.changed(accepted).await?))
     }
@@ -133,14 +141,25 @@ impl PeerService for Service {
         &self,
         request: Request<v1::RemovePeerRequest>,
     ) -> Result<Response<v1::RemovePeerResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         args::request_id(&request.request_id)?;
         let unit = args::unit(&request.unit)?;
+        self.note_change(&caller, "RemovePeer", peer_name(&unit)).await?;
         let now = self.relay().clock().now();
         self.relay().directory().remove(&unit, now).await.map_err(Problem::from)?;
         self.relay().directory_changed();
         Ok(Response::new(v1::RemovePeerResponse {}))
     }
+}
+
+fn peer_name(unit: &UnitId) -> String {
+    format!("peers/{unit}")
+}
+
+/// The peer that a card would add; nothing where it is no card.
+fn added_name(card: &[u8]) -> String {
+    Card::from_file(card).map(|card| peer_name(card.unit())).unwrap_or_default()
 }
 
 impl Service {
@@ -219,7 +238,7 @@ impl Service {
         let put_off = status.put_off(self.relay().clock().now());
         let addresses = nodes.flat_map(|node| node.addresses.iter().cloned()).collect();
         Ok(v1::Peer {
-            name: format!("peers/{unit}"),
+            name: peer_name(unit),
             unit: unit.to_string(),
             trust: v1::PeerTrust::from(peer.trust).into(),
             state: state.into(),

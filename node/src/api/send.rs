@@ -2,17 +2,17 @@
 
 use relay_proto::{ids::MessageId, payload::kind_of_draft, reason::Reason, v1};
 
-use super::{Service, args, status::Problem};
-use crate::relay::submit::{Principal, Submission, Submitted, priority_of};
+use super::{Service, access::Caller, args, status::Problem};
+use crate::relay::submit::{Submission, Submitted, priority_of};
 
 impl Service {
     /// Takes one message; durable when it returns.
     pub(super) async fn send(
         &self,
-        principal: Principal,
+        caller: Caller,
         request: v1::SendMessageRequest,
     ) -> Result<v1::SendMessageResponse, Problem> {
-        let submission = self.submission(principal, request)?;
+        let submission = self.submission(&caller, request).await?;
         // Refused rather than queued: the caller can wait better than the node.
         let place = self.shared.submissions.try_enter(priority_of(&submission.draft));
         let _place = place.ok_or_else(|| Problem::new(Reason::Busy))?;
@@ -31,9 +31,9 @@ impl Service {
     }
 
     /// A request as the relay takes it.
-    pub(super) fn submission(
+    pub(super) async fn submission(
         &self,
-        principal: Principal,
+        caller: &Caller,
         request: v1::SendMessageRequest,
     ) -> Result<Submission, Problem> {
         if self.shared.stop.is_cancelled() {
@@ -44,6 +44,12 @@ impl Service {
         let draft = request.draft;
         let draft = draft.ok_or_else(|| Problem::field(Reason::InvalidContent, "draft", wanted))?;
         let (validate_only, etag) = (request.validate_only, request.etag);
+        if let Err(denied) = caller.may_send(kind_of_draft(&draft)) {
+            let reason = Reason::PermissionDenied;
+            self.note_refused(&caller.principal, "SendMessage", reason).await;
+            return Err(denied);
+        }
+        let principal = caller.principal.clone();
         Ok(Submission { principal, request_id, draft, validate_only, etag })
     }
 

@@ -10,8 +10,9 @@ use std::{
 use relay_proto::{
     DESCRIPTOR_SET, limits,
     v1::{
-        case_service_server::CaseServiceServer, message_service_server::MessageServiceServer,
-        node_service_server::NodeServiceServer, peer_service_server::PeerServiceServer,
+        audit_service_server::AuditServiceServer, case_service_server::CaseServiceServer,
+        message_service_server::MessageServiceServer, node_service_server::NodeServiceServer,
+        peer_service_server::PeerServiceServer,
     },
 };
 use tokio::net::{TcpListener, UnixListener};
@@ -24,6 +25,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     Api, ApiError, Service,
+    access::GateLayer,
     crowd::{Admitted, Limits},
     socket::Socket,
 };
@@ -42,7 +44,8 @@ pub(super) fn start(settings: &ApiSettings, service: Service) -> Result<Api, Api
     tasks.spawn("api-health", TaskKind::Process, watch_health(service.clone(), health.clone()));
 
     let stop = stopping(service.clone(), health.clone());
-    let router = server().add_routes(routes.clone());
+    let gate = GateLayer(service.clone());
+    let router = server().layer(gate.clone()).add_routes(routes.clone());
     let callers = Admitted::new(UnixListenerStream::new(unix), Limits::default());
     let serve = router.serve_with_incoming_shutdown(callers, stop);
     let shared = service.shared.clone();
@@ -52,7 +55,8 @@ pub(super) fn start(settings: &ApiSettings, service: Service) -> Result<Api, Api
     });
     if let Some((listener, tls)) = tcp {
         let stop = stopping(service.clone(), health);
-        let router = server().tls_config(tls).map_err(ApiError::Tls)?.add_routes(routes);
+        let server = server().tls_config(tls).map_err(ApiError::Tls)?;
+        let router = server.layer(gate).add_routes(routes);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let callers = Admitted::new(incoming, Limits::default());
         let serve = router.serve_with_incoming_shutdown(callers, stop);
@@ -89,6 +93,7 @@ fn routes(service: &Service) -> Result<(HealthReporter, Routes), ApiError> {
     let cases = CaseServiceServer::new(service.clone());
     let peers = PeerServiceServer::new(service.clone());
     let nodes = NodeServiceServer::new(service.clone());
+    let audit = AuditServiceServer::new(service.clone());
     let mut routes = Routes::default();
     routes = routes
         .add_service(
@@ -102,6 +107,9 @@ fn routes(service: &Service) -> Result<(HealthReporter, Routes), ApiError> {
         )
         .add_service(
             nodes.max_decoding_message_size(DECODE_MAX).max_encoding_message_size(ENCODE_MAX),
+        )
+        .add_service(
+            audit.max_decoding_message_size(DECODE_MAX).max_encoding_message_size(ENCODE_MAX),
         )
         .add_service(health_service)
         .add_service(v1)

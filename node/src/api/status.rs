@@ -253,6 +253,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::RequestIdMissing
         | Reason::BadCard
         | Reason::BadCursor
+        | Reason::PurposeMissing
         | Reason::BadFilter => Code::InvalidArgument,
         Reason::UnknownSender
         | Reason::UnknownRecipient

@@ -18,9 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::{Service, send::sent, status::Problem};
+use super::{Service, access::Caller, send::sent, status::Problem};
 use crate::{
-    relay::submit::{Principal, Submission, priority_of},
+    relay::submit::{Submission, priority_of},
     tasks::TaskKind,
 };
 
@@ -30,7 +30,7 @@ impl Service {
     /// Reads requests until the caller ends, then answers what is left.
     pub(super) async fn send_all<S>(
         self,
-        principal: Principal,
+        caller: Caller,
         requests: S,
         answers: mpsc::Sender<Answer>,
         _stream: OwnedSemaphorePermit,
@@ -53,11 +53,11 @@ impl Service {
                 // Both waits hold the reader back, and by HTTP/2's flow control the caller.
                 let own = Arc::clone(&in_flight).acquire_many_owned(count).await;
                 let all = self.shared.submissions.enter(priority, count).await;
-                let (service, principal) = (self.clone(), principal.clone());
+                let (service, caller) = (self.clone(), caller.clone());
                 let answers = answers.clone();
                 self.shared.tasks.spawn("api-send", TaskKind::Session, async move {
                     let _own = own;
-                    service.send_batch(principal, batch, &answers, all).await;
+                    service.send_batch(&caller, batch, &answers, all).await;
                 });
             }
             let Some(error) = end else { continue };
@@ -73,7 +73,7 @@ impl Service {
 
     async fn send_batch(
         &self,
-        principal: Principal,
+        caller: &Caller,
         batch: Vec<v1::SendMessageRequest>,
         answers: &mpsc::Sender<Answer>,
         places: OwnedSemaphorePermit,
@@ -83,7 +83,7 @@ impl Service {
         let mut faulty = Vec::new();
         for request in batch {
             let id = request.request_id.clone();
-            match self.submission(principal.clone(), request) {
+            match self.submission(caller, request).await {
                 Ok(submission) => {
                     ids.push(id);
                     submissions.push(submission);

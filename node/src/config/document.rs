@@ -137,6 +137,22 @@ impl<'d, 't> Section<'d, 't> {
         self.document.section(path, table, Some(value.span()))
     }
 
+    /// All tables in this one, whatever their names. Whoever asks for them knows all keys here.
+    pub(super) fn each(&self) -> Vec<(&'d str, Section<'d, 't>)> {
+        let mut sections = Vec::new();
+        for (key, value) in self.table.into_iter().flat_map(|table| table.iter()) {
+            let name = key.get_ref().as_ref();
+            let path = self.path_of(name);
+            let table = value.get_ref().as_table();
+            if table.is_none() {
+                let mend = format!("write it as a section: `[{path}]`");
+                self.mismatch(value, name, "a section", mend);
+            }
+            sections.push((name, self.document.section(path, table, Some(value.span()))));
+        }
+        sections
+    }
+
     /// A text that `read` understands; `None` when it is not there or at fault.
     pub(super) fn optional<T>(
         &mut self,

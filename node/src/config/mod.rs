@@ -6,6 +6,7 @@
 //! Invariants: an unknown key is an error; all faults are told together, each with its place and
 //! its mend; secrets are never values, only paths.
 
+mod account;
 mod document;
 mod fault;
 mod profile;
@@ -24,6 +25,7 @@ use relay_core::profile::Profile;
 
 use self::document::{Document, Places};
 pub use self::{
+    account::{ACCOUNT_OF_NODE, AccountSettings, Role},
     fault::{Fault, Place, Report, Severity, escaped, is_printable},
     profile::language,
     read::{SOCKET_BYTES_MAX, host_and_port, socket_bytes},

@@ -17,6 +17,7 @@ use relay_core::{case::Stage, profile::Profile};
 use relay_proto::ids::{NodeId, UnitId};
 
 use super::{
+    account::accounts,
     document::Section,
     settings::{
         ApiSettings, ApiTcpSettings, ClockSettings, ClockSource, InboxSettings, KeyExchange,
@@ -191,11 +192,13 @@ fn api(mut section: Section<'_, '_>, base: &Path) -> ApiSettings {
         }
     });
     let tcp = api_tcp(section.section("tcp"), base);
+    let accounts = accounts(&section.section("accounts"));
     section.finish();
     ApiSettings {
         socket: socket.unwrap_or(default.socket),
         socket_mode: socket_mode.unwrap_or(default.socket_mode),
         tcp,
+        accounts,
     }
 }
 

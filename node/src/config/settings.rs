@@ -6,6 +6,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use super::account::AccountSettings;
 use relay_core::{
     case::Stage,
     outbox::{WINDOW_BYTES, WINDOW_MESSAGES},
@@ -131,6 +132,8 @@ pub struct ApiSettings {
     pub socket_mode: u32,
     /// A TCP listener for callers with client certificates.
     pub tcp: Option<ApiTcpSettings>,
+    /// Who may call what; none: the user that the node runs as, everything.
+    pub accounts: Vec<AccountSettings>,
 }
 
 /// `[api.tcp]`
@@ -270,7 +273,12 @@ impl Default for LinkSettings {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { socket: "/run/relay/api.sock".into(), socket_mode: 0o660, tcp: None }
+        Self {
+            socket: "/run/relay/api.sock".into(),
+            socket_mode: 0o660,
+            tcp: None,
+            accounts: Vec::new(),
+        }
     }
 }
 

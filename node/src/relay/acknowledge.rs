@@ -15,7 +15,7 @@ use super::{
     Relay,
     alarms::unreadable,
     own,
-    submit::{Principal, request_key},
+    submit::{Principal, message_name, request_key},
 };
 use crate::store::{
     AckAnswer, NewAck, StoreError,
@@ -100,6 +100,10 @@ impl Relay {
         let capacity = ack.capacity.number();
         let content =
             Digest::of_parts(&[ack.digest.as_bytes(), &capacity.to_be_bytes(), by.as_bytes()]);
+        let mut audit = ack.principal.audit("AcknowledgeMessage", now);
+        audit.object = message_name(header.message_id);
+        audit.units = vec![record.from.clone()];
+        audit.header_digest = record.digest.clone();
         let answer = ctx
             .parts
             .store
@@ -109,11 +113,12 @@ impl Relay {
                     capacity,
                     by: by.to_owned(),
                     at_ms: now.as_millis(),
-                    principal: ack.principal.clone(),
+                    principal: ack.principal.account.clone(),
                 },
                 statement: Bytes::clone(statement.bytes()),
-                request_key: request_key(&ack.principal, "acknowledge", &ack.request_id),
+                request_key: request_key(&ack.principal.account, "acknowledge", &ack.request_id),
                 content,
+                audit,
                 now,
             })
             .await?;

@@ -40,7 +40,7 @@ impl Relay {
     pub async fn accept_rollback(&self, accept: AcceptRollback) -> Result<Peer, DirectoryError> {
         let AcceptRollback { principal, request_id, unit, by } = accept;
         let request = PeerRequest {
-            key: request_key(&principal, "accept-rollback", &request_id),
+            key: request_key(&principal.account, "accept-rollback", &request_id),
             content: Digest::of_parts(&[unit.as_str().as_bytes(), b"\0", by.as_bytes()]),
         };
         let (directory, now) = (&self.ctx.parts.directory, self.ctx.now());

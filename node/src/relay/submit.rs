@@ -29,16 +29,47 @@ use self::error::together;
 pub use super::cases::NotLegal;
 use super::{Context, Relay, cases, own};
 use crate::{
+    config::ACCOUNT_OF_NODE,
     keys::KeyUse,
     store::{About, NewSubmission, StoreError, SubmissionAnswer},
     telemetry::Counter,
 };
 
-/// Who calls: `uid:1000`, or a client certificate's fingerprint.
-pub type Principal = String;
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The name of its account, to which request ids belong.
+    pub account: String,
+    /// As the system tells it: `uid:1000`, or `cert:` and a client certificate's fingerprint.
+    pub caller: String,
+}
 
-/// What the node sends by itself; no caller is called so.
-pub(super) const BY_ITSELF: &str = "node";
+impl Principal {
+    /// A caller of this account.
+    pub fn new(account: &str, caller: &str) -> Self {
+        Self { account: account.to_owned(), caller: caller.to_owned() }
+    }
+
+    /// The node itself: what it sends without being asked. No account has this name.
+    pub fn node() -> Self {
+        Self::new(ACCOUNT_OF_NODE, ACCOUNT_OF_NODE)
+    }
+
+    fn is_node(&self) -> bool {
+        self.account == ACCOUNT_OF_NODE
+    }
+
+    /// An entry of the audit log about what this caller does.
+    pub fn audit(&self, call: &str, now: Timestamp) -> v1::AuditRecord {
+        v1::AuditRecord {
+            at_ms: now.as_millis(),
+            account: self.account.clone(),
+            caller: self.caller.clone(),
+            call: call.to_owned(),
+            ..v1::AuditRecord::default()
+        }
+    }
+}
 
 /// A message that a caller wants sent.
 #[derive(Debug, Clone)]
@@ -120,7 +151,8 @@ impl Context {
     async fn prepare(&self, submission: &Submission) -> Result<Prepared, SubmitError> {
         let draft = &submission.draft;
         let content = Digest::of(&draft.encode_to_vec());
-        let request_key = request_key(&submission.principal, "send", &submission.request_id);
+        let request_key =
+            request_key(&submission.principal.account, "send", &submission.request_id);
         if let Some(known) =
             self.parts.store.request(&request_key)?.filter(|_| !submission.validate_only)
         {
@@ -159,8 +191,13 @@ impl Context {
         let header = header(&new, unsigned.digest(), unsigned.signed(signature));
         let statement = own(&self.statement(&header, Event::SubmissionAcceptance, now));
         let statement = statement.map_err(|_| SubmitError::Refused(Reason::Internal))?;
+        let mut audit = submission.principal.audit("SendMessage", now);
+        audit.object = message_name(message_id);
+        audit.units = ready.to.iter().map(UnitId::to_string).collect();
+        audit.header_digest = Bytes::copy_from_slice(header.digest.as_bytes());
         Ok(Prepared::Store(Box::new(NewSubmission {
             header,
+            audit,
             payload: ready.clear,
             about: About::of(&ready.payload, ready.priority, ready.rules).seen(&submission.etag),
             request_key,
@@ -228,7 +265,7 @@ impl Context {
             faults.push(SubmitError::Refused(Reason::UnknownProfile));
         }
         let is_warning = payload::kind_of_draft(draft) == v1::Kind::ExpiryWarning;
-        if is_warning && submission.principal != BY_ITSELF {
+        if is_warning && !submission.principal.is_node() {
             let why = "the node of the requested side sends it by itself: leave it to it";
             faults.push(SubmitError::Content(Faults::one(Fault::new("env.kind", why))));
         }
@@ -412,10 +449,15 @@ pub(super) fn payload_context<'a>(
     context
 }
 
-/// The key of a request: scoped to the caller and the verb, so that two callers never meet.
-pub fn request_key(principal: &str, verb: &str, request_id: &RequestId) -> [u8; 32] {
+/// What a message is called.
+pub fn message_name(id: MessageId) -> String {
+    format!("messages/{id}")
+}
+
+/// The key of a request: scoped to the caller's account and the verb, so that two callers never meet.
+pub fn request_key(account: &str, verb: &str, request_id: &RequestId) -> [u8; 32] {
     let parts: [&[u8]; 5] =
-        [principal.as_bytes(), b"\0", verb.as_bytes(), b"\0", request_id.as_bytes()];
+        [account.as_bytes(), b"\0", verb.as_bytes(), b"\0", request_id.as_bytes()];
     *Digest::of_parts(&parts).as_bytes()
 }
 

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
+use relay_proto::v1::AuditRecord;
 
 use crate::store::records::{
     AckRecord, AlarmRecord, BackoffRecord, CaseRow, CheckpointRecord, EntryRecord, MessageRecord,
@@ -23,7 +24,7 @@ pub struct Event {
     #[prost(
         oneof = "Fact",
         tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, \
-                30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40"
+                30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41"
     )]
     pub fact: Option<Fact>,
 }
@@ -128,6 +129,9 @@ pub enum Fact {
     /// The command was run for what was told of a term.
     #[prost(message, tag = "40")]
     TermNotified(TermRecord),
+    /// A caller read or changed something, or was refused it.
+    #[prost(message, tag = "41")]
+    Audited(AuditRecord),
 }
 
 /// A leaf of our own log: a receipt that this node issued.
@@ -186,6 +190,9 @@ pub struct Submitted {
     /// What it says in its case, if its kind makes one go on.
     #[prost(message, optional, tag = "7")]
     pub case: Option<CaseRow>,
+    /// Who sent it.
+    #[prost(message, optional, tag = "8")]
+    pub audit: Option<AuditRecord>,
 }
 
 /// See [`Fact::Arrived`].
@@ -310,6 +317,9 @@ pub struct Acknowledged {
     /// more.
     #[prost(bytes = "bytes", tag = "6")]
     pub unacknowledged_key: Bytes,
+    /// Who took it.
+    #[prost(message, optional, tag = "7")]
+    pub audit: Option<AuditRecord>,
 }
 
 /// An outbox entry as it is afterwards.

@@ -8,6 +8,7 @@ use prost::Message;
 use relay_proto::{
     ids::{LogOrigin, UnitId},
     timestamp::Timestamp,
+    v1::AuditRecord,
 };
 
 use crate::store::{
@@ -55,6 +56,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::TermTold(term) | Fact::TermNotified(term)) => {
             ops.put(Tree::Terms, key::term(term), term)
         }
+        Some(Fact::Audited(record)) => ops.audited(Some(record)),
         Some(Fact::CardKept(fact)) => ops.card(&fact.unit, &fact.card),
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.alarm(alarm, seq),
@@ -149,6 +151,7 @@ impl Ops {
         }
         self.request(&fact.request_key, fact.request.as_ref());
         self.leaf(fact.leaf.as_ref(), 0);
+        self.audited(fact.audit.as_ref());
     }
 
     fn arrived(&mut self, fact: &Arrived) {
@@ -211,6 +214,13 @@ impl Ops {
         }
         self.request(&fact.request_key, fact.request.as_ref());
         self.leaf(fact.leaf.as_ref(), 0);
+        self.audited(fact.audit.as_ref());
+    }
+
+    fn audited(&mut self, record: Option<&AuditRecord>) {
+        if let Some(record) = record {
+            self.put(Tree::Audit, record.number.to_be_bytes().to_vec(), record);
+        }
     }
 
     fn entry_changed(&mut self, fact: &EntryChanged) {

@@ -86,6 +86,9 @@ pub struct MessageRecord {
     /// A drill.
     #[prost(bool, tag = "20")]
     pub exercise: bool,
+    /// The account that sent it; empty: it came from another unit.
+    #[prost(string, tag = "21")]
+    pub account: String,
     /// Taken again after our log lost its receipt: it may have been acted on before.
     #[prost(bool, tag = "30")]
     pub recovered: bool,

@@ -12,11 +12,13 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
+    audit::hash as audit_hash,
     envelope::Priority,
     ids::{Digest, LogOrigin},
     receipt,
     timestamp::Timestamp,
     tlog::Frontier,
+    v1::AuditRecord,
 };
 
 use crate::store::{
@@ -29,6 +31,7 @@ use crate::store::{
     project::project,
     records::{ReceiptRecord, priority_number},
     space::Room,
+    verbs::audit,
     view::{Overlay, View},
 };
 
@@ -50,6 +53,8 @@ pub struct Txn<'a> {
     rewound: BTreeSet<String>,
     room: Room,
     signed: Option<(u64, Digest)>,
+    /// Number and hash of the last entry of the audit log, once it was looked up.
+    audited: Option<(u64, Digest)>,
 }
 
 /// Entries of one lane that wait for a peer.
@@ -134,6 +139,7 @@ impl<'a> Txn<'a> {
             rewound: BTreeSet::new(),
             room: Room::Ample,
             signed: None,
+            audited: None,
         }
     }
 
@@ -220,6 +226,7 @@ impl<'a> Txn<'a> {
 
     fn take_back(&mut self, kept: usize, log: (LogOrigin, Frontier)) {
         (self.origin, self.frontier) = log;
+        self.audited = None;
         if self.events.len() == kept {
             // A refusal before anything was appended, the usual case, costs the batch nothing.
             return;
@@ -257,6 +264,22 @@ impl<'a> Txn<'a> {
             origin: self.origin.to_string(),
             digest: Bytes::copy_from_slice(new.digest.as_bytes()),
         })
+    }
+
+    /// Gives an entry of the audit log its place there. Whoever asks for it appends it.
+    pub fn audit(&mut self, mut record: AuditRecord) -> Result<AuditRecord, StoreError> {
+        let last = match self.audited {
+            Some(last) => Some(last),
+            None => audit::last(&self.view())?.map(|last| (last.number, audit_hash(&last))),
+        };
+        if let Some((number, hash)) = last {
+            record.previous = Bytes::copy_from_slice(hash.as_bytes());
+            record.number = number + 1;
+        } else {
+            (record.previous, record.number) = (Bytes::new(), 1);
+        }
+        self.audited = Some((record.number, audit_hash(&record)));
+        Ok(record)
     }
 
     /// The open log.

@@ -241,6 +241,11 @@ impl Default for When {
 }
 
 impl When {
+    /// As it is typed.
+    pub fn read(text: &str) -> Result<Self, String> {
+        when(text)
+    }
+
     /// The instant; of a day its end, for what lasts until then.
     pub fn until(&self, now: Timestamp) -> Timestamp {
         read(&self.0, now, "T23:59:59Z").unwrap_or(now)

@@ -17,6 +17,7 @@ use tonic::Response;
 
 use super::{
     deadlines::terms,
+    full_for,
     sending::{self, Outgoing, SendReport},
 };
 use crate::{
@@ -105,11 +106,11 @@ impl Standing {
                 .safe("nothing was sent")
                 .with_remedy(format!("relay-cli case show {}", case.case_id)));
         };
-        let request = full(node, &first.message_id).await?;
+        let request = full_for(node, &first.message_id, ANSWERING).await?;
         let mut ours = Vec::new();
         let our_steps = case.steps.iter().rev().filter(|step| step.from != case.peer);
         for step in our_steps.take(OURS_MAX) {
-            match full(node, &step.message_id).await {
+            match full_for(node, &step.message_id, ANSWERING).await {
                 Ok(said) => ours.extend(said.payload),
                 // What a damaged disk does not give is stated by the next message, or typed.
                 Err(failure) if failure.reason.as_deref() == Some("STORE_DAMAGED") => {}
@@ -153,7 +154,8 @@ impl Standing {
     /// The number under which the other side preserves, as its confirmation states it.
     pub async fn their_reference(&self, node: &Node) -> Result<Option<String>, Failure> {
         let Some(step) = self.last(v1::Kind::PreservationConfirmation) else { return Ok(None) };
-        let said = full(node, &step.message_id).await?.payload.and_then(|said| said.body);
+        let said =
+            full_for(node, &step.message_id, ANSWERING).await?.payload.and_then(|said| said.body);
         Ok(match said {
             Some(Body::PreservationConfirmation(said)) => stated(&said.q_reference),
             _ => None,
@@ -284,13 +286,6 @@ async fn case(node: &Node, name: &str) -> Result<v1::Case, Failure> {
     })
 }
 
-/// A message with its content.
-async fn full(node: &Node, id: &str) -> Result<v1::Message, Failure> {
-    let request = v1::GetMessageRequest { name: id.to_owned(), view: v1::MessageView::Full.into() };
-    let answer = node.messages().get_message(node.request(request)).await;
-    answer.map(Response::into_inner).map_err(|status| node.failure(&status))
-}
-
 impl Report for CaseworkReport {
     const VERB: &'static str = "casework";
 
@@ -319,6 +314,9 @@ impl Report for CaseworkReport {
         self.sent.exit()
     }
 }
+
+/// For what messages of a case are read here.
+const ANSWERING: &str = "answering in the case";
 
 /// How many messages of ours are read for what they state: the newest ones repeat it.
 const OURS_MAX: usize = 12;

@@ -3,9 +3,8 @@
 use relay_proto::v1;
 use serde::Serialize;
 use serde_json::Value;
-use tonic::Response;
 
-use super::{count, paper, receipts, tell_stuck};
+use super::{count, full, message, paper, receipts, tell_stuck};
 use crate::{
     args::ShowArgs,
     context::Context,
@@ -30,13 +29,10 @@ pub struct ShowReport {
 /// Asks the node.
 pub async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
     let node = context.node().await?;
-    let view = match args.no_content {
-        true => v1::MessageView::Basic,
-        false => v1::MessageView::Full,
+    let answer = match args.no_content {
+        true => message(&node, &args.id).await?,
+        false => full(context, &node, &args.id).await?,
     };
-    let request = v1::GetMessageRequest { name: args.id.clone(), view: view.into() };
-    let answer = node.messages().get_message(node.request(request)).await;
-    let answer = answer.map(Response::into_inner).map_err(|status| node.failure(&status))?;
     if let Some(format) = args.paper.format {
         return paper::request(context, &answer, format, &args.paper);
     }

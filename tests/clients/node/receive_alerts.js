@@ -12,6 +12,7 @@ const grpc = require('@grpc/grpc-js');
 const loader = require('@grpc/proto-loader');
 
 const WAIT = 30_000; // until a call is given up
+const PURPOSE = 'receiving alerts'; // the node writes down who read what for which purpose
 const AGAIN = 1_000; // until a watch that ended is begun again
 const [socket, cursorFile, proto = path.join(__dirname, '../../../proto')] = process.argv.slice(2);
 if (!cursorFile) {
@@ -40,7 +41,7 @@ function requestId(messageId) {
 
 async function receive(event) {
   if (event.kind !== 'UNIT_EVENT_KIND_MESSAGE_RECEIVED') return;
-  const message = await call('GetMessage', { name: event.message_id, view: 'MESSAGE_VIEW_FULL' });
+  const message = await call('GetMessage', { name: event.message_id, view: 'MESSAGE_VIEW_FULL', purpose: PURPOSE });
   const alert = message.payload.alert ?? message.payload.alert_update;
   if (!alert) return;
   // Here a real system stores message.payload, for good, before it takes the message.

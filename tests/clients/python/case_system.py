@@ -70,10 +70,10 @@ class CaseSystem:
                     raise
                 time.sleep(1)
 
-    def read(self, message_id):
-        """A message with its content."""
+    def read(self, message_id, purpose="casework"):
+        """A message with its content. The node writes down who read it, when and for what."""
         return self.messages.GetMessage(
-            api.GetMessageRequest(name=message_id, view=api.MESSAGE_VIEW_FULL), timeout=WAIT)
+            api.GetMessageRequest(name=message_id, view=api.MESSAGE_VIEW_FULL, purpose=purpose), timeout=WAIT)
 
     def take(self, message_id, officer=""):
         """Tells the sender that this system has the message, or that an officer has it. The request id follows from

@@ -154,7 +154,7 @@ async fn sent_to(stage: &Stage, peer: &Hacked) -> Result<(Session, v1::Signed, S
 }
 
 async fn delivery(stage: &Stage, name: &str) -> v1::DeliveryState {
-    let request = v1::GetMessageRequest { name: name.to_owned(), view: 0 };
+    let request = v1::GetMessageRequest { name: name.to_owned(), view: 0, ..Default::default() };
     let message = stage.attacked.client().messages.get_message(request).await;
     let deliveries = message.expect("a message").into_inner().deliveries;
     deliveries.first().map_or(v1::DeliveryState::Unspecified, v1::Delivery::state)

@@ -194,7 +194,11 @@ async fn verify(arguments: &Arguments, record: &[String]) -> Result<usize, Failu
     let mut verified = 0;
     for id in record {
         loop {
-            let request = v1::ExportEvidenceRequest { name: id.clone(), include_payload: false };
+            let request = v1::ExportEvidenceRequest {
+                name: id.clone(),
+                include_payload: false,
+                purpose: String::new(),
+            };
             let bundle = match client.messages.clone().export_evidence(request).await {
                 Ok(response) => response.into_inner().bundle.ok_or("no bundle")?,
                 Err(status) if is_away(&status) => {

@@ -20,7 +20,10 @@ use super::{
     federation::Federation,
     load::{self, Records, Sent, Taken},
 };
-use crate::{client::Client, process::Process};
+use crate::{
+    client::{Client, PURPOSE},
+    process::Process,
+};
 
 /// What a check found.
 #[derive(Debug, Clone, Default)]
@@ -351,7 +354,7 @@ async fn look_up(clients: &[Client], sent: &Sent, seen: &mut Seen, found: &mut F
 
 async fn full(client: &Client, id: &str) -> Result<v1::Message, Status> {
     let view = v1::MessageView::Full.into();
-    let request = v1::GetMessageRequest { name: id.to_owned(), view };
+    let request = v1::GetMessageRequest { name: id.to_owned(), view, purpose: PURPOSE.to_owned() };
     client.messages.clone().get_message(request).await.map(tonic::Response::into_inner)
 }
 
@@ -363,7 +366,11 @@ async fn verify_one(
     trust: &TrustAnchors,
     found: &mut Found,
 ) -> Option<String> {
-    let request = v1::ExportEvidenceRequest { name: sent.id.clone(), include_payload: true };
+    let request = v1::ExportEvidenceRequest {
+        name: sent.id.clone(),
+        include_payload: true,
+        purpose: PURPOSE.to_owned(),
+    };
     let bundle = match client.messages.clone().export_evidence(request).await {
         Ok(answer) => answer.into_inner().bundle.unwrap_or_default(),
         Err(status) => return Some(format!("no evidence of {}: {status}", sent.id)),

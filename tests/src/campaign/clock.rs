@@ -241,7 +241,11 @@ async fn look_at_receipt(
     let client = federation.nodes.get(sent.from)?.client();
     let until = Instant::now() + PATIENCE;
     loop {
-        let request = v1::ExportEvidenceRequest { name: sent.id.clone(), include_payload: false };
+        let request = v1::ExportEvidenceRequest {
+            name: sent.id.clone(),
+            include_payload: false,
+            purpose: String::new(),
+        };
         let answer = client.messages.clone().export_evidence(request).await;
         let bundle = answer.ok().and_then(|answer| answer.into_inner().bundle);
         let ladder = bundle.map(|bundle| evidence::verify(&bundle, trust).ladder);

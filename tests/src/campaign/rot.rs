@@ -27,6 +27,7 @@ use super::{
     load::{Load, label_of},
 };
 use crate::{
+    client::PURPOSE,
     cluster::copy,
     process::{Binaries, Process},
 };
@@ -315,10 +316,18 @@ async fn contents(node: &Process) -> Contents {
 async fn read(node: &Process, id: &str) -> Result<[u8; 32], tonic::Status> {
     use prost::Message as _;
     let mut client = node.client().messages;
-    let request = v1::GetMessageRequest { name: id.to_owned(), view: v1::MessageView::Full.into() };
+    let request = v1::GetMessageRequest {
+        name: id.to_owned(),
+        view: v1::MessageView::Full.into(),
+        purpose: PURPOSE.to_owned(),
+    };
     let mut message = client.get_message(request).await?.into_inner();
     message.receipts.clear();
-    let request = v1::ExportEvidenceRequest { name: id.to_owned(), include_payload: true };
+    let request = v1::ExportEvidenceRequest {
+        name: id.to_owned(),
+        include_payload: true,
+        purpose: PURPOSE.to_owned(),
+    };
     let bundle = client.export_evidence(request).await?.into_inner().bundle.unwrap_or_default();
     // A checkpoint may be a later one: what is stated must be the same.
     let leaves = bundle.receipts.iter().map(|receipt| &receipt.statement);

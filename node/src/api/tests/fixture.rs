@@ -10,7 +10,8 @@ use relay_proto::{
     receipt::{Event, NewStatement},
     timestamp::Timestamp,
     v1::{
-        self, message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
+        self, audit_service_client::AuditServiceClient,
+        message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
         peer_service_client::PeerServiceClient,
     },
 };
@@ -18,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     clock::Clock,
-    config::{self, ApiTcpSettings, ClockSource},
+    config::{self, AccountSettings, ApiTcpSettings, ClockSource},
     directory::{Directory, Heard},
     init::{InitOptions, People, init},
     keys::KeyStore,
@@ -54,22 +55,27 @@ fn limits() -> Limits {
 
 impl Node {
     pub async fn start(unit: &str) -> Self {
-        Self::start_with(unit, None).await
+        Self::start_for(unit, None, Vec::new()).await
     }
 
     /// On a disk that is full by its own measure.
     pub async fn start_full(unit: &str) -> Self {
         let reserve = ReserveSettings { percent: 0, bytes_min: u64::MAX / 4 };
-        Self::start_on(unit, None, reserve, false).await
+        Self::start_on(unit, None, reserve, false, Vec::new()).await
     }
 
     /// Out of a backup: its log signs nothing before its peers were heard.
     pub async fn start_restored(unit: &str) -> Self {
-        Self::start_on(unit, None, ReserveSettings::NONE, true).await
+        Self::start_on(unit, None, ReserveSettings::NONE, true, Vec::new()).await
     }
 
-    pub async fn start_with(unit: &str, tcp: Option<ApiTcpSettings>) -> Self {
-        Self::start_on(unit, tcp, ReserveSettings::NONE, false).await
+    /// For these accounts alone.
+    pub async fn start_for(
+        unit: &str,
+        tcp: Option<ApiTcpSettings>,
+        accounts: Vec<AccountSettings>,
+    ) -> Self {
+        Self::start_on(unit, tcp, ReserveSettings::NONE, false, accounts).await
     }
 
     async fn start_on(
@@ -77,6 +83,7 @@ impl Node {
         tcp: Option<ApiTcpSettings>,
         reserve: ReserveSettings,
         restored: bool,
+        accounts: Vec<AccountSettings>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("n");
@@ -104,6 +111,7 @@ impl Node {
         let made = made.unwrap();
         let mut settings = config::load(&made.config()).unwrap();
         settings.api.tcp = tcp;
+        settings.api.accounts = accounts;
         let card = std::fs::read(made.card()).unwrap();
         let own = Card::from_file(&card).unwrap();
         let unit = own.unit().clone();
@@ -144,6 +152,10 @@ impl Node {
 
     pub fn peers(&self) -> PeerServiceClient<Channel> {
         PeerServiceClient::new(self.channel.clone())
+    }
+
+    pub fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.channel.clone())
     }
 
     pub fn node(&self) -> NodeServiceClient<Channel> {

@@ -127,7 +127,8 @@ async fn vain_dials_are_tries() {
     let (a, b) = (Node::start("xa.cyber-poc").await, Node::start("xb.ncu").await);
     a.trust(&b).await;
     let sent = a.messages().send_message(request(1, &["xb.ncu"])).await.unwrap().into_inner();
-    let get = v1::GetMessageRequest { name: sent.message.unwrap().name, view: 0 };
+    let get =
+        v1::GetMessageRequest { name: sent.message.unwrap().name, view: 0, ..Default::default() };
     for next_try in [now().before(LATE), now().after(LATE)] {
         let record = BackoffRecord {
             attempts: 3,

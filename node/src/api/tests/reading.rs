@@ -29,11 +29,12 @@ async fn messages_are_found_by_name() {
     let sent = send(&a, 1).await;
     let mut client = a.messages();
     for name in [&sent.name, &sent.message_id, &sent.short_id, &sent.short_id.to_lowercase()] {
-        let get = v1::GetMessageRequest { name: name.clone(), view: 0 };
+        let get = v1::GetMessageRequest { name: name.clone(), view: 0, ..Default::default() };
         assert_eq!(client.get_message(get).await.unwrap().into_inner(), sent);
     }
     let full = v1::MessageView::Full.into();
-    let get = v1::GetMessageRequest { name: sent.name.clone(), view: full };
+    let get =
+        v1::GetMessageRequest { name: sent.name.clone(), view: full, purpose: "a test".to_owned() };
     let message = client.get_message(get).await.unwrap().into_inner();
     assert_eq!(message.title, "Phishing 1");
     assert!(message.payload.is_some() && message.signed_header.is_some());
@@ -41,7 +42,7 @@ async fn messages_are_found_by_name() {
     assert_eq!(receipt.event(), v1::Event::SubmissionAcceptance);
     assert!(receipt.verified && receipt.leaf_hash.len() == 32);
     for (name, reason) in [("0000-0000", Reason::NotFound), ("x", Reason::Malformed)] {
-        let get = v1::GetMessageRequest { name: name.to_owned(), view: 0 };
+        let get = v1::GetMessageRequest { name: name.to_owned(), view: 0, ..Default::default() };
         assert_eq!(told(&client.get_message(get).await.unwrap_err()).1, reason);
     }
     a.stop().await;
@@ -193,7 +194,11 @@ async fn acknowledgements_are_made_once() {
     let receipts = v1::ListReceiptsRequest { name: sent.name.clone() };
     let receipts = client.list_receipts(receipts).await.unwrap().into_inner().receipts;
     assert_eq!(receipts.len(), 3);
-    let export = v1::ExportEvidenceRequest { name: sent.name.clone(), include_payload: false };
+    let export = v1::ExportEvidenceRequest {
+        name: sent.name.clone(),
+        include_payload: false,
+        purpose: String::new(),
+    };
     let export = client.export_evidence(export).await.unwrap().into_inner();
     let bundle = export.bundle.unwrap();
     assert_eq!((bundle.receipts.len(), bundle.payload.len()), (3, 0));

@@ -1,15 +1,20 @@
 //! Health, reflection and the stop.
 
+use std::collections::BTreeSet;
+
+use data_encoding::HEXLOWER;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use relay_proto::{
+    ids::Digest,
     reason::Reason,
     v1::{self, node_service_client::NodeServiceClient},
 };
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{fixture::Node, told};
-use crate::config::ApiTcpSettings;
+use crate::config::{AccountSettings, ApiTcpSettings, Role};
 
 /// Health and both versions of reflection answer without a description at hand.
 #[tokio::test]
@@ -81,7 +86,15 @@ async fn tcp_needs_a_certificate() {
         key: file("key", &key),
         client_ca: file("ca", &authority.pem()),
     };
-    let a = Node::start_with("xa.cyber-poc", Some(settings)).await;
+    let (known, unknown) = (leaf(&authority, "case-system"), leaf(&authority, "another"));
+    let account = AccountSettings {
+        name: "case-system".to_owned(),
+        users: BTreeSet::new(),
+        certificates: BTreeSet::from([fingerprint(&known.0)]),
+        roles: BTreeSet::from([Role::ReadOwn]),
+        purpose: String::new(),
+    };
+    let a = Node::start_for("xa.cyber-poc", Some(settings), vec![account]).await;
     let port = a.tcp.unwrap().port();
     let call = async |identity: Option<Identity>| {
         let mut tls = ClientTlsConfig::new()
@@ -93,22 +106,33 @@ async fn tcp_needs_a_certificate() {
         let address = format!("https://127.0.0.1:{port}");
         let endpoint = Endpoint::from_shared(address).unwrap().tls_config(tls).unwrap();
         let channel = endpoint.connect().await.ok()?;
-        NodeServiceClient::new(channel).get_status(v1::GetStatusRequest {}).await.ok()
+        Some(NodeServiceClient::new(channel).get_status(v1::GetStatusRequest {}).await)
     };
     let identity = |authority| {
         let (certificate, key) = leaf(authority, "case-system");
         Identity::from_pem(certificate, key)
     };
-    let status = call(Some(identity(&authority))).await.unwrap().into_inner();
+    let of = |pair: &(String, String)| Identity::from_pem(&pair.0, &pair.1);
+    let status = call(Some(of(&known))).await.unwrap().unwrap().into_inner();
     assert_eq!(status.unit, "xa.cyber-poc");
-    assert!(call(None).await.is_none());
-    assert!(call(Some(identity(&stranger))).await.is_none());
+    // Of the same authority, but without an account: told who it is taken for.
+    let refused = call(Some(of(&unknown))).await.unwrap().unwrap_err();
+    assert_eq!(told(&refused).1, Reason::PermissionDenied);
+    let fingerprint = HEXLOWER.encode(&fingerprint(&unknown.0));
+    assert!(refused.message().contains(&format!("cert:{fingerprint} has no account")));
+    assert!(call(None).await.is_none_or(|answer| answer.is_err()));
+    assert!(call(Some(identity(&stranger))).await.is_none_or(|answer| answer.is_err()));
     let plain = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await;
     if let Ok(channel) = plain {
         let asked = NodeServiceClient::new(channel).get_status(v1::GetStatusRequest {}).await;
         assert!(asked.is_err());
     }
     a.stop().await;
+}
+
+fn fingerprint(certificate: &str) -> [u8; 32] {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    *Digest::of(der.as_ref()).as_bytes()
 }
 
 fn new_authority() -> CertifiedIssuer<'static, KeyPair> {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     relay::{
         Relay,
-        submit::{BY_ITSELF, Submission, SubmitError},
+        submit::{Principal, Submission, SubmitError},
     },
     store::records::MessageRecord,
 };
@@ -37,7 +37,7 @@ impl Terms {
         let mut id = [0; 16];
         id.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
         let submission = Submission {
-            principal: BY_ITSELF.to_owned(),
+            principal: Principal::node(),
             request_id: Uuid::random(id),
             draft: warning(&record, name, end, now),
             validate_only: false,

@@ -237,6 +237,7 @@ trees! {
     Standing => "standing-alarms",
     Erased => "erased",
     Backoff => "backoff",
+    Audit => "audit",
     Meta => "meta",
 }
 

@@ -39,7 +39,7 @@ use relay_proto::{
     reason::Reason,
     receipt::Event as Stated,
     timestamp::Timestamp,
-    v1,
+    v1::{self, AuditRecord},
 };
 use tempfile::TempDir;
 
@@ -228,8 +228,13 @@ fn submission_to(n: u64, to: &[UnitId]) -> NewSubmission {
         content: Digest::of(b"draft"),
         statement: statement("submission", n),
         queue_max: QueueMax { messages: 1000, bytes: 1 << 30 },
+        audit: audited("SendMessage"),
         now: at(n),
     }
+}
+
+fn audited(call: &str) -> AuditRecord {
+    AuditRecord { account: "cms".to_owned(), call: call.to_owned(), ..AuditRecord::default() }
 }
 
 fn submission(n: u64) -> NewSubmission {
@@ -301,6 +306,7 @@ fn ack(n: u64, request: u64, capacity: u32) -> NewAck {
         statement: statement("handover", request * 10 + u64::from(capacity)),
         request_key: *Digest::of(&(request + 1_000_000).to_be_bytes()).as_bytes(),
         content: Digest::of(b"ack"),
+        audit: audited("AcknowledgeMessage"),
         now: at(n),
     }
 }

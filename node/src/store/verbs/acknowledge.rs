@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use relay_proto::{envelope::Priority, ids::Digest, reason::Reason, timestamp::Timestamp};
+use relay_proto::{
+    envelope::Priority, ids::Digest, reason::Reason, timestamp::Timestamp, v1::AuditRecord,
+};
 
 use crate::store::{
     NewLeaf, Store, StoreError,
@@ -31,6 +33,8 @@ pub struct NewAck {
     pub request_key: [u8; 32],
     /// Digest of the request's content.
     pub content: Digest,
+    /// Who takes it, for the audit log.
+    pub audit: AuditRecord,
     /// Now.
     pub now: Timestamp,
 }
@@ -118,6 +122,7 @@ fn acknowledge(txn: &mut Txn<'_>, new: NewAck) -> Result<AckAnswer, StoreError> 
         })?),
         false => None,
     };
+    let audit = txn.audit(new.audit)?;
     let fact = Fact::Acknowledged(Acknowledged {
         digest: Bytes::copy_from_slice(new.digest.as_bytes()),
         ack: first.then_some(new.ack),
@@ -129,6 +134,7 @@ fn acknowledge(txn: &mut Txn<'_>, new: NewAck) -> Result<AckAnswer, StoreError> 
             at_ms: new.now.as_millis(),
         }),
         unacknowledged_key: unacknowledged_key(&message).into(),
+        audit: Some(audit),
     });
     txn.push(new.now, fact, Bytes::new());
     Ok(if first { AckAnswer::First } else { AckAnswer::Later })

@@ -6,6 +6,7 @@
 mod acknowledge;
 mod alarm;
 mod arrival;
+pub(super) mod audit;
 mod case;
 mod erase;
 mod list;

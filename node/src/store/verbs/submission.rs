@@ -12,6 +12,7 @@ use relay_proto::{
     ids::{Digest, UnitId},
     payload::{Payload, Place},
     timestamp::Timestamp,
+    v1::AuditRecord,
 };
 
 use super::{
@@ -81,6 +82,8 @@ pub struct NewSubmission {
     pub statement: Bytes,
     /// Most of one lane that may wait for one peer.
     pub queue_max: QueueMax,
+    /// Who sends it, for the audit log.
+    pub audit: AuditRecord,
     /// Now.
     pub now: Timestamp,
 }
@@ -172,6 +175,8 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
     let digest = header.digest;
     let mut record = record(header, &new.payload, &new.about, new.now);
     record.direction = MessageRecord::OUT;
+    record.account.clone_from(&new.audit.account);
+    let audit = txn.audit(new.audit)?;
     let fact = Fact::Submitted(Submitted {
         header: header.signed.encode_to_vec().into(),
         record: Some(record),
@@ -184,6 +189,7 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         }),
         leaf: Some(leaf),
         case: new.about.case.as_ref().map(|case| case::row(header, case, true)),
+        audit: Some(audit),
     });
     txn.push(new.now, fact, new.payload);
     Ok(SubmissionAnswer::Stored(digest))

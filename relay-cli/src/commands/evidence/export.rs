@@ -17,11 +17,10 @@ use relay_proto::{
     v1,
 };
 use serde::Serialize;
-use tonic::Response;
 
 use crate::{
-    commands::count, context::Context, exit::Exit, failure::Failure, files, render::Page,
-    report::Report,
+    client::Node, commands::count, context::Context, exit::Exit, failure::Failure, files,
+    render::Page, report::Report,
 };
 
 /// What was written.
@@ -47,9 +46,7 @@ struct NewFile {
 /// Asks the node, then writes all files or none.
 pub async fn run(context: &Context, id: &str, to: &Path, payload: bool) -> Result<Exit, Failure> {
     let node = context.node().await?;
-    let request = v1::ExportEvidenceRequest { name: id.to_owned(), include_payload: payload };
-    let answer = node.messages().export_evidence(node.request(request)).await;
-    let answer = answer.map(Response::into_inner).map_err(|status| node.failure(&status))?;
+    let answer = exported(context, &node, id, payload).await?;
     let message: MessageId =
         answer.message_id.parse().map_err(|error| unusable(&format!("its message id: {error}")))?;
     let bundle = answer.bundle.ok_or_else(|| unusable("it is empty"))?;
@@ -63,6 +60,29 @@ pub async fn run(context: &Context, id: &str, to: &Path, payload: bool) -> Resul
         receipts: bundle.receipts.len(),
         with_payload: !bundle.payload.is_empty(),
     })
+}
+
+/// The bundle; with the payload, for a purpose.
+async fn exported(
+    context: &Context,
+    node: &Node,
+    id: &str,
+    include_payload: bool,
+) -> Result<v1::ExportEvidenceResponse, Failure> {
+    let mut purpose = context.purpose();
+    loop {
+        let request = v1::ExportEvidenceRequest {
+            name: id.to_owned(),
+            include_payload,
+            purpose: purpose.clone(),
+        };
+        let answer = node.messages().export_evidence(node.request(request)).await;
+        let failure = match answer {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => node.failure(&status),
+        };
+        purpose = context.other_purpose(failure, &purpose).await?;
+    }
 }
 
 /// The files of a bundle: itself, two of each receipt, one of each issuer.

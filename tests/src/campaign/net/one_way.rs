@@ -8,7 +8,11 @@ use relay_proto::v1;
 use tokio::time::{Instant, sleep};
 
 use super::{Figure, World, probe};
-use crate::{bench::Usage, campaign::Campaign, client::alert};
+use crate::{
+    bench::Usage,
+    campaign::Campaign,
+    client::{PURPOSE, alert},
+};
 
 impl World {
     /// Cuts the way from one node to another; who calls heals it.
@@ -70,7 +74,11 @@ impl World {
     async fn is_delivered(&self, place: usize, id: &str) -> bool {
         let mut client = probe::node(&self.federation, place).client().messages;
         let name = id.to_owned();
-        let request = v1::GetMessageRequest { name, view: v1::MessageView::Full.into() };
+        let request = v1::GetMessageRequest {
+            name,
+            view: v1::MessageView::Full.into(),
+            purpose: PURPOSE.to_owned(),
+        };
         let message = client.get_message(request).await.expect("a message that was acknowledged");
         let message = message.into_inner();
         let delivered = |delivery: &v1::Delivery| delivery.state() == v1::DeliveryState::Delivered;

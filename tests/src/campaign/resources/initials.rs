@@ -123,8 +123,11 @@ async fn deliver(client: &Client, draft: &v1::Draft) -> Result<String, String> {
     let id = sent.into_inner().message.unwrap_or_default().message_id;
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
-        let request =
-            v1::GetMessageRequest { name: id.clone(), view: v1::MessageView::Basic.into() };
+        let request = v1::GetMessageRequest {
+            name: id.clone(),
+            view: v1::MessageView::Basic.into(),
+            ..Default::default()
+        };
         let message = messages.get_message(request).await.map_err(|status| status.to_string())?;
         let deliveries = message.into_inner().deliveries;
         if deliveries.iter().all(|one| one.state() == v1::DeliveryState::Delivered) {

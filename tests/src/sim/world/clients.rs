@@ -7,7 +7,7 @@ use relay_node::{
     relay::{
         Relay,
         acknowledge::{Acknowledge, Capacity},
-        submit::{Submission, SubmitError},
+        submit::{Principal, Submission, SubmitError},
     },
     store::{AckAnswer, StoreError},
 };
@@ -63,7 +63,7 @@ impl World<'_> {
         let Some(relay) = relay_of(&self.machines, request.send.node) else { return };
         request.asked = true;
         let submission = Submission {
-            principal: "uid:1000".to_owned(),
+            principal: Principal::new("test", "uid:1000"),
             request_id: Uuid::random((number as u128 + 1).to_be_bytes()),
             draft: request.draft.clone(),
             validate_only: false,
@@ -81,7 +81,7 @@ impl World<'_> {
     pub(super) fn acknowledge(&mut self, node: usize, request: u64, digest: Digest, desk: bool) {
         let Some(relay) = relay_of(&self.machines, node) else { return };
         let ack = Acknowledge {
-            principal: "uid:1000".to_owned(),
+            principal: Principal::new("test", "uid:1000"),
             request_id: Uuid::random((u128::from(request) + 1_000_000).to_be_bytes()),
             digest,
             capacity: if desk { Capacity::Desk } else { Capacity::Handover },
