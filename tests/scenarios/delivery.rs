@@ -41,6 +41,7 @@ async fn request_ids_of_two_callers_do_not_meet() {
                 draft: draft.clone(),
                 validate_only: false,
                 etag: String::new(),
+                granted: None,
             };
             let answer = sender.relay().submit(vec![submission]).await.pop().unwrap().unwrap();
             assert_eq!(answer.repeated, repeated, "{caller}");

@@ -2,6 +2,7 @@
 //! runs the real binaries.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod accounts;
 mod again;
 mod cards;
 mod casework;

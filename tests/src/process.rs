@@ -182,9 +182,14 @@ impl Process {
 
     /// Runs `relay-cli` with this node.
     pub fn cli(&self, arguments: &[&str]) -> Ended {
+        self.cli_for(PURPOSE, arguments)
+    }
+
+    /// The same for another purpose; empty: none.
+    pub fn cli_for(&self, purpose: &str, arguments: &[&str]) -> Ended {
         let mut command = Command::new(&Binaries::built().cli);
         // What it notes of what was shown stays beside the node.
-        let command = command.env("XDG_STATE_HOME", &self.dir).env("RELAY_PURPOSE", PURPOSE);
+        let command = command.env("XDG_STATE_HOME", &self.dir).env("RELAY_PURPOSE", purpose);
         let command = command.arg("--node").arg(self.socket()).args(arguments);
         Ended::of(command.stdin(Stdio::null()).output().expect("relay-cli runs"))
     }

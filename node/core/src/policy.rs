@@ -166,6 +166,7 @@ mod tests {
             languages: vec!["en".into()],
             refusal_grounds: crate::case::refusal::Grounds::TREATY,
             targets: crate::case::Targets::default(),
+            two_officers: Vec::new(),
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Profile {
     pub refusal_grounds: Grounds,
     /// The network's own terms in a case.
     pub targets: Targets,
+    /// Kinds that are sent only when a second officer agreed.
+    pub two_officers: Vec<v1::Kind>,
 }
 
 impl Profile {

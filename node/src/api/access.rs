@@ -214,6 +214,7 @@ pub(super) const NEEDS: &[(&str, &[(&str, Needs)])] = {
     use Role::{Acknowledge, Administer, Audit, ReadAll, ReadOwn, Respond, Submit};
     const SEND: Needs = OneOf(&[Submit, Respond]);
     const READ: Needs = OneOf(&[ReadOwn, ReadAll]);
+    const READ_OR_SEND: Needs = OneOf(&[ReadAll, Submit, Respond]);
     const ADMINISTER: Needs = OneOf(&[Administer]);
     &[
         (
@@ -255,6 +256,15 @@ pub(super) const NEEDS: &[(&str, &[(&str, Needs)])] = {
                 ("GetCard", Account),
                 ("ListAlarms", Account),
                 ("ClearAlarm", ADMINISTER),
+            ],
+        ),
+        (
+            "relay.v1.ApprovalService",
+            &[
+                ("ListApprovals", READ_OR_SEND),
+                ("GetApproval", READ_OR_SEND),
+                ("GrantApproval", SEND),
+                ("DropApproval", SEND),
             ],
         ),
         ("relay.v1.AuditService", &[("ListAudit", OneOf(&[Audit]))]),

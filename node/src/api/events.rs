@@ -210,6 +210,8 @@ impl Service {
             | Fact::LeafMoved(_)
             | Fact::MessageRecovered(_)
             | Fact::TermNotified(_)
+            | Fact::ApprovalAsked(_)
+            | Fact::ApprovalDropped(_)
             | Fact::Audited(_) => Ok(Vec::new()),
         }
     }

@@ -8,6 +8,7 @@
 mod access;
 mod admission;
 mod alarms;
+mod approvals;
 mod args;
 mod audit;
 mod cases;

@@ -3,7 +3,7 @@
 use relay_proto::{ids::MessageId, payload::kind_of_draft, reason::Reason, v1};
 
 use super::{Service, access::Caller, args, status::Problem};
-use crate::relay::submit::{Submission, Submitted, priority_of};
+use crate::relay::submit::{Submission, Submitted, approval_name, priority_of};
 
 impl Service {
     /// Takes one message; durable when it returns.
@@ -19,7 +19,8 @@ impl Service {
         let (draft, check_only) = (submission.draft.clone(), submission.validate_only);
         let answer = self.relay().submit(vec![submission]).await.pop();
         let answer = answer.ok_or_else(|| Problem::internal("a submission without answer"))??;
-        let message = match check_only {
+        let approval = answer.waits.as_ref().map(approval_name).unwrap_or_default();
+        let message = match check_only || answer.waits.is_some() {
             true => self.checked(&draft),
             false => {
                 let record = self.relay().store().message(&answer.digest)?;
@@ -27,7 +28,8 @@ impl Service {
                 self.message(&record, v1::MessageView::Basic)?
             }
         };
-        Ok(v1::SendMessageResponse { message: Some(message), repeated_request: answer.repeated })
+        let repeated_request = answer.repeated;
+        Ok(v1::SendMessageResponse { message: Some(message), repeated_request, approval })
     }
 
     /// A request as the relay takes it.
@@ -50,7 +52,8 @@ impl Service {
             return Err(denied);
         }
         let principal = caller.principal.clone();
-        Ok(Submission { principal, request_id, draft, validate_only, etag })
+        let granted = None;
+        Ok(Submission { principal, request_id, draft, validate_only, etag, granted })
     }
 
     /// What a message that would be taken looks like; it has no id yet.
@@ -73,11 +76,19 @@ impl Service {
 
 /// The short answer of bulk sending.
 pub(super) fn sent(submitted: &Submitted) -> v1::Sent {
+    if let Some(approval) = &submitted.waits {
+        return v1::Sent {
+            repeated_request: submitted.repeated,
+            approval: approval_name(approval),
+            ..v1::Sent::default()
+        };
+    }
     let id: MessageId = submitted.message_id;
     v1::Sent {
         message_id: id.to_string(),
         short_id: id.short().to_string(),
         header_digest: bytes::Bytes::copy_from_slice(submitted.digest.as_bytes()),
         repeated_request: submitted.repeated,
+        approval: String::new(),
     }
 }

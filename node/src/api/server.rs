@@ -10,9 +10,9 @@ use std::{
 use relay_proto::{
     DESCRIPTOR_SET, limits,
     v1::{
-        audit_service_server::AuditServiceServer, case_service_server::CaseServiceServer,
-        message_service_server::MessageServiceServer, node_service_server::NodeServiceServer,
-        peer_service_server::PeerServiceServer,
+        approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
+        case_service_server::CaseServiceServer, message_service_server::MessageServiceServer,
+        node_service_server::NodeServiceServer, peer_service_server::PeerServiceServer,
     },
 };
 use tokio::net::{TcpListener, UnixListener};
@@ -94,6 +94,7 @@ fn routes(service: &Service) -> Result<(HealthReporter, Routes), ApiError> {
     let peers = PeerServiceServer::new(service.clone());
     let nodes = NodeServiceServer::new(service.clone());
     let audit = AuditServiceServer::new(service.clone());
+    let approvals = ApprovalServiceServer::new(service.clone());
     let mut routes = Routes::default();
     routes = routes
         .add_service(
@@ -110,6 +111,9 @@ fn routes(service: &Service) -> Result<(HealthReporter, Routes), ApiError> {
         )
         .add_service(
             audit.max_decoding_message_size(DECODE_MAX).max_encoding_message_size(ENCODE_MAX),
+        )
+        .add_service(
+            approvals.max_decoding_message_size(DECODE_MAX).max_encoding_message_size(ENCODE_MAX),
         )
         .add_service(health_service)
         .add_service(v1)

@@ -159,6 +159,9 @@ impl From<SubmitError> for Problem {
                     None => problem,
                 }
             }
+            error @ (SubmitError::Dropped { .. } | SubmitError::SameOfficer) => {
+                Self::text(error.reason(), error.to_string())
+            }
             SubmitError::Sign(_) => Self::new(Reason::SignerUnavailable),
             SubmitError::Store(error) => error.into(),
         }

@@ -49,6 +49,7 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
     let kinds = kinds(&mut root);
     let targets = targets(&mut root);
     let refusal_grounds = refusal_grounds(&mut root);
+    let two_officers = root.list("two_officers", all_kinds().count(), "\"WITHDRAWAL\"", kind);
     root.finish();
     Some(Profile {
         id: id?,
@@ -61,6 +62,7 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
         languages,
         refusal_grounds,
         targets,
+        two_officers: two_officers.unwrap_or_default(),
     })
 }
 
@@ -116,15 +118,17 @@ fn by_priority(mut section: Section<'_, '_>, default: ByPriority) -> ByPriority 
     targets
 }
 
+fn kind(text: &str) -> Result<v1::Kind, String> {
+    all_kinds().find(|kind| kind_name(*kind) == text).ok_or_else(|| {
+        let near = super::document::nearest(text, all_kinds().map(kind_name));
+        let hint = near.map(|name| format!(", did you mean \"{name}\"?"));
+        format!("is not a kind that this version knows{}", hint.unwrap_or_default())
+    })
+}
+
 fn kinds(root: &mut Section<'_, '_>) -> Vec<KindRules> {
     let example = "\"ALERT\", \"PRESERVATION_REQUEST\"";
-    let allowed = root.list("kinds_allowed", all_kinds().count(), example, |text| {
-        all_kinds().find(|kind| kind_name(*kind) == text).ok_or_else(|| {
-            let near = super::document::nearest(text, all_kinds().map(kind_name));
-            let hint = near.map(|name| format!(", did you mean \"{name}\"?"));
-            format!("is not a kind that this version knows{}", hint.unwrap_or_default())
-        })
-    });
+    let allowed = root.list("kinds_allowed", all_kinds().count(), example, kind);
     if !root.has("kinds_allowed") || allowed.as_ref().is_some_and(Vec::is_empty) {
         let mend = format!("name some, as in `kinds_allowed = [{example}]`");
         root.refuse("kinds_allowed", "no kind is allowed, so nothing can be sent".into(), mend);

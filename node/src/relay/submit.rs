@@ -22,16 +22,17 @@ use relay_proto::{
     v1,
 };
 
+mod approval;
 mod error;
 
-pub use self::error::SubmitError;
 use self::error::together;
+pub use self::{approval::approval_name, error::SubmitError};
 pub use super::cases::NotLegal;
 use super::{Context, Relay, cases, own};
 use crate::{
     config::ACCOUNT_OF_NODE,
     keys::KeyUse,
-    store::{About, NewSubmission, StoreError, SubmissionAnswer},
+    store::{About, NewHeld, NewSubmission, StoreError, SubmissionAnswer, records::ApprovalRecord},
     telemetry::Counter,
 };
 
@@ -84,6 +85,17 @@ pub struct Submission {
     pub validate_only: bool,
     /// The case as he saw it ([`cases::etag`]); empty: whatever it is by now.
     pub etag: String,
+    /// A second officer agreed.
+    pub granted: Option<Granted>,
+}
+
+/// The second officer's word about a message that waited for it.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// What waited.
+    pub approval: ApprovalRecord,
+    /// Who agreed.
+    pub by: Principal,
 }
 
 /// A message that is stored.
@@ -95,6 +107,8 @@ pub struct Submitted {
     pub message_id: MessageId,
     /// It was stored by an earlier call with this request id.
     pub repeated: bool,
+    /// It waits for a second officer: nothing was sent, there is no digest and no id.
+    pub waits: Option<Uuid>,
 }
 
 impl Relay {
@@ -130,6 +144,7 @@ impl Relay {
                     answers.push(None);
                     new.push(*prepared);
                 }
+                Ok(Prepared::Hold(held)) => answers.push(Some(self.ctx.hold(*held).await)),
                 Err(error) => answers.push(Some(Err(error))),
             }
         }
@@ -144,6 +159,7 @@ impl Relay {
 enum Prepared {
     Answer(Submitted),
     Store(Box<NewSubmission>),
+    Hold(Box<NewHeld>),
 }
 
 impl Context {
@@ -161,6 +177,9 @@ impl Context {
                 false => Err(SubmitError::RequestConflict),
             };
         }
+        if let Some(known) = self.waiting(submission, &request_key, &content)? {
+            return Ok(Prepared::Answer(known));
+        }
         let now = self.now();
         let priority = priority_of(draft);
         // Not held while the signer works: that may be slow, and is no work of this processor.
@@ -171,7 +190,17 @@ impl Context {
         let message_id = ready.message_id;
         if submission.validate_only {
             let digest = Digest::from_array([0; 32]);
-            return Ok(Prepared::Answer(Submitted { digest, message_id, repeated: false }));
+            return Ok(Prepared::Answer(Submitted {
+                digest,
+                message_id,
+                repeated: false,
+                waits: None,
+            }));
+        }
+        let is_alone = submission.granted.is_none() && !submission.principal.is_node();
+        if ready.two_officers && is_alone {
+            let held = approval::held(submission, &ready, request_key, content, now);
+            return Ok(Prepared::Hold(Box::new(held)));
         }
         let key_id = self.parts.signer.key_id(KeyUse::Envelope);
         let new = NewHeader {
@@ -191,13 +220,20 @@ impl Context {
         let header = header(&new, unsigned.digest(), unsigned.signed(signature));
         let statement = own(&self.statement(&header, Event::SubmissionAcceptance, now));
         let statement = statement.map_err(|_| SubmitError::Refused(Reason::Internal))?;
-        let mut audit = submission.principal.audit("SendMessage", now);
+        let (approval, mut audit) = match &submission.granted {
+            None => (None, submission.principal.audit("SendMessage", now)),
+            Some(granted) => {
+                let audit = granted.by.audit("GrantApproval", now);
+                (Some(granted.decided(header.digest, now)), audit)
+            }
+        };
         audit.object = message_name(message_id);
         audit.units = ready.to.iter().map(UnitId::to_string).collect();
         audit.header_digest = Bytes::copy_from_slice(header.digest.as_bytes());
         Ok(Prepared::Store(Box::new(NewSubmission {
             header,
             audit,
+            approval,
             payload: ready.clear,
             about: About::of(&ready.payload, ready.priority, ready.rules).seen(&submission.etag),
             request_key,
@@ -231,7 +267,7 @@ impl Context {
             results.push(match answer {
                 SubmissionAnswer::Stored(digest) => {
                     self.parts.counters.add(Counter::Submitted);
-                    Ok(Submitted { digest, message_id, repeated: false })
+                    Ok(Submitted { digest, message_id, repeated: false, waits: None })
                 }
                 SubmissionAnswer::Repeated(digest) => self.stored_answer(digest.as_bytes()),
                 SubmissionAnswer::Conflict => Err(SubmitError::RequestConflict),
@@ -252,7 +288,7 @@ impl Context {
         let record = self.parts.store.message(&digest)?;
         let message_id = record.and_then(|record| record.message_id());
         let message_id = message_id.ok_or(SubmitError::Refused(Reason::Internal))?;
-        Ok(Submitted { digest, message_id, repeated: true })
+        Ok(Submitted { digest, message_id, repeated: true, waits: None })
     }
 
     /// Everything that would be refused at the other end is refused here, with all faults together.
@@ -313,7 +349,9 @@ impl Context {
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
         }
-        Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed, rules })
+        let two_officers = profile.two_officers.contains(&parsed.kind());
+        let payload = parsed;
+        Ok(Ready { message_id, to, priority, expires_at, clear, payload, rules, two_officers })
     }
 
     /// A clock that is years off, or a key that is out of its time, would make a header that nobody
@@ -413,6 +451,7 @@ struct Ready {
     clear: Bytes,
     payload: Payload,
     rules: Rules,
+    two_officers: bool,
 }
 
 /// The checked form of a header that was just made.

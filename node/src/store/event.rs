@@ -9,9 +9,9 @@ use prost::{Message, Oneof};
 use relay_proto::v1::AuditRecord;
 
 use crate::store::records::{
-    AckRecord, AlarmRecord, BackoffRecord, CaseRow, CheckpointRecord, EntryRecord, MessageRecord,
-    NumbersRecord, PeerRecord, ReceiptRecord, RefusedRecord, RequestRecord, ScrubRecord,
-    TermRecord,
+    AckRecord, AlarmRecord, ApprovalRecord, BackoffRecord, CaseRow, CheckpointRecord, EntryRecord,
+    MessageRecord, NumbersRecord, PeerRecord, ReceiptRecord, RefusedRecord, RequestRecord,
+    ScrubRecord, TermRecord,
 };
 
 /// One event's meta part.
@@ -24,7 +24,7 @@ pub struct Event {
     #[prost(
         oneof = "Fact",
         tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, \
-                30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41"
+                30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 47, 48"
     )]
     pub fact: Option<Fact>,
 }
@@ -132,6 +132,12 @@ pub enum Fact {
     /// A caller read or changed something, or was refused it.
     #[prost(message, tag = "41")]
     Audited(AuditRecord),
+    /// A message waits for a second officer. Body: the draft.
+    #[prost(message, tag = "47")]
+    ApprovalAsked(ApprovalChanged),
+    /// It will never be sent.
+    #[prost(message, tag = "48")]
+    ApprovalDropped(ApprovalChanged),
 }
 
 /// A leaf of our own log: a receipt that this node issued.
@@ -192,6 +198,20 @@ pub struct Submitted {
     pub case: Option<CaseRow>,
     /// Who sent it.
     #[prost(message, optional, tag = "8")]
+    pub audit: Option<AuditRecord>,
+    /// The second officer's word, where it waited for one.
+    #[prost(message, optional, tag = "9")]
+    pub approval: Option<ApprovalRecord>,
+}
+
+/// See [`Fact::ApprovalAsked`].
+#[derive(Clone, PartialEq, Message)]
+pub struct ApprovalChanged {
+    /// As it is afterwards; its place in the journal is filled in by the projection.
+    #[prost(message, optional, tag = "1")]
+    pub approval: Option<ApprovalRecord>,
+    /// Who did it.
+    #[prost(message, optional, tag = "2")]
     pub audit: Option<AuditRecord>,
 }
 

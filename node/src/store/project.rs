@@ -19,8 +19,9 @@ use crate::store::{
     index::{Op, Tree},
     journal::Position,
     records::{
-        AlarmRecord, CaseRow, CheckpointRecord, EntryRecord, MessageRecord, OwedRecord, PeerRecord,
-        ReceiptRecord, RequestRecord, ScrubRecord, digest_of, key, priority_number,
+        AlarmRecord, ApprovalRecord, CaseRow, CheckpointRecord, EntryRecord, MessageRecord,
+        OwedRecord, PeerRecord, ReceiptRecord, RequestRecord, ScrubRecord, digest_of, key,
+        priority_number,
     },
 };
 
@@ -57,6 +58,14 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
             ops.put(Tree::Terms, key::term(term), term)
         }
         Some(Fact::Audited(record)) => ops.audited(Some(record)),
+        Some(Fact::ApprovalAsked(fact)) => {
+            ops.list.extend(fact.approval.as_ref().map(|it| asked(it, seq, position)));
+            ops.audited(fact.audit.as_ref());
+        }
+        Some(Fact::ApprovalDropped(fact)) => {
+            ops.approval(fact.approval.as_ref());
+            ops.audited(fact.audit.as_ref());
+        }
         Some(Fact::CardKept(fact)) => ops.card(&fact.unit, &fact.card),
         Some(Fact::PeerRemoved(fact)) => ops.delete(Tree::Peers, fact.unit.clone().into_bytes()),
         Some(Fact::Alarmed(alarm)) => ops.alarm(alarm, seq),
@@ -96,6 +105,9 @@ pub fn placed(event: &Event, seq: u64, position: Position) -> Option<Op> {
     let record = match &event.fact {
         Some(Fact::Submitted(fact)) => fact.record.as_ref()?,
         Some(Fact::Arrived(fact)) => fact.record.as_ref()?,
+        Some(Fact::ApprovalAsked(fact)) => {
+            return fact.approval.as_ref().map(|it| asked(it, seq, position));
+        }
         _ => return None,
     };
     Some(message(record, seq, position))
@@ -108,6 +120,15 @@ fn message(record: &MessageRecord, seq: u64, position: Position) -> Op {
     record.position = Bytes::copy_from_slice(&position.to_bytes());
     let key = record.digest().as_bytes().to_vec();
     Op { tree: Tree::Messages, key, value: Some(record.encode_to_vec()), fresh: true }
+}
+
+/// The record of what waits for a second officer, with its place.
+fn asked(record: &ApprovalRecord, seq: u64, position: Position) -> Op {
+    let mut record = record.clone();
+    record.seq = seq;
+    record.position = Bytes::copy_from_slice(&position.to_bytes());
+    let (tree, key) = (Tree::Approvals, record.id.to_vec());
+    Op { tree, key, value: Some(record.encode_to_vec()), fresh: false }
 }
 
 struct Ops {
@@ -152,6 +173,7 @@ impl Ops {
         self.request(&fact.request_key, fact.request.as_ref());
         self.leaf(fact.leaf.as_ref(), 0);
         self.audited(fact.audit.as_ref());
+        self.approval(fact.approval.as_ref());
     }
 
     fn arrived(&mut self, fact: &Arrived) {
@@ -215,6 +237,12 @@ impl Ops {
         self.request(&fact.request_key, fact.request.as_ref());
         self.leaf(fact.leaf.as_ref(), 0);
         self.audited(fact.audit.as_ref());
+    }
+
+    fn approval(&mut self, record: Option<&ApprovalRecord>) {
+        if let Some(record) = record {
+            self.put(Tree::Approvals, key::decided(&record.id), record);
+        }
     }
 
     fn audited(&mut self, record: Option<&AuditRecord>) {

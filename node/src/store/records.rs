@@ -5,6 +5,7 @@
 //! changes nothing.
 
 mod alarms;
+mod approval;
 pub mod case;
 pub mod key;
 mod term;
@@ -20,6 +21,7 @@ use relay_proto::{
 };
 
 pub use alarms::{AlarmRecord, DamageRecord, ScrubRecord};
+pub use approval::ApprovalRecord;
 pub use case::{CaseRow, MoveRecord};
 pub use term::TermRecord;
 

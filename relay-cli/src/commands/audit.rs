@@ -226,7 +226,7 @@ impl From<&v1::AuditRecord> for EntryView {
 }
 
 impl ChainView {
-    fn add(&mut self, record: &v1::AuditRecord) {
+    pub(super) fn add(&mut self, record: &v1::AuditRecord) {
         if self.entries == 0 {
             self.first = Some(record.number);
             self.before = stated(&hex(&record.previous));

@@ -39,7 +39,7 @@ fn account(name: &str, user: u32, roles: &[Role]) -> AccountSettings {
 
 async fn node_for(roles: &[Role]) -> Node {
     let user = Uid::effective().as_raw();
-    Node::start_for("xa.cyber-poc", None, vec![account("tested", user, roles)]).await
+    Node::start_for("xa.cyber-poc", vec![account("tested", user, roles)]).await
 }
 
 /// Calls a method with an empty request, whatever its messages are.
@@ -108,7 +108,7 @@ async fn each_role_opens_what_it_is_for() {
 async fn strangers_are_denied() {
     let user = Uid::effective().as_raw();
     let all = Role::ALL.map(|(_, role)| role);
-    let node = Node::start_for("xa.cyber-poc", None, vec![account("other", user + 1, &all)]).await;
+    let node = Node::start_for("xa.cyber-poc", vec![account("other", user + 1, &all)]).await;
     for (service, calls) in NEEDS {
         for (method, needs) in *calls {
             let answer = call(&node, service, method).await;
@@ -180,10 +180,8 @@ async fn own_messages_are_seen_and_no_others() {
     let user = Uid::effective().as_raw();
     let all = Role::ALL.map(|(_, role)| role);
     let own = [Role::ReadOwn, Role::Submit, Role::Acknowledge, Role::Administer];
-    let (a, b) = (
-        node_for(&own).await,
-        Node::start_for("xb.ncu", None, vec![account("desk", user, &all)]).await,
-    );
+    let (a, b) =
+        (node_for(&own).await, Node::start_for("xb.ncu", vec![account("desk", user, &all)]).await);
     a.trust(&b).await;
     b.trust(&a).await;
     let mut from_b = request(9, &["xa.cyber-poc"]);

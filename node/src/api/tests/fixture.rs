@@ -10,9 +10,9 @@ use relay_proto::{
     receipt::{Event, NewStatement},
     timestamp::Timestamp,
     v1::{
-        self, audit_service_client::AuditServiceClient,
-        message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
-        peer_service_client::PeerServiceClient,
+        self, approval_service_client::ApprovalServiceClient,
+        audit_service_client::AuditServiceClient, message_service_client::MessageServiceClient,
+        node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
     },
 };
 use tonic::transport::{Channel, Endpoint};
@@ -43,6 +43,22 @@ pub struct Node {
     _dir: tempfile::TempDir,
 }
 
+/// What is not as usual.
+pub struct Setup {
+    pub tcp: Option<ApiTcpSettings>,
+    pub accounts: Vec<AccountSettings>,
+    pub two_officers: Vec<v1::Kind>,
+    pub reserve: ReserveSettings,
+    pub restored: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let (reserve, restored) = (ReserveSettings::NONE, false);
+        Self { tcp: None, accounts: Vec::new(), two_officers: Vec::new(), reserve, restored }
+    }
+}
+
 fn limits() -> Limits {
     Limits {
         outbox: outbox::Settings::default(),
@@ -55,36 +71,27 @@ fn limits() -> Limits {
 
 impl Node {
     pub async fn start(unit: &str) -> Self {
-        Self::start_for(unit, None, Vec::new()).await
+        Self::start_as(unit, Setup::default()).await
     }
 
     /// On a disk that is full by its own measure.
     pub async fn start_full(unit: &str) -> Self {
         let reserve = ReserveSettings { percent: 0, bytes_min: u64::MAX / 4 };
-        Self::start_on(unit, None, reserve, false, Vec::new()).await
+        Self::start_as(unit, Setup { reserve, ..Setup::default() }).await
     }
 
     /// Out of a backup: its log signs nothing before its peers were heard.
     pub async fn start_restored(unit: &str) -> Self {
-        Self::start_on(unit, None, ReserveSettings::NONE, true, Vec::new()).await
+        Self::start_as(unit, Setup { restored: true, ..Setup::default() }).await
     }
 
     /// For these accounts alone.
-    pub async fn start_for(
-        unit: &str,
-        tcp: Option<ApiTcpSettings>,
-        accounts: Vec<AccountSettings>,
-    ) -> Self {
-        Self::start_on(unit, tcp, ReserveSettings::NONE, false, accounts).await
+    pub async fn start_for(unit: &str, accounts: Vec<AccountSettings>) -> Self {
+        Self::start_as(unit, Setup { accounts, ..Setup::default() }).await
     }
 
-    async fn start_on(
-        unit: &str,
-        tcp: Option<ApiTcpSettings>,
-        reserve: ReserveSettings,
-        restored: bool,
-        accounts: Vec<AccountSettings>,
-    ) -> Self {
+    pub async fn start_as(unit: &str, setup: Setup) -> Self {
+        let reserve = setup.reserve;
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("n");
         let options = InitOptions {
@@ -110,14 +117,16 @@ impl Node {
         });
         let made = made.unwrap();
         let mut settings = config::load(&made.config()).unwrap();
-        settings.api.tcp = tcp;
-        settings.api.accounts = accounts;
+        (settings.api.tcp, settings.api.accounts) = (setup.tcp, setup.accounts);
+        for profile in &mut settings.profiles {
+            Arc::make_mut(profile).two_officers.clone_from(&setup.two_officers);
+        }
         let card = std::fs::read(made.card()).unwrap();
         let own = Card::from_file(&card).unwrap();
         let unit = own.unit().clone();
         let origin = unit.log_origin(1);
         let open = OpenStore { backend: backend(settings.node.dir.clone(), reserve), unit, origin };
-        if restored {
+        if setup.restored {
             std::fs::write(settings.node.dir.join("restored"), "").unwrap();
         }
         let store = open.open().unwrap();
@@ -152,6 +161,10 @@ impl Node {
 
     pub fn peers(&self) -> PeerServiceClient<Channel> {
         PeerServiceClient::new(self.channel.clone())
+    }
+
+    pub fn approvals(&self) -> ApprovalServiceClient<Channel> {
+        ApprovalServiceClient::new(self.channel.clone())
     }
 
     pub fn audit(&self) -> AuditServiceClient<Channel> {

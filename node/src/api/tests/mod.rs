@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod access;
+mod approvals;
 mod fixture;
 mod peers;
 mod reading;

@@ -1,6 +1,6 @@
 //! Health, reflection and the stop.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use data_encoding::HEXLOWER;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -13,7 +13,10 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{fixture::Node, told};
+use super::{
+    fixture::{Node, Setup},
+    told,
+};
 use crate::config::{AccountSettings, ApiTcpSettings, Role};
 
 /// Health and both versions of reflection answer without a description at hand.
@@ -74,18 +77,7 @@ async fn a_stop_is_told() {
 async fn tcp_needs_a_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let (authority, stranger) = (new_authority(), new_authority());
-    let (certificate, key) = leaf(&authority, "localhost");
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let settings = ApiTcpSettings {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        certificate: file("cert", &certificate),
-        key: file("key", &key),
-        client_ca: file("ca", &authority.pem()),
-    };
+    let settings = tcp_settings(dir.path(), &authority);
     let (known, unknown) = (leaf(&authority, "case-system"), leaf(&authority, "another"));
     let account = AccountSettings {
         name: "case-system".to_owned(),
@@ -94,7 +86,11 @@ async fn tcp_needs_a_certificate() {
         roles: BTreeSet::from([Role::ReadOwn]),
         purpose: String::new(),
     };
-    let a = Node::start_for("xa.cyber-poc", Some(settings), vec![account]).await;
+    let a = Node::start_as(
+        "xa.cyber-poc",
+        Setup { tcp: Some(settings), accounts: vec![account], ..Setup::default() },
+    )
+    .await;
     let port = a.tcp.unwrap().port();
     let call = async |identity: Option<Identity>| {
         let mut tls = ClientTlsConfig::new()
@@ -130,18 +126,37 @@ async fn tcp_needs_a_certificate() {
     a.stop().await;
 }
 
-fn fingerprint(certificate: &str) -> [u8; 32] {
+/// Of client and server certificates.
+pub type Authority = CertifiedIssuer<'static, KeyPair>;
+
+/// A listener for clients of an authority; its files in a directory.
+pub fn tcp_settings(dir: &Path, authority: &Authority) -> ApiTcpSettings {
+    let (certificate, key) = leaf(authority, "localhost");
+    let file = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    ApiTcpSettings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        certificate: file("cert", &certificate),
+        key: file("key", &key),
+        client_ca: file("ca", &authority.pem()),
+    }
+}
+
+pub fn fingerprint(certificate: &str) -> [u8; 32] {
     let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
     *Digest::of(der.as_ref()).as_bytes()
 }
 
-fn new_authority() -> CertifiedIssuer<'static, KeyPair> {
+pub fn new_authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn leaf(authority: &CertifiedIssuer<'static, KeyPair>, name: &str) -> (String, String) {
+pub fn leaf(authority: &Authority, name: &str) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())

@@ -28,6 +28,17 @@ pub enum SubmitError {
     /// It may not join its case.
     #[error("{0}")]
     Case(Box<NotLegal>),
+    /// It waited for a second officer, and was dropped.
+    #[error("{by} dropped it before a second officer agreed: {reason}")]
+    Dropped {
+        /// Whose account.
+        by: String,
+        /// In his words.
+        reason: String,
+    },
+    /// Whoever asked cannot be the second officer.
+    #[error("the account that asked cannot grant it: another officer must, with another account")]
+    SameOfficer,
     /// Something about the message as a whole.
     #[error("{}", .0.meaning())]
     Refused(Reason),
@@ -45,6 +56,8 @@ impl SubmitError {
         match self {
             Self::Content(faults) => faults.reason(),
             Self::RequestConflict => Reason::RequestIdConflict,
+            Self::Dropped { .. } => Reason::FailedPrecondition,
+            Self::SameOfficer => Reason::PermissionDenied,
             Self::Case(not_legal) => not_legal.reason,
             Self::Recipient { reason, .. } | Self::Refused(reason) => *reason,
             Self::Sign(_) => Reason::SignerUnavailable,

@@ -42,6 +42,7 @@ impl Terms {
             draft: warning(&record, name, end, now),
             validate_only: false,
             etag: String::new(),
+            granted: None,
         };
         match relay.submit(vec![submission]).await.pop() {
             // It was sent, with the days that were left then.

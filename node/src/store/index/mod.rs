@@ -238,6 +238,7 @@ trees! {
     Erased => "erased",
     Backoff => "backoff",
     Audit => "audit",
+    Approvals => "approvals",
     Meta => "meta",
 }
 

@@ -38,6 +38,11 @@ pub fn expiry(at: Timestamp, digest: &Digest, recipient: &str) -> Vec<u8> {
     [&at.as_millis().to_be_bytes()[..], digest.as_bytes(), recipient.as_bytes()].concat()
 }
 
+/// Id || 1: what was decided about an approval, beside what was asked.
+pub fn decided(id: &[u8]) -> Vec<u8> {
+    [id, &[1]].concat()
+}
+
 /// Header digest || sequence || number within the event.
 pub fn receipt(digest: &Digest, seq: u64, nth: u32) -> Vec<u8> {
     [digest.as_bytes().as_slice(), &seq.to_be_bytes(), &nth.to_be_bytes()].concat()

@@ -229,6 +229,7 @@ fn submission_to(n: u64, to: &[UnitId]) -> NewSubmission {
         statement: statement("submission", n),
         queue_max: QueueMax { messages: 1000, bytes: 1 << 30 },
         audit: audited("SendMessage"),
+        approval: None,
         now: at(n),
     }
 }

@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod alarm;
+mod approval;
 mod arrival;
 pub(super) mod audit;
 mod case;
@@ -21,6 +22,7 @@ mod term;
 
 pub use acknowledge::{AckAnswer, NewAck};
 pub use alarm::{ClearAlarm, Gone, NewAlarm};
+pub use approval::{Held, NewHeld};
 pub use arrival::{ArrivalAnswer, NewArrival, NewRefusal, Verdict};
 pub use case::InCase;
 pub use list::{Filter, Listed};

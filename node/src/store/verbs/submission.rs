@@ -16,6 +16,7 @@ use relay_proto::{
 };
 
 use super::{
+    approval,
     case::{self, InCase},
     outbox::{QueueMax, is_queue_full},
 };
@@ -24,7 +25,8 @@ use crate::store::{
     event::{Fact, Submitted},
     index::Tree,
     records::{
-        EntryRecord, EntryState, MessageRecord, RequestRecord, digest_of, key, priority_number,
+        ApprovalRecord, EntryRecord, EntryState, MessageRecord, RequestRecord, digest_of, key,
+        priority_number,
     },
     txn::Txn,
 };
@@ -84,6 +86,8 @@ pub struct NewSubmission {
     pub queue_max: QueueMax,
     /// Who sends it, for the audit log.
     pub audit: AuditRecord,
+    /// What waited for a second officer, as it is once this is stored.
+    pub approval: Option<ApprovalRecord>,
     /// Now.
     pub now: Timestamp,
 }
@@ -137,6 +141,12 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         // One message a sender and id, whoever asks under whatever request.
         return Ok(SubmissionAnswer::Conflict);
     }
+    if let Some(approval) = &new.approval
+        && !approval::waits(txn, &approval.id)?
+    {
+        // Dropped in the meantime.
+        return Ok(SubmissionAnswer::Conflict);
+    }
     if !txn.room().takes_submission(header.priority) {
         return Ok(SubmissionAnswer::StorageFull);
     }
@@ -175,7 +185,7 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
     let digest = header.digest;
     let mut record = record(header, &new.payload, &new.about, new.now);
     record.direction = MessageRecord::OUT;
-    record.account.clone_from(&new.audit.account);
+    record.account.clone_from(new.approval.as_ref().map_or(&new.audit.account, |it| &it.account));
     let audit = txn.audit(new.audit)?;
     let fact = Fact::Submitted(Submitted {
         header: header.signed.encode_to_vec().into(),
@@ -190,6 +200,7 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         leaf: Some(leaf),
         case: new.about.case.as_ref().map(|case| case::row(header, case, true)),
         audit: Some(audit),
+        approval: new.approval,
     });
     txn.push(new.now, fact, new.payload);
     Ok(SubmissionAnswer::Stored(digest))

@@ -68,6 +68,7 @@ impl World<'_> {
             draft: request.draft.clone(),
             validate_only: false,
             etag: String::new(),
+            granted: None,
         };
         let answers = Arc::clone(&self.answers);
         tokio::spawn(async move {
