@@ -4,6 +4,7 @@
 //! Enter through [`Cli`]. Nothing is done here; texts of arguments become checked values where a
 //! type exists.
 
+mod approval;
 mod audit;
 mod casework;
 mod paper;
@@ -17,6 +18,7 @@ use relay_proto::{
     limits,
 };
 
+pub use self::approval::ApprovalVerb;
 pub use self::audit::{AuditVerb, SpanArgs};
 pub use self::casework::{
     DecisionWord, EndingWord, ExtendArgs, ExtensionWord, MlaArgs, PostArgs, RespondArgs, RiskWord,
@@ -167,6 +169,9 @@ pub enum Verb {
         after_help = "Example:\n  relay-cli evidence export 7F3K-22QD --to court"
     )]
     Evidence(EvidenceVerb),
+    /// Messages that a second officer has to agree to
+    #[command(subcommand, after_help = "Example:\n  relay-cli approval list")]
+    Approval(ApprovalVerb),
     /// Who read, sent and changed what at this node
     #[command(subcommand, after_help = "Example:\n  relay-cli audit list")]
     Audit(AuditVerb),

@@ -14,9 +14,9 @@ use hyper_util::rt::TokioIo;
 use relay_proto::{
     limits,
     v1::{
-        audit_service_client::AuditServiceClient, case_service_client::CaseServiceClient,
-        message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
-        peer_service_client::PeerServiceClient,
+        approval_service_client::ApprovalServiceClient, audit_service_client::AuditServiceClient,
+        case_service_client::CaseServiceClient, message_service_client::MessageServiceClient,
+        node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
     },
 };
 use tokio::net::UnixStream;
@@ -103,6 +103,11 @@ impl Node {
     /// Peers.
     pub fn peers(&self) -> PeerServiceClient<Channel> {
         PeerServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// What a second officer has to agree to.
+    pub fn approvals(&self) -> ApprovalServiceClient<Channel> {
+        ApprovalServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Who did what.

@@ -4,6 +4,7 @@
 
 mod ack;
 mod alarm;
+mod approval;
 mod audit;
 mod case;
 mod casework;
@@ -71,6 +72,7 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Watch(args) => watch::run(context, args).await,
         Verb::Receipts(args) => receipts::run(context, &args).await,
         Verb::Evidence(verb) => evidence::run(context, verb).await,
+        Verb::Approval(verb) => approval::run(context, verb).await,
         Verb::Audit(verb) => audit::run(context, verb).await,
     }
 }

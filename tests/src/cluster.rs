@@ -238,6 +238,7 @@ pub async fn submit_seen(
         draft,
         validate_only: false,
         etag: etag.to_owned(),
+        granted: None,
     };
     node.relay().submit(vec![submission]).await.pop().expect("one answer")
 }

@@ -5,6 +5,7 @@
 //! its meaning needs a new schema number.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod approval;
 mod audit;
 pub mod case;
 mod casework;
@@ -230,6 +231,7 @@ fn sending() {
         stored: true,
         repeated_request: false,
         message: MessageView::from(&outgoing()),
+        approval: None,
         receipts: Vec::new(),
         waited_for: None,
         reached: None,
@@ -251,6 +253,13 @@ fn sending() {
     let lost = SendReport { message: MessageView::from(&lost), ..open };
     golden("send-refused", &lost);
     assert_eq!(lost.exit(), Exit::Attention);
+    let waits = SendReport {
+        approval: Some("0d9a1f4e-6c1b-4c55-9d52-2f7c1c9f5a10".to_owned()),
+        waited_for: Some("delivered"),
+        reached: Some(false),
+        ..base.clone()
+    };
+    assert!(golden("send-waits", &waits).starts_with("WAITS     for a second officer"));
     golden("send-repeated", &SendReport { repeated_request: true, ..base });
 }
 

@@ -20,7 +20,7 @@ use crate::{
     render::{Page, time},
     report::Report,
     typed::Command,
-    view::{DeliveryView, MessageView, ReceiptView},
+    view::{DeliveryView, MessageView, ReceiptView, stated},
 };
 
 /// A message that is ready to leave.
@@ -46,6 +46,8 @@ pub struct SendReport {
     /// The answer to an earlier call with this request id.
     pub repeated_request: bool,
     pub message: MessageView,
+    /// It waits for a second officer under this id; nothing was sent.
+    pub approval: Option<String>,
     pub receipts: Vec<ReceiptView>,
     /// What was waited for: `delivered`, `handover`, `ack`.
     pub waited_for: Option<&'static str>,
@@ -86,10 +88,16 @@ pub async fn send(
         stored: !dry_run,
         repeated_request: answer.repeated_request,
         message: MessageView::from(&answer.message.unwrap_or_default()),
+        approval: stated(answer.approval.trim_start_matches("approvals/")),
         receipts: Vec::new(),
         waited_for: goal.map(word),
         reached: None,
     };
+    if report.approval.is_some() {
+        // Nobody knows when the second officer comes.
+        report.reached = goal.map(|_| false);
+        return Ok(report);
+    }
     if !dry_run {
         context.reach(Stage::Stored(report.message.short_id.clone()));
     }
@@ -166,6 +174,9 @@ fn reached(report: &SendReport, goal: WaitFor) -> bool {
 fn promise(report: &SendReport) -> String {
     let short = &report.message.short_id;
     let at = report.message.stored.map(|at| format!(" at {at}")).unwrap_or_default();
+    if let Some(approval) = &report.approval {
+        return format!("WAITS     for a second officer as {approval} (survives power loss)");
+    }
     match (report.stored, report.repeated_request) {
         (false, _) => "CHECKED   no fault found; nothing was stored or sent".to_owned(),
         (true, false) => format!("STORED    {short}{at} (survives power loss)"),
@@ -182,7 +193,8 @@ impl SendReport {
     /// What is promised, then where it is at each recipient.
     pub fn promises(&self, page: &mut Page) {
         let lost = self.message.deliveries.iter().any(lost);
-        if let (Some(goal), Some(reached)) = (self.waited_for, self.reached) {
+        let goal = self.waited_for.filter(|_| self.approval.is_none());
+        if let (Some(goal), Some(reached)) = (goal, self.reached) {
             page.line(match reached {
                 true => format!("REACHED   {goal} at every recipient"),
                 false if lost => "NOT SENT TO ALL: see who, and why".to_owned(),
@@ -190,6 +202,11 @@ impl SendReport {
             });
         }
         page.line(promise(self));
+        if let Some(approval) = &self.approval {
+            page.line("Nothing was sent. With another account than the one that asked:");
+            page.line(format!("  relay-cli approval grant {approval}"));
+            return;
+        }
         if !self.stored {
             let number = count(self.message.to.len(), "recipient");
             page.line(format!("{number}, {}", self.message.kind_with_priority()));
@@ -223,7 +240,7 @@ impl Report for SendReport {
 
     fn people(&self, page: &mut Page) {
         self.promises(page);
-        if self.stored {
+        if self.stored && self.approval.is_none() {
             page.line(format!("Track: relay-cli show {}", self.message.short_id));
         }
     }

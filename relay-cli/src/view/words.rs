@@ -62,6 +62,12 @@ pub fn case_state(value: i32) -> String {
     bare(v1::CaseState::try_from(value).map(|s| s.as_str_name()), "CASE_STATE_", value)
 }
 
+/// `waiting`, `granted`, `dropped`.
+pub fn approval_state(value: i32) -> String {
+    let name = v1::ApprovalState::try_from(value).map(|s| s.as_str_name());
+    lower(&bare(name, "APPROVAL_STATE_", value))
+}
+
 /// `preserved`, `not found`.
 pub fn item_state(value: i32) -> String {
     let name = v1::ItemState::try_from(value).map(|s| s.as_str_name());

@@ -26,6 +26,7 @@ fn sent() -> SendReport {
         stored: true,
         repeated_request: false,
         message: MessageView::from(&message),
+        approval: None,
         receipts: Vec::new(),
         waited_for: None,
         reached: None,
