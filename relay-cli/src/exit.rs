@@ -95,11 +95,8 @@ impl Exit {
             R::NotFound | R::UnknownMessage | R::UnknownRecipient | R::UnknownCase => {
                 Self::NotFound
             }
-            R::Ambiguous
-            | R::BadCursor
-            | R::BadFilter
-            | R::RequestIdMissing
-            | R::PurposeMissing => Self::Usage,
+            R::Ambiguous | R::BadCursor | R::BadFilter => Self::Usage,
+            R::RequestIdMissing | R::PurposeMissing => Self::Usage,
             R::Conflict | R::RequestIdConflict | R::CaseChanged => Self::Conflict,
             R::PeerUnverified | R::PeerSuspended | R::NotVerifiedThere => Self::PeerNotTrusted,
             R::Stopping => Self::Unreachable,

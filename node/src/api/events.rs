@@ -145,17 +145,7 @@ impl Service {
     fn events_of(&self, fact: &Fact) -> Result<Vec<v1::UnitEvent>, Problem> {
         let one = |event: Option<v1::UnitEvent>| Ok(event.into_iter().collect());
         match fact {
-            Fact::Submitted(fact) => {
-                let peer = |record: &MessageRecord| match record.to.as_slice() {
-                    [only] => only.clone(),
-                    _ => String::new(),
-                };
-                one(fact.record.as_ref().map(|record| v1::UnitEvent {
-                    peer: peer(record),
-                    receipt_event: v1::Event::SubmissionAcceptance.into(),
-                    ..about(Kind::MessageSent, record)
-                }))
-            }
+            Fact::Submitted(fact) => one(fact.record.as_ref().map(sent)),
             Fact::Arrived(fact) => one(fact.record.as_ref().map(|record| v1::UnitEvent {
                 peer: record.from.clone(),
                 receipt_event: v1::Event::ContentConsignment.into(),
@@ -282,6 +272,15 @@ impl Service {
             ..named(Some(statement.message_id), &statement.header_digest)
         })
     }
+}
+
+fn sent(record: &MessageRecord) -> v1::UnitEvent {
+    let peer = match record.to.as_slice() {
+        [only] => only.clone(),
+        _ => String::new(),
+    };
+    let receipt_event = v1::Event::SubmissionAcceptance.into();
+    v1::UnitEvent { peer, receipt_event, ..about(Kind::MessageSent, record) }
 }
 
 fn about(kind: Kind, record: &MessageRecord) -> v1::UnitEvent {

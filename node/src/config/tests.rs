@@ -380,7 +380,8 @@ fn accounts_are_checked() {
     let fingerprint = "9F".repeat(32);
     let files = Files::new(&format!(
         "[node]\nunit = \"xa.cyber-poc\"\n[api.accounts.records]\nusers = [\"1001\", \"root\"]\n\
-         certificates = [\"{fingerprint}\"]\nroles = [\"submit\", \"read-own\"]\npurpose = \" casework \"\n"
+         certificates = [\"{fingerprint}\"]\nroles = [\"submit\", \"read-own\"]\n\
+         purpose = \" casework \"\n"
     ));
     let settings = load(&files.path()).unwrap();
     let [account] = settings.api.accounts.as_slice() else { panic!("one account") };

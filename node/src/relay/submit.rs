@@ -10,7 +10,7 @@ use relay_core::{
 };
 use relay_proto::{
     envelope::{Header, NewHeader, Priority},
-    ids::{Digest, MessageId, RequestId, UnitId, Uuid},
+    ids::{Digest, MessageId, UnitId, Uuid},
     limits,
     payload::{
         self, Completion, Fault, Faults, NewIds, Payload, PayloadContext, Place, ProfileDefaults,
@@ -24,92 +24,24 @@ use relay_proto::{
 
 mod approval;
 mod error;
+mod request;
 
 use self::error::together;
-pub use self::{approval::approval_name, error::SubmitError};
+pub use self::{
+    approval::approval_name,
+    error::SubmitError,
+    request::{
+        Granted, Principal, Submission, Submitted, message_name, priority_of, request_key,
+        timestamp,
+    },
+};
 pub use super::cases::NotLegal;
 use super::{Context, Relay, cases, own};
 use crate::{
-    config::ACCOUNT_OF_NODE,
     keys::KeyUse,
-    store::{About, NewHeld, NewSubmission, StoreError, SubmissionAnswer, records::ApprovalRecord},
+    store::{About, NewHeld, NewSubmission, StoreError, SubmissionAnswer},
     telemetry::Counter,
 };
-
-/// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// The name of its account, to which request ids belong.
-    pub account: String,
-    /// As the system tells it: `uid:1000`, or `cert:` and a client certificate's fingerprint.
-    pub caller: String,
-}
-
-impl Principal {
-    /// A caller of this account.
-    pub fn new(account: &str, caller: &str) -> Self {
-        Self { account: account.to_owned(), caller: caller.to_owned() }
-    }
-
-    /// The node itself: what it sends without being asked. No account has this name.
-    pub fn node() -> Self {
-        Self::new(ACCOUNT_OF_NODE, ACCOUNT_OF_NODE)
-    }
-
-    fn is_node(&self) -> bool {
-        self.account == ACCOUNT_OF_NODE
-    }
-
-    /// An entry of the audit log about what this caller does.
-    pub fn audit(&self, call: &str, now: Timestamp) -> v1::AuditRecord {
-        v1::AuditRecord {
-            at_ms: now.as_millis(),
-            account: self.account.clone(),
-            caller: self.caller.clone(),
-            call: call.to_owned(),
-            ..v1::AuditRecord::default()
-        }
-    }
-}
-
-/// A message that a caller wants sent.
-#[derive(Debug, Clone)]
-pub struct Submission {
-    /// The caller.
-    pub principal: Principal,
-    /// His key for safe repetition.
-    pub request_id: RequestId,
-    /// What he states.
-    pub draft: v1::Draft,
-    /// Check everything, store nothing.
-    pub validate_only: bool,
-    /// The case as he saw it ([`cases::etag`]); empty: whatever it is by now.
-    pub etag: String,
-    /// A second officer agreed.
-    pub granted: Option<Granted>,
-}
-
-/// The second officer's word about a message that waited for it.
-#[derive(Debug, Clone)]
-pub struct Granted {
-    /// What waited.
-    pub approval: ApprovalRecord,
-    /// Who agreed.
-    pub by: Principal,
-}
-
-/// A message that is stored.
-#[derive(Debug, Clone)]
-pub struct Submitted {
-    /// Header digest.
-    pub digest: Digest,
-    /// The message's id.
-    pub message_id: MessageId,
-    /// It was stored by an earlier call with this request id.
-    pub repeated: bool,
-    /// It waits for a second officer: nothing was sent, there is no digest and no id.
-    pub waits: Option<Uuid>,
-}
 
 impl Relay {
     /// Takes messages, all in one commit; each has its own answer. What is answered is durable.
@@ -190,24 +122,32 @@ impl Context {
         let message_id = ready.message_id;
         if submission.validate_only {
             let digest = Digest::from_array([0; 32]);
-            return Ok(Prepared::Answer(Submitted {
-                digest,
-                message_id,
-                repeated: false,
-                waits: None,
-            }));
+            let (repeated, waits) = (false, None);
+            return Ok(Prepared::Answer(Submitted { digest, message_id, repeated, waits }));
         }
         let is_alone = submission.granted.is_none() && !submission.principal.is_node();
         if ready.two_officers && is_alone {
             let held = approval::held(submission, &ready, request_key, content, now);
             return Ok(Prepared::Hold(Box::new(held)));
         }
+        let asked = (request_key, content, now);
+        self.signed(submission, ready, asked).await.map(|new| Prepared::Store(Box::new(new)))
+    }
+
+    /// Signs what was checked.
+    async fn signed(
+        &self,
+        submission: &Submission,
+        ready: Ready,
+        (request_key, content, now): ([u8; 32], Digest, Timestamp),
+    ) -> Result<NewSubmission, SubmitError> {
+        let message_id = ready.message_id;
         let key_id = self.parts.signer.key_id(KeyUse::Envelope);
         let new = NewHeader {
             message_id,
             from: self.unit(),
             to: &ready.to,
-            profile: &draft.profile,
+            profile: &submission.draft.profile,
             priority: ready.priority,
             created_at: now,
             expires_at: ready.expires_at,
@@ -230,7 +170,7 @@ impl Context {
         audit.object = message_name(message_id);
         audit.units = ready.to.iter().map(UnitId::to_string).collect();
         audit.header_digest = Bytes::copy_from_slice(header.digest.as_bytes());
-        Ok(Prepared::Store(Box::new(NewSubmission {
+        Ok(NewSubmission {
             header,
             audit,
             approval,
@@ -241,7 +181,7 @@ impl Context {
             statement: statement.bytes().clone(),
             queue_max: self.parts.limits.queue_max,
             now,
-        })))
+        })
     }
 
     async fn store(
@@ -486,28 +426,4 @@ pub(super) fn payload_context<'a>(
     let mut context = PayloadContext::new(priority.to_wire(), kinds);
     context.minimum_preservation_days = profile.min_preservation_days;
     context
-}
-
-/// What a message is called.
-pub fn message_name(id: MessageId) -> String {
-    format!("messages/{id}")
-}
-
-/// The key of a request: scoped to the caller's account and the verb, so that two callers never meet.
-pub fn request_key(account: &str, verb: &str, request_id: &RequestId) -> [u8; 32] {
-    let parts: [&[u8]; 5] =
-        [account.as_bytes(), b"\0", verb.as_bytes(), b"\0", request_id.as_bytes()];
-    *Digest::of_parts(&parts).as_bytes()
-}
-
-/// The priority of a draft: ROUTINE unless it says more.
-pub fn priority_of(draft: &v1::Draft) -> Priority {
-    Priority::from_wire(draft.priority()).unwrap_or(Priority::Routine)
-}
-
-/// An instant of the API.
-pub fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
-    let seconds = u64::try_from(time.seconds).ok()?;
-    let millis = u64::try_from(time.nanos).ok()? / 1_000_000;
-    Timestamp::from_wire(seconds.checked_mul(1000)?.checked_add(millis)?)
 }

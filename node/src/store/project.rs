@@ -14,7 +14,7 @@ use relay_proto::{
 use crate::store::{
     event::{
         Acknowledged, AlarmCleared, Arrived, EntryChanged, Event, Fact, Leaf, LeafMoved,
-        LogSucceeded, ReceiptsRecorded, Refused, Submitted,
+        LogSucceeded, OwedAgain, ReceiptsRecorded, Refused, Submitted,
     },
     index::{Op, Tree},
     journal::Position,
@@ -82,17 +82,7 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::Erased(erased)) => {
             ops.put(Tree::Erased, digest_of(&erased.digest).as_bytes().to_vec(), erased);
         }
-        Some(Fact::OwedAgain(fact)) => {
-            for (number, receipt_key) in (fact.first_number..).zip(&fact.receipt_keys) {
-                let (receipt_key, priority) = (receipt_key.clone(), fact.priority);
-                let owed = OwedRecord { receipt_key, priority };
-                let again = owed.receipt_key.to_vec();
-                ops.put_bytes(Tree::OwedAgain, again, number.to_be_bytes().to_vec());
-                let key = key::numbered(&fact.peer, number);
-                ops.put_fresh(Tree::Owed, key, owed.encode_to_vec());
-                ops.number("receipts-made", &fact.peer, number);
-            }
-        }
+        Some(Fact::OwedAgain(fact)) => ops.owed_again(fact),
         Some(Fact::Created(created)) => ops.put(Tree::Meta, b"created".to_vec(), created),
         Some(Fact::Scrubbed(round)) => ops.scrubbed(round),
         Some(Fact::IndexMark(_) | Fact::TailCut(_) | Fact::Snapshotted(_)) | None => {}
@@ -157,6 +147,18 @@ impl Ops {
 
     fn number(&mut self, name: &str, peer: &str, value: u64) {
         self.put_bytes(Tree::Counters, key::counter(name, peer), value.to_be_bytes().to_vec());
+    }
+
+    fn owed_again(&mut self, fact: &OwedAgain) {
+        for (number, receipt_key) in (fact.first_number..).zip(&fact.receipt_keys) {
+            let (receipt_key, priority) = (receipt_key.clone(), fact.priority);
+            let owed = OwedRecord { receipt_key, priority };
+            let again = owed.receipt_key.to_vec();
+            self.put_bytes(Tree::OwedAgain, again, number.to_be_bytes().to_vec());
+            let key = key::numbered(&fact.peer, number);
+            self.put_fresh(Tree::Owed, key, owed.encode_to_vec());
+            self.number("receipts-made", &fact.peer, number);
+        }
     }
 
     fn submitted(&mut self, fact: &Submitted) {

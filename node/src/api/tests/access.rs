@@ -282,19 +282,7 @@ async fn what_is_done_is_written_down() {
     a.peers().suspend_peer(suspend).await.unwrap();
     assert!(is_denied(&call(&a, "relay.v1.MessageService", "Other").await));
 
-    let list = v1::ListAuditRequest { page_size: 2, ..Default::default() };
-    let mut records = Vec::new();
-    let mut token = String::new();
-    loop {
-        let list = v1::ListAuditRequest { page_token: token, ..list.clone() };
-        let page = a.audit().list_audit(list).await.unwrap().into_inner();
-        records.extend(page.records);
-        token = page.next_page_token;
-        // Each look at the log is one more entry of it.
-        if token.is_empty() || records.len() > 7 {
-            break;
-        }
-    }
+    let records = audited(&a).await;
     let told: Vec<_> = records
         .iter()
         .map(|one| (one.call.as_str(), one.purpose.as_str(), one.refused.as_str()))
@@ -313,24 +301,47 @@ async fn what_is_done_is_written_down() {
     let objects: Vec<_> = records.iter().take(4).map(|one| one.object.as_str()).collect();
     assert_eq!(objects, [&*sent.name, &*sent.name, &*sent.name, "peers/xb.ncu"]);
     assert_eq!(records[0].units, ["xb.ncu"]);
-    let mut chain = Chain::default();
-    for record in &records {
-        chain.next(record).unwrap();
-    }
     assert_eq!((records[0].number, records[0].previous.len()), (1, 0));
+    a.stop().await;
+    b.stop().await;
+}
 
+/// What is in the audit log, in pages of two; it holds together.
+async fn audited(node: &Node) -> Vec<v1::AuditRecord> {
+    let list = v1::ListAuditRequest { page_size: 2, ..Default::default() };
+    let (mut records, mut token, mut chain) = (Vec::new(), String::new(), Chain::default());
+    loop {
+        let list = v1::ListAuditRequest { page_token: token, ..list.clone() };
+        let page = node.audit().list_audit(list).await.unwrap().into_inner();
+        for record in &page.records {
+            chain.next(record).unwrap();
+        }
+        records.extend(page.records);
+        token = page.next_page_token;
+        // Each look at the log is one more entry of it.
+        if token.is_empty() || records.len() > 7 {
+            return records;
+        }
+    }
+}
+
+/// The newest first; of one account alone.
+#[tokio::test]
+async fn the_audit_log_is_searched() {
+    let a = node_for(&Role::ALL.map(|(_, role)| role)).await;
+    assert!(is_denied(&call(&a, "relay.v1.MessageService", "Other").await));
     let newest = v1::ListAuditRequest {
         newest_first: true,
         page_size: 1,
         account: "tested".to_owned(),
         ..Default::default()
     };
+    assert_eq!(audited(&a).await[0].call, "an unknown call");
     let newest = a.audit().list_audit(newest).await.unwrap().into_inner();
     assert_eq!(newest.records[0].call, "ListAudit");
     let none = v1::ListAuditRequest { account: "nobody".to_owned(), ..Default::default() };
     assert!(a.audit().list_audit(none).await.unwrap().into_inner().records.is_empty());
     a.stop().await;
-    b.stop().await;
 }
 
 /// Who is refused again and again fills no disk: of each caller an hour's refusals are kept up to

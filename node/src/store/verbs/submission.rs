@@ -155,23 +155,10 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
     {
         return Ok(SubmissionAnswer::CaseChanged);
     }
-    let wire_bytes = wire_bytes(header, &new.payload);
-    let mut entries: Vec<EntryRecord> = Vec::with_capacity(header.to.len());
-    for recipient in &header.to {
-        let hop = route::next_hop(recipient);
-        let made = txn.view().counter("transfers-made", hop.unit().as_str())?;
-        // Several recipients behind one hop each have a number of their own.
-        let same_hop = entries.iter().filter(|entry| entry.next_hop == hop.unit().as_str()).count();
-        let number = made + 1 + same_hop as u64;
-        let lane = (hop.unit().as_str(), header.priority);
-        if is_queue_full(txn, lane, wire_bytes, &new.queue_max)? {
-            for entry in &entries {
-                txn.note_ended(&entry.next_hop, header.priority, wire_bytes);
-            }
-            return Ok(SubmissionAnswer::QueueFull(recipient.clone()));
-        }
-        entries.push(entry(&new, recipient, hop.unit(), number, wire_bytes));
-    }
+    let entries = match entries(txn, &new)? {
+        Ok(entries) => entries,
+        Err(full) => return Ok(SubmissionAnswer::QueueFull(full)),
+    };
     let leaf = txn.leaf(NewLeaf {
         statement: new.statement.clone(),
         digest: header.digest,
@@ -204,6 +191,32 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
     });
     txn.push(new.now, fact, new.payload);
     Ok(SubmissionAnswer::Stored(digest))
+}
+
+/// One for each recipient; or the one whose queue is full.
+fn entries(
+    txn: &mut Txn<'_>,
+    new: &NewSubmission,
+) -> Result<Result<Vec<EntryRecord>, UnitId>, StoreError> {
+    let header = &new.header;
+    let wire_bytes = wire_bytes(header, &new.payload);
+    let mut entries: Vec<EntryRecord> = Vec::with_capacity(header.to.len());
+    for recipient in &header.to {
+        let hop = route::next_hop(recipient);
+        let made = txn.view().counter("transfers-made", hop.unit().as_str())?;
+        // Several recipients behind one hop each have a number of their own.
+        let same_hop = entries.iter().filter(|entry| entry.next_hop == hop.unit().as_str()).count();
+        let number = made + 1 + same_hop as u64;
+        let lane = (hop.unit().as_str(), header.priority);
+        if is_queue_full(txn, lane, wire_bytes, &new.queue_max)? {
+            for entry in &entries {
+                txn.note_ended(&entry.next_hop, header.priority, wire_bytes);
+            }
+            return Ok(Err(recipient.clone()));
+        }
+        entries.push(entry(new, recipient, hop.unit(), number, wire_bytes));
+    }
+    Ok(Ok(entries))
 }
 
 fn entry(
