@@ -25,7 +25,7 @@ use relay_proto::{
 mod error;
 
 pub use self::error::SubmitError;
-use self::error::together;
+pub(super) use self::error::together;
 pub use super::cases::NotLegal;
 use super::{Context, Relay, cases, own};
 use crate::{
@@ -272,6 +272,7 @@ impl Context {
         if let Some(standing) = standing {
             standing.admits((&parsed, priority), &rules, now, self.unit())?;
         }
+        self.suits(profile, &parsed)?;
         let clear = payload::clear_bytes(self.random(), &payload);
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
@@ -409,6 +410,7 @@ pub(super) fn payload_context<'a>(
 ) -> PayloadContext<'a> {
     let mut context = PayloadContext::new(priority.to_wire(), kinds);
     context.minimum_preservation_days = profile.min_preservation_days;
+    context.has_treaty = profile.treaty.is_some();
     context
 }
 
