@@ -18,6 +18,7 @@ mod impostors;
 mod lines;
 mod nothing;
 mod quotas;
+mod refusals;
 mod rig;
 mod rollback;
 mod rot;
