@@ -13,14 +13,14 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use relay_proto::ids::UnitId;
+use relay_proto::{card::TREATIES, ids::UnitId, v1};
 
 use crate::{
     check::check,
     clock::Clock,
     config::{self, ClockSettings, ClockSource, Settings},
     daemon,
-    init::{InitOptions, People, init},
+    init::{InitOptions, Law, People, init},
     repair, succeed, telemetry,
 };
 
@@ -142,6 +142,84 @@ struct InitArguments {
     /// Time zone (IANA), for the card; UTC when not given
     #[arg(long)]
     time_zone: Option<String>,
+    #[command(flatten)]
+    law: LawArguments,
+}
+
+/// What other nodes decide by. Nothing is taken for granted that is not stated here.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What the card says of the unit's law")]
+struct LawArguments {
+    /// A treaty that the country is party to: budapest (ETS 185), 2ap (CETS 224), unc (UN); may be
+    /// repeated
+    #[arg(long = "party", value_name = "TREATY", value_parser = treaty)]
+    parties: Vec<v1::Treaty>,
+    /// What the country reserved or declared; may be repeated
+    #[arg(long = "reserve", value_name = "WHAT")]
+    reserved: Vec<ReserveArgument>,
+    /// For how long its law has data preserved: days at the least, as a rule, at the most, as in
+    /// 60,90,180
+    #[arg(long, value_name = "MIN,USUAL,MAX", value_parser = preservation_days)]
+    preservation_days: Option<v1::PreservationDays>,
+    /// The unit takes nothing above it
+    #[arg(long, value_enum, value_name = "CLASS", default_value_t = ClassArgument::Bpl)]
+    max_classification: ClassArgument,
+    /// Drills may be sent to it; units of demos and tests (xa to xz) take them anyway
+    #[arg(long)]
+    takes_exercises: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReserveArgument {
+    /// Preservation may be refused for want of dual criminality, outside of Articles 2 to 11
+    /// (Article 29(4) of the Convention)
+    #[value(name = "art29-4")]
+    DualCriminality,
+    /// Subscriber information alone in an emergency (Article 9 of the Second Additional Protocol)
+    #[value(name = "art9-subscriber-only")]
+    SubscriberOnly,
+    /// A request by another channel has to follow in an emergency (the same article)
+    #[value(name = "art9-followup")]
+    FollowUp,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ClassArgument {
+    Unclassified,
+    Bpl,
+}
+
+impl From<LawArguments> for Law {
+    fn from(arguments: LawArguments) -> Self {
+        let reserved = |what| arguments.reserved.contains(&what);
+        Self {
+            reservations: v1::Reservations {
+                art29_4: reserved(ReserveArgument::DualCriminality),
+                art9_subscriber_only: reserved(ReserveArgument::SubscriberOnly),
+                followup_required: reserved(ReserveArgument::FollowUp),
+            },
+            parties: arguments.parties,
+            preservation_days: arguments.preservation_days,
+            classification_max: match arguments.max_classification {
+                ClassArgument::Unclassified => v1::Classification::Unclassified,
+                ClassArgument::Bpl => v1::Classification::Bpl,
+            },
+            takes_exercises: arguments.takes_exercises,
+        }
+    }
+}
+
+fn treaty(text: &str) -> Result<v1::Treaty, String> {
+    let found = TREATIES.iter().find(|(_, name)| *name == text);
+    found.map(|(treaty, _)| *treaty).ok_or_else(|| "expected budapest, 2ap or unc".to_owned())
+}
+
+fn preservation_days(text: &str) -> Result<v1::PreservationDays, String> {
+    let days: Option<Vec<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    match days.as_deref() {
+        Some([min, usual, max]) => Ok(v1::PreservationDays { min: *min, usual: *usual, max: *max }),
+        _ => Err("expected three numbers of days, as in 60,90,180".to_owned()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -189,6 +267,7 @@ fn make(arguments: InitArguments) -> u8 {
             hours: arguments.hours,
             time_zone: arguments.time_zone,
         },
+        law: arguments.law.into(),
     };
     let now = Clock::new(&ClockSettings { source: clock, ..ClockSettings::default() }).now();
     match init(&options, now, &daemon::create_store) {

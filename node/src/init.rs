@@ -16,6 +16,7 @@ use relay_proto::{
     ids::{IdError, NodeId, UnitId},
     limits, payload,
     timestamp::Timestamp,
+    v1,
 };
 
 use crate::{
@@ -43,6 +44,24 @@ pub struct InitOptions {
     pub clock: ClockSource,
     /// What the card tells people.
     pub people: People,
+    /// What it tells of the unit's law.
+    pub law: Law,
+}
+
+/// What a card says of its unit's law and of what its node takes. What is not stated is not taken
+/// for granted; other nodes decide by it what they send.
+#[derive(Debug, Clone, Default)]
+pub struct Law {
+    /// Treaties that its country is party to, in any order.
+    pub parties: Vec<v1::Treaty>,
+    /// What its country reserved or declared.
+    pub reservations: v1::Reservations,
+    /// For how long its law has data preserved.
+    pub preservation_days: Option<v1::PreservationDays>,
+    /// It takes nothing above it; unspecified: BPL.
+    pub classification_max: v1::Classification,
+    /// Drills may be sent to it.
+    pub takes_exercises: bool,
 }
 
 /// What a card tells people, not machines.

@@ -5,10 +5,14 @@
 //! the identity key that it states, its names, keys and origins are well-formed, no key is weak, no
 //! key or name comes twice.
 
+mod law;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use prost::Message as _;
+
+pub use law::{LawError, TREATIES, treaty_name};
 
 use crate::{
     ids::{IdError, LogOrigin, NodeId, UnitId},
@@ -123,6 +127,7 @@ impl Card {
             return Err(CardError::Version(card.version));
         }
         signed::check_extensions(&card.extensions).map_err(CardError::Extension)?;
+        law::check(card)?;
         if card.number == 0 || card.names.is_empty() || card.phone_24x7.is_empty() {
             return Err(CardError::Missing("number, names and phone_24x7"));
         }
@@ -270,6 +275,9 @@ pub enum CardError {
     /// A succession and the logs of the card say different things.
     #[error("the card's logs are not as the succession of {0} says")]
     OtherEnd(LogOrigin),
+    /// What it says of the unit's law breaks a rule.
+    #[error(transparent)]
+    Law(#[from] LawError),
     /// A key is weak or no key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -421,7 +429,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn open(card: &v1::Card) -> Result<Card, CardError> {
+    pub(crate) fn open(card: &v1::Card) -> Result<Card, CardError> {
         let (signing, public) = key(1);
         Card::open(&sign(card, &signing, &public))
     }

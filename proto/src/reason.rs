@@ -92,6 +92,16 @@ reasons! {
     UnknownProfile = "UNKNOWN_PROFILE";
     /// The profile does not allow this kind.
     KindNotAllowed = "KIND_NOT_ALLOWED";
+    /// Such a message goes between parties to a treaty alone, and a unit's card does not state it.
+    NotAParty = "NOT_A_PARTY";
+    /// A drill for a unit whose card takes none.
+    ExerciseNotTaken = "EXERCISE_NOT_TAKEN";
+    /// Classified above what this way of sending, or the recipient's card, allows.
+    ClassificationTooHigh = "CLASSIFICATION_TOO_HIGH";
+    /// Preservation for fewer days than the network's minimum.
+    PeriodTooShort = "PERIOD_TOO_SHORT";
+    /// An alert for a wider audience than its markings allow.
+    AudienceTooWide = "AUDIENCE_TOO_WIDE";
     /// A field is missing or breaks a rule; details name it.
     InvalidContent = "INVALID_CONTENT";
     /// The recipient is not a peer of this node.

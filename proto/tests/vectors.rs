@@ -315,6 +315,11 @@ fn card((unit, seed): (&str, u8)) -> Card {
         }],
         payload_minor: 1,
         signer: Some(signer(unit, seed)),
+        parties: vec![v1::Treaty::Budapest.into(), v1::Treaty::SecondProtocol.into()],
+        reservations: Some(v1::Reservations { art29_4: true, ..Default::default() }),
+        preservation_days: Some(v1::PreservationDays { min: 60, usual: 90, max: 180 }),
+        max_classification: v1::Classification::Bpl.into(),
+        takes_exercises: true,
         ..Default::default()
     };
     Card::open(&sign(Unsigned::new(&card, pair(seed).1.id()), seed)).unwrap()

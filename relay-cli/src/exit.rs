@@ -116,6 +116,8 @@ impl Exit {
             | R::UnfoundedRefusal
             | R::CaseFull
             | R::NotARecipient => Self::Faults,
+            R::NotAParty | R::ExerciseNotTaken | R::ClassificationTooHigh => Self::Faults,
+            R::PeriodTooShort | R::AudienceTooWide => Self::Faults,
             R::BadSignature
             | R::UnsupportedAlgorithm
             | R::UnknownSender

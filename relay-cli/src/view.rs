@@ -7,6 +7,7 @@
 
 mod case;
 mod event;
+mod law;
 mod message;
 mod peer;
 mod receipt;
@@ -19,6 +20,7 @@ use relay_proto::timestamp::Timestamp;
 pub use self::{
     case::{CaseView, ObligationView},
     event::EventView,
+    law::LawView,
     message::{AckView, DeliveryView, MessageView},
     peer::PeerView,
     receipt::ReceiptView,

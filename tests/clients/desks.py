@@ -30,6 +30,9 @@ SECONDS = {"m": 60, "d": 24 * 60 * 60}
 class Desk(Program):
     """One unit's node, a case system of its own at it, and the desk's relay-cli."""
 
+    # A refusal by dual criminality needs the reservation on the card of the unit that refuses.
+    law = ["--party", "budapest", "--reserve", "art29-4"]
+
     def __init__(self, binaries, base, unit, advertised):
         self.api_address = None
         super().__init__(binaries, base, unit, CONFIG, advertised)

@@ -5,7 +5,9 @@ WAIT = 20  # seconds that anything may take; nothing here takes one
 
 
 class Program:
-    """A relay-node with fresh keys on a free port, started."""
+    """A relay-node with fresh keys on a free port, started. What its card says of its law is in `law`."""
+
+    law = []
 
     def __init__(self, binaries, base, unit, config="", advertised=None):
         self.binaries, self.unit, self.dir = binaries, unit, os.path.join(base, unit)
@@ -16,7 +18,7 @@ class Program:
         listen, advertise = ("{}:{}".format(*address) for address in (self.address, advertised or self.address))
         subprocess.run(
             [self.program, "init", "--unit", unit, "--dir", self.dir, "--phone", "+1-202-555-0100",
-             "--clock", "assumed", "--listen", listen, "--advertise", advertise],
+             "--clock", "assumed", "--listen", listen, "--advertise", advertise, *self.law],
             check=True, stdout=subprocess.DEVNULL)
         self.configure(config)
         self.start()

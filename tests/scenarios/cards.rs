@@ -58,7 +58,7 @@ fn card(member: &Member) -> Card {
 }
 
 /// The card of a unit after this one, under the same identity key.
-fn next_card(member: &Member, change: impl FnOnce(&mut v1::Card)) -> Card {
+pub(crate) fn next_card(member: &Member, change: impl FnOnce(&mut v1::Card)) -> Card {
     let identity = Identity::open(member.dir.join("keys/identity.key")).unwrap();
     let mut value = card(member).value().clone();
     value.number += 1;

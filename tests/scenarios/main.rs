@@ -19,6 +19,7 @@ mod impostors;
 mod lines;
 mod nothing;
 mod quotas;
+mod refusals;
 mod rig;
 mod rollback;
 mod rot;

@@ -18,11 +18,19 @@ pub struct Federation {
 impl Federation {
     /// Makes and starts a node for each unit; nobody knows anybody.
     pub async fn strangers(units: &[&str], config: &str) -> Self {
+        Self::run(units, |dir, unit| Process::init(dir, unit, config)).await
+    }
+
+    /// Nodes that know each other, made with further flags of `relay-node init`.
+    pub async fn lawful(units: &[&str], flags: &[&str]) -> Self {
+        let made = Self::run(units, |dir, unit| Process::init_with(dir, unit, flags)).await;
+        introduce(&made.nodes).await;
+        made
+    }
+
+    async fn run(units: &[&str], make: impl Fn(&Path, &str) -> Process) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut nodes = Vec::new();
-        for unit in units {
-            nodes.push(Process::init(dir.path(), unit, config));
-        }
+        let mut nodes: Vec<Process> = units.iter().map(|unit| make(dir.path(), unit)).collect();
         for node in &mut nodes {
             node.start().await;
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use relay_core::case::{Case, Delivery, Rules, State};
-use relay_node::store::records::case::messages;
+use relay_node::{init::Law, store::records::case::messages};
 use relay_proto::{
     file::MessageFile,
     ids::{Digest, MessageId, Uuid},
@@ -10,12 +10,13 @@ use relay_proto::{
     reason::Reason,
     v1,
 };
-use relay_tests::cluster::{draft, submit};
+use relay_tests::cluster::{Cluster, draft, submit};
 use serde_json::{Value, json};
 
 use crate::{
     casework::{ack, confirmation, refusing},
     hostile::Stage,
+    refusals::take_over,
 };
 
 /// A unit whose node did not check: what it sends is refused with its reason, in a receipt; what
@@ -73,7 +74,7 @@ async fn what_is_not_legal_is_not_taken() {
 /// A requested unit whose node did not check the grounds of its refusal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfounded_refusals_are_not_taken() {
-    let mut stage = Stage::new().await;
+    let mut stage = take_over(Cluster::start_by_law(&reserving()).await).await;
     let mut request = draft("preservation.json", &["xa.cyber-poc"], stage.now);
     let case = Uuid::random([6; 16]);
     let payload = request.payload.as_mut().unwrap();
@@ -99,13 +100,24 @@ async fn unfounded_refusals_are_not_taken() {
     let draft = file("PRESERVATION_DECISION", "decision", refusal.clone());
     let unfounded = stage.case_message(draft, place).await;
     stage.is_refused(unfounded, Reason::UnfoundedRefusal).await;
-    refusal["items"][0]["ground"] = json!("POLITICAL_OFFENCE");
+    // The card of the unit that asks states no treaty.
+    refusal["items"][0]["ground"] = json!("NO_TREATY_RELATION");
     let draft = file("PRESERVATION_DECISION", "decision", refusal);
     let founded = stage.case_message(draft, place).await;
     stage.is_taken(founded).await;
     let rows = stage.cluster.node(1).store().case_rows(&case, &stage.peer.unit).unwrap();
     let derived = Case::of(messages(&rows), Delivery::Delivered, &Rules::TREATY).unwrap();
     assert_eq!(derived.state, State::Refused);
+}
+
+/// The requested unit declares the reservation of Article 29(4), so that the offences decide.
+fn reserving() -> [(&'static str, Law); 2] {
+    let law = Law {
+        parties: vec![v1::Treaty::Budapest],
+        reservations: v1::Reservations { art29_4: true, ..Default::default() },
+        ..Law::default()
+    };
+    [("xa.cyber-poc", law), ("xb.ncu", Law::default())]
 }
 
 impl Stage {
@@ -154,13 +166,13 @@ impl Stage {
         }
     }
 
-    async fn is_refused(&mut self, envelope: v1::Envelope, reason: Reason) {
+    pub async fn is_refused(&mut self, envelope: v1::Envelope, reason: Reason) {
         let receipt = self.answer(envelope).await;
         let said = (receipt.event(), receipt.reason.as_str());
         assert_eq!(said, (v1::Event::RelayRejection, reason.label()));
     }
 
-    async fn is_taken(&mut self, envelope: v1::Envelope) {
+    pub async fn is_taken(&mut self, envelope: v1::Envelope) {
         let receipt = self.answer(envelope).await;
         assert_eq!(receipt.event(), v1::Event::ContentConsignment, "{}", receipt.reason);
     }

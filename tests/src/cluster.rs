@@ -12,14 +12,17 @@ use relay_node::{
     config::{self, ClockSource},
     daemon::{Node, NodeParts, create_store},
     directory::Heard,
-    init::{InitOptions, People, init},
+    init::{InitOptions, Law, People, init},
     relay::submit::{Principal, Submission, SubmitError, Submitted},
     store::{Store, records::EntryRecord},
 };
 use relay_proto::{
     file::MessageFile,
     ids::{Digest, UnitId, Uuid},
-    payload::{Completion, NewIds, PayloadContext, ProfileDefaults, UnitFacts, complete},
+    payload::{
+        Completion, NewIds, PayloadContext, ProfileDefaults, UnitFacts, all_kinds, complete,
+        kind_of_draft,
+    },
     timestamp::Timestamp,
     v1,
 };
@@ -51,6 +54,19 @@ impl Cluster {
         Self::begin(units, "", "").await
     }
 
+    /// As [`Cluster::start`], with what each unit's card says of its law; they are members of all
+    /// networks whose profiles ship.
+    pub async fn start_by_law(units: &[(&str, Law)]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the cluster");
+        let mut members = Vec::new();
+        for (unit, law) in units {
+            let member = Member::init(dir.path(), unit, law.clone());
+            member.join_all();
+            members.push(member);
+        }
+        Self::run(dir, members).await
+    }
+
     /// As [`Cluster::start`], with further sections in every node's configuration.
     pub async fn start_with(units: &[&str], sections: &str) -> Self {
         Self::begin(units, sections, "").await
@@ -65,13 +81,17 @@ impl Cluster {
         let dir = tempfile::tempdir().expect("a directory for the cluster");
         let mut members = Vec::new();
         for unit in units {
-            let mut member = Member::init(dir.path(), unit);
+            let mut member = Member::init(dir.path(), unit, Law::default());
             member.configure(sections);
             if *unit == full {
                 member.reserve_bytes_min = u64::MAX / 4;
             }
             members.push(member);
         }
+        Self::run(dir, members).await
+    }
+
+    async fn run(dir: tempfile::TempDir, mut members: Vec<Member>) -> Self {
         for member in &mut members {
             member.start().await;
         }
@@ -102,7 +122,7 @@ impl Cluster {
 }
 
 impl Member {
-    fn init(base: &Path, unit: &str) -> Self {
+    fn init(base: &Path, unit: &str, law: Law) -> Self {
         let dir = base.join(unit);
         let port = free_udp_port();
         let options = InitOptions {
@@ -120,11 +140,26 @@ impl Member {
                 hours: None,
                 time_zone: Some("Europe/Paris".to_owned()),
             },
+            law,
         };
         let settings = config::ClockSettings { source: ClockSource::Assumed, ..Default::default() };
         let now = Clock::new(&settings).now();
         init(&options, now, &create_store).expect("a new node");
         Self { unit: unit.parse().expect("a unit id"), dir, node: None, reserve_bytes_min: 0 }
+    }
+
+    /// Takes the other profiles that ship beside the first.
+    fn join_all(&self) {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/profiles");
+        let path = self.dir.join("relay.toml");
+        let mut text = std::fs::read_to_string(&path).expect("a configuration");
+        for name in ["g7-247.toml", "interpol-i247.toml"] {
+            std::fs::copy(shipped.join(name), self.dir.join("profiles").join(name))
+                .expect("a profile that ships");
+            let more = format!("profiles = [\"profiles/{name}\", ");
+            text = text.replacen("profiles = [", &more, 1);
+        }
+        std::fs::write(&path, text).expect("a configuration");
     }
 
     fn configure(&self, sections: &str) {
@@ -186,18 +221,29 @@ pub fn submit_draft_payload(cluster: &Cluster, from: usize, to: &UnitId) -> v1::
 
 /// The payload that the node in `dir` would make of the demo's alert.
 pub fn draft_payload(dir: &Path, unit: &UnitId, to: &UnitId) -> v1::Payload {
-    let card = std::fs::read(dir.join(format!("{unit}.relaycard"))).expect("a card");
-    let card = relay_proto::card::Card::from_file(&card).expect("a card");
     let settings = config::load(&dir.join("relay.toml")).expect("a good configuration");
-    let profile = settings.profiles.first().expect("a profile");
+    let now = Clock::new(&settings.clock).now();
+    completed(dir, unit, draft("alert.json", &[to.as_str()], now), None)
+}
+
+/// The payload that the node in `dir` would make of a good draft, for a unit whose card is in a
+/// file. It is not judged by any case or card.
+pub fn completed(dir: &Path, unit: &UnitId, draft: v1::Draft, to: Option<&Path>) -> v1::Payload {
+    let facts = |path: &Path| {
+        let card = std::fs::read(path).expect("a card");
+        UnitFacts::from(relay_proto::card::Card::from_file(&card).expect("a card").value())
+    };
+    let settings = config::load(&dir.join("relay.toml")).expect("a good configuration");
+    let profile = settings.profile(&draft.profile).expect("a profile");
     let now = Clock::new(&settings.clock).now();
     let defaults = ProfileDefaults {
         handling: profile.handling_default.clone(),
         languages: profile.languages.clone(),
-        legal_basis: profile.legal_basis_default(v1::Kind::Alert).to_vec(),
+        legal_basis: profile.legal_basis_default(kind_of_draft(&draft)).to_vec(),
         period_days: profile.requested_preservation_days,
     };
-    let own = UnitFacts::from(card.value());
+    let own = facts(&dir.join(format!("{unit}.relaycard")));
+    let recipient = to.map(facts);
     let ids = NewIds {
         message_id: relay_proto::ids::MessageId::new(now, rand::random()),
         case_id: Uuid::random(rand::random()),
@@ -206,16 +252,16 @@ pub fn draft_payload(dir: &Path, unit: &UnitId, to: &UnitId) -> v1::Payload {
     let completion = Completion {
         from: unit,
         own: &own,
-        recipient: None,
+        recipient: recipient.as_ref(),
         defaults: &defaults,
         ids,
-        exercise: true,
+        exercise: unit.is_demo(),
         place: Default::default(),
     };
-    let kinds = [v1::Kind::Alert];
-    let context = PayloadContext::new(v1::Priority::Routine, &kinds);
-    let mut draft = draft("alert.json", &[to.as_str()], now);
-    // The file names the unit that it was written for.
+    let kinds: Vec<v1::Kind> = all_kinds().collect();
+    let context = PayloadContext::new(draft.priority(), &kinds);
+    let mut draft = draft;
+    // A file names the unit that it was written for.
     draft.payload.as_mut().expect("a payload").from.clear();
     complete(&draft, &completion, &context).expect("a good draft").0
 }

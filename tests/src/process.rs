@@ -130,6 +130,13 @@ impl Process {
         Self::init_at(&base.join(unit), unit, &address, (unit, "+1-202-555-0100"), extra)
     }
 
+    /// The same with further flags of `relay-node init`.
+    pub fn init_with(base: &Path, unit: &str, flags: &[&str]) -> Self {
+        let address = format!("127.0.0.1:{}", free_udp_port());
+        let flags = [&["--name", unit, "--phone", "+1-202-555-0100"], flags].concat();
+        Self::make(&base.join(unit), unit, &address, &flags, "")
+    }
+
     /// Makes a node in `dir` at an address; its card shows this name and telephone.
     pub fn init_at(
         dir: &Path,
@@ -138,9 +145,14 @@ impl Process {
         (name, phone): (&str, &str),
         extra: &str,
     ) -> Self {
+        Self::make(dir, unit, address, &["--name", name, "--phone", phone], extra)
+    }
+
+    fn make(dir: &Path, unit: &str, address: &str, flags: &[&str], extra: &str) -> Self {
         let made = Command::new(&Binaries::built().node)
-            .args(["init", "--unit", unit, "--clock", "assumed", "--phone", phone])
-            .args(["--name", name, "--listen", address, "--advertise", address, "--dir"])
+            .args(["init", "--unit", unit, "--clock", "assumed"])
+            .args(flags)
+            .args(["--listen", address, "--advertise", address, "--dir"])
             .arg(dir)
             .output()
             .expect("relay-node runs");

@@ -4,6 +4,8 @@
 //! Time-based verdicts are terminal and signed, so only a trusted clock gives them; otherwise the
 //! message is taken and marked.
 
+mod cards;
+
 use std::time::Duration;
 
 use relay_proto::{
@@ -15,6 +17,7 @@ use relay_proto::{
     v1,
 };
 
+pub use self::cards::{Ends, Unfit, by_cards};
 use crate::profile::Profile;
 
 /// How far this node trusts its own clock.
@@ -154,7 +157,12 @@ mod tests {
         Profile {
             id: "budapest-247".into(),
             topology: Topology::Mesh,
-            kinds: vec![KindRules { kind: v1::Kind::Alert, legal_basis_default: vec![] }],
+            treaty: Some(v1::Treaty::Budapest),
+            kinds: vec![KindRules {
+                kind: v1::Kind::Alert,
+                legal_basis_default: vec![],
+                condition: None,
+            }],
             handling_default: v1::Handling::default(),
             lifetimes: Lifetimes {
                 emergency: Duration::from_secs(4 * 3600),

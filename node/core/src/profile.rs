@@ -18,6 +18,9 @@ pub struct Profile {
     pub id: String,
     /// Who talks to whom.
     pub topology: Topology,
+    /// The treaty that its requests rest on; none: a network of best effort, whose messages have no
+    /// effect under any.
+    pub treaty: Option<v1::Treaty>,
     /// Kinds of messages that may be sent and taken.
     pub kinds: Vec<KindRules>,
     /// The marks of a message whose sender gave none.
@@ -50,6 +53,11 @@ impl Profile {
         self.rules(kind).map_or(&[], |rules| &rules.legal_basis_default)
     }
 
+    /// What two units have to be for a message of this kind to go between them.
+    pub fn condition(&self, kind: v1::Kind) -> Option<Condition> {
+        self.rules(kind).and_then(|rules| rules.condition)
+    }
+
     /// The language of a message whose sender did not say.
     pub fn language_default(&self) -> &str {
         self.languages.first().map_or("en", String::as_str)
@@ -74,6 +82,15 @@ pub struct KindRules {
     pub kind: v1::Kind,
     /// What such a message rests on in law when its sender does not say.
     pub legal_basis_default: Vec<v1::LegalBasis>,
+    /// What its two units have to be.
+    pub condition: Option<Condition>,
+}
+
+/// What two units have to be for a message to go between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Both are party to this treaty, as their cards state it.
+    BothParties(v1::Treaty),
 }
 
 /// A lifetime for each priority.

@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use relay_proto::{payload::Faults, reason::Reason};
+use relay_proto::{
+    payload::{Fault, Faults},
+    reason::Reason,
+};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
@@ -147,6 +150,12 @@ impl From<SubmitError> for Problem {
                 Some(path) => Self::field(reason, path, reason.meaning()),
                 None => Self::new(reason),
             },
+            SubmitError::Cards(unfit) => {
+                let fault = Fault::new(unfit.path, "");
+                Self::field(unfit.reason, &fault.api_path(), unfit.to_string())
+                    .with("unit", unfit.unit.to_string())
+                    .with("card", unfit.card.to_string())
+            }
             SubmitError::Case(not_legal) => {
                 let mut problem = Self::text(not_legal.reason, not_legal.to_string());
                 let legal = not_legal.legal.join(",");
@@ -251,13 +260,13 @@ fn code_of(reason: Reason) -> Code {
         | Reason::FutureDated
         | Reason::BadLifetime
         | Reason::UnknownProfile
-        | Reason::KindNotAllowed
         | Reason::InvalidContent
         | Reason::RequestIdMissing
-        | Reason::BadCard
-        | Reason::BadCursor
-        | Reason::PurposeMissing
-        | Reason::BadFilter => Code::InvalidArgument,
+        | Reason::BadCard => Code::InvalidArgument,
+        Reason::BadCursor | Reason::BadFilter => Code::InvalidArgument,
+        Reason::PurposeMissing => Code::InvalidArgument,
+        Reason::KindNotAllowed | Reason::ClassificationTooHigh => Code::InvalidArgument,
+        Reason::PeriodTooShort | Reason::AudienceTooWide => Code::InvalidArgument,
         Reason::UnknownSender
         | Reason::UnknownRecipient
         | Reason::UnknownMessage
@@ -301,6 +310,7 @@ fn code_of(reason: Reason) -> Code {
         Reason::BadInclusion | Reason::WrongIssuer => Code::FailedPrecondition,
         Reason::BadConsistency | Reason::HopLimit => Code::FailedPrecondition,
         Reason::UnfoundedRefusal | Reason::IllegalTransition => Code::FailedPrecondition,
+        Reason::NotAParty | Reason::ExerciseNotTaken => Code::FailedPrecondition,
         Reason::StoreDamaged => Code::DataLoss,
         Reason::NotifyFailed | Reason::Internal => Code::Internal,
     }
@@ -328,8 +338,6 @@ const MESSAGE_CHARS_MAX: usize = 400;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use relay_proto::payload::Fault;
-
     use super::*;
 
     /// Each reason has a code that is not OK and its own label; only what passes by itself names a

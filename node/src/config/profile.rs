@@ -10,9 +10,10 @@ use relay_core::{
         ByPriority, Targets,
         refusal::{Ground, Grounds},
     },
-    profile::{KindRules, Lifetimes, Profile, Topology},
+    profile::{Condition, KindRules, Lifetimes, Profile, Topology},
 };
 use relay_proto::{
+    card::TREATIES,
     limits,
     payload::{all_kinds, kind_name},
     v1,
@@ -32,6 +33,7 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
         }
     });
     let topology = root.choice("topology", Topology::Mesh, &[("mesh", Topology::Mesh)]);
+    let treaty = root.choice("treaty", Some(v1::Treaty::Budapest), &treaties());
     let lifetimes = lifetimes(root.section("lifetimes"));
     let handling_default = handling(root.section("handling_default"));
     let min = root.number("min_preservation_days", MIN_DAYS, 1..=DAYS_MAX);
@@ -48,12 +50,13 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
     }
     let kinds = kinds(&mut root);
     let targets = targets(&mut root);
-    let refusal_grounds = refusal_grounds(&mut root);
+    let refusal_grounds = refusal_grounds(&mut root, treaty.is_some());
     let two_officers = root.list("two_officers", all_kinds().count(), "\"WITHDRAWAL\"", kind);
     root.finish();
     Some(Profile {
         id: id?,
         topology,
+        treaty,
         kinds,
         handling_default,
         lifetimes,
@@ -66,13 +69,30 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
     })
 }
 
-/// The closed list, or a part of it.
-fn refusal_grounds(root: &mut Section<'_, '_>) -> Grounds {
+/// The treaties by name, and that there is none.
+fn treaties() -> [(&'static str, Option<v1::Treaty>); 4] {
+    let [first, second, third] = TREATIES.map(|(treaty, name)| (name, Some(treaty)));
+    [first, second, third, ("none", None)]
+}
+
+/// The closed list, or a part of it: what rests on a treaty needs one, and a limit of domestic law
+/// is no ground where there is one.
+fn refusal_grounds(root: &mut Section<'_, '_>, has_treaty: bool) -> Grounds {
     let listed = root.list("refusal_grounds", GROUNDS.len(), "\"POLITICAL_OFFENCE\"", |text| {
         let found = GROUNDS.iter().find(|(name, _)| *name == text).map(|(_, ground)| *ground);
-        found.ok_or_else(|| "is no ground of the closed list".to_owned())
+        match found {
+            None => Err("is no ground of the closed list".to_owned()),
+            Some(Ground::DualCriminalityReserved | Ground::NoTreatyRelation) if !has_treaty => {
+                Err("rests on a treaty, and `treaty` is \"none\"".to_owned())
+            }
+            Some(Ground::DomesticLawLimit) if has_treaty => {
+                Err("is for networks without a treaty alone".to_owned())
+            }
+            Some(ground) => Ok(ground),
+        }
     });
-    listed.map_or(Grounds::TREATY, |listed| Grounds::of(&listed))
+    let default = if has_treaty { Grounds::TREATY } else { Grounds::BEST_EFFORT };
+    listed.map_or(default, |listed| Grounds::of(&listed))
 }
 
 /// The network's own terms in a case.
@@ -134,20 +154,45 @@ fn kinds(root: &mut Section<'_, '_>) -> Vec<KindRules> {
         root.refuse("kinds_allowed", "no kind is allowed, so nothing can be sent".into(), mend);
     }
     let allowed = allowed.unwrap_or_default();
+    let conditional = conditional(root, &allowed);
+    let condition_of = |kind| conditional.iter().find(|(of, _)| *of == kind).map(|(_, one)| *one);
     let mut section = root.section("legal_basis_default");
+    let mut rules = Vec::new();
     // Every known kind may have one here, also a kind that is not allowed at the moment.
-    let mut all: Vec<_> = all_kinds()
-        .map(|kind| {
-            let name = kind_name(kind);
-            let list = section.list(name, limits::LIST_MAX, "\"ETS185 29\"", legal_basis);
-            (kind, list.unwrap_or_default())
-        })
-        .collect();
+    for kind in all_kinds() {
+        let name = kind_name(kind);
+        let list = section.list(name, limits::LIST_MAX, "\"ETS185 29\"", legal_basis);
+        let condition = condition_of(kind);
+        if condition.is_some() || allowed.contains(&kind) {
+            let legal_basis_default = list.unwrap_or_default();
+            rules.push(KindRules { kind, legal_basis_default, condition });
+        }
+    }
     section.finish();
-    all.retain(|(kind, _)| allowed.contains(kind));
-    all.into_iter()
-        .map(|(kind, legal_basis_default)| KindRules { kind, legal_basis_default })
-        .collect()
+    rules
+}
+
+/// Kinds that are allowed between two units if their cards meet a condition.
+fn conditional(root: &mut Section<'_, '_>, allowed: &[v1::Kind]) -> Vec<(v1::Kind, Condition)> {
+    let mut section = root.section("kinds_conditional");
+    let mut found = Vec::new();
+    for kind in all_kinds() {
+        let name = kind_name(kind);
+        let condition = section.optional(name, "\"both.parties.2ap\"", |text| {
+            let treaty = text.strip_prefix("both.parties.");
+            let treaty = TREATIES.iter().find(|(_, name)| Some(*name) == treaty);
+            treaty.map(|(treaty, _)| Condition::BothParties(*treaty)).ok_or_else(|| {
+                "is no condition: expected \"both.parties.\" and budapest, 2ap or unc".to_owned()
+            })
+        });
+        if condition.is_some() && allowed.contains(&kind) {
+            let mend = "leave it in one of the two".to_owned();
+            section.refuse(name, "stands in `kinds_allowed` as well".into(), mend);
+        }
+        found.extend(condition.map(|condition| (kind, condition)));
+    }
+    section.finish();
+    found
 }
 
 fn lifetimes(mut section: Section<'_, '_>) -> Lifetimes {

@@ -7,6 +7,7 @@
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
+use relay_core::{case::refusal::Grounds, profile::Condition};
 use relay_proto::v1;
 
 use super::*;
@@ -96,6 +97,60 @@ fn shipped_profile() {
     let first = v1::LegalBasis { instrument: "ETS185".into(), article: "29".into() };
     assert_eq!(basis.first(), Some(&first));
     assert!(settings.profile("g7-247").is_none());
+    for kind in [v1::Kind::EmergencyRequest, v1::Kind::EmergencyReply] {
+        let both = Condition::BothParties(v1::Treaty::SecondProtocol);
+        assert!(profile.allows(kind) && profile.condition(kind) == Some(both));
+    }
+    assert_eq!(profile.condition(v1::Kind::Alert), None);
+}
+
+/// The informal networks that ship: no treaty and no ground that rests on one, the kinds of each,
+/// and nothing but its own defaults where a file is silent.
+#[test]
+fn informal_profiles_ship() {
+    let read = |text| {
+        let (profile, faults) = read_profile(&PathBuf::from("shipped.toml"), text);
+        assert!(faults.is_empty(), "{faults:#?}");
+        profile.unwrap()
+    };
+    let networks = [
+        ("g7-247", read(include_str!("../../../config/profiles/g7-247.toml")), 19),
+        ("interpol-i247", read(include_str!("../../../config/profiles/interpol-i247.toml")), 27),
+    ];
+    for (id, profile, kinds) in networks {
+        assert_eq!((profile.id.as_str(), profile.kinds.len()), (id, kinds));
+        assert_eq!((profile.treaty, profile.refusal_grounds), (None, Grounds::BEST_EFFORT));
+        assert_eq!(profile.targets, relay_core::case::Targets::default());
+        assert_eq!(profile.allows(v1::Kind::Alert), id == "interpol-i247");
+        for outside in [v1::Kind::EmergencyRequest, v1::Kind::TrafficDisclosure] {
+            assert!(!profile.allows(outside), "{id}: {outside:?}");
+        }
+        for kind in &profile.kinds {
+            assert!(!kind.legal_basis_default.is_empty(), "{id}: {:?}", kind.kind);
+        }
+    }
+}
+
+/// What rests on a treaty needs one; a kind is free or conditional, not both.
+#[test]
+fn treaties_and_conditions_are_checked() {
+    let told = |from: &str, to: &str| {
+        assert!(PROFILE.contains(from), "{from}");
+        let faults = Files::with(SHIPPED, &PROFILE.replacen(from, to, 1)).faults();
+        faults.into_iter().map(|fault| fault.key).collect::<Vec<_>>()
+    };
+    let treaty = "treaty = \"budapest\"";
+    assert_eq!(told(treaty, "treaty = \"rome\""), ["treaty"]);
+    // One fault for each ground that rests on it.
+    let grounds = ["refusal_grounds", "refusal_grounds"];
+    assert_eq!(told(treaty, "treaty = \"none\""), grounds);
+    let ground = "\"NO_TREATY_RELATION\",\n";
+    assert_eq!(told(ground, "\"DOMESTIC_LAW_LIMIT\",\n"), ["refusal_grounds"]);
+    let condition = "EMERGENCY_REQUEST = \"both.parties.2ap\"";
+    let key = "kinds_conditional.EMERGENCY_REQUEST";
+    assert_eq!(told(condition, "EMERGENCY_REQUEST = \"both.parties.rome\""), [key]);
+    assert_eq!(told(condition, "EMERGENCY_REQUEST = \"parties\""), [key]);
+    assert_eq!(told(condition, "ALERT = \"both.parties.unc\""), ["kinds_conditional.ALERT"]);
 }
 
 /// A bogus key in any section of any shipped file is told, at its own line and under its own

@@ -41,6 +41,7 @@ fn card(
     let language = people.language.clone();
     let name = people.name.clone().unwrap_or_else(|| unit.as_str().to_owned());
     let transport = keys.transport();
+    let law = &options.law;
     v1::Card {
         version: 1,
         unit: unit.as_str().into(),
@@ -88,7 +89,19 @@ fn card(
             epoch: IDENTITY_EPOCH,
         }),
         extensions: Vec::new(),
+        parties: parties(&law.parties),
+        reservations: Some(law.reservations).filter(|stated| *stated != Default::default()),
+        preservation_days: law.preservation_days,
+        max_classification: law.classification_max.into(),
+        takes_exercises: law.takes_exercises,
     }
+}
+
+/// Ascending, as the card wants them.
+fn parties(treaties: &[v1::Treaty]) -> Vec<i32> {
+    let mut parties: Vec<i32> = treaties.iter().map(|treaty| i32::from(*treaty)).collect();
+    parties.sort_unstable();
+    parties
 }
 
 fn key(

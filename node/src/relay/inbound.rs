@@ -255,6 +255,7 @@ fn decide(
                 Err(digest) => Decision::Defer(digest, Reason::Internal),
             }
         }
+        Err(Reason::Internal) => Decision::Defer(header.digest, Reason::Internal),
         Err(reason) => refusal(ctx, meter, transfer, header, reason),
     };
     // Not taken, so it used nothing of its sender's quota.
@@ -274,7 +275,8 @@ fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool
     transfer.recovered && ctx.log_began().is_some_and(|at| header.created_at <= at)
 }
 
-/// Reads the payload. Its digest is the header's, so what is wrong with it is its sender's doing.
+/// Reads the payload. Its digest is the header's, so what is wrong with it is its sender's doing;
+/// but for `INTERNAL`: that is ours, and no verdict.
 fn content(ctx: &Context, header: &Header, clear: &Bytes) -> Result<Payload, Reason> {
     let raw = payload::open_clear(clear).map_err(|error| error.reason())?;
     payload::check_inner(&raw, header)?;
@@ -285,7 +287,9 @@ fn content(ctx: &Context, header: &Header, clear: &Bytes) -> Result<Payload, Rea
     kind_allowed(profile, raw.kind())?;
     let kinds = super::submit::kinds(profile);
     let context = super::submit::payload_context(profile, header.priority, &kinds);
-    Payload::parse(&raw, &context).map_err(|faults| faults.reason())
+    let content = Payload::parse(&raw, &context).map_err(|faults| faults.reason())?;
+    ctx.takes(profile, &content)?;
+    Ok(content)
 }
 
 /// The message with its receipt, or the digest of what cannot be answered now.

@@ -10,6 +10,7 @@
 pub mod acknowledge;
 mod alarms;
 mod answers;
+mod cards;
 pub mod cases;
 mod checker;
 pub mod evidence;

@@ -26,7 +26,7 @@ mod approval;
 mod error;
 mod request;
 
-use self::error::together;
+pub(super) use self::error::together;
 pub use self::{
     approval::approval_name,
     error::SubmitError,
@@ -285,6 +285,7 @@ impl Context {
         if let Some(standing) = standing {
             standing.admits((&parsed, priority), &rules, now, self.unit())?;
         }
+        self.suits(profile, &parsed)?;
         let clear = payload::clear_bytes(self.random(), &payload);
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
@@ -425,5 +426,6 @@ pub(super) fn payload_context<'a>(
 ) -> PayloadContext<'a> {
     let mut context = PayloadContext::new(priority.to_wire(), kinds);
     context.minimum_preservation_days = profile.min_preservation_days;
+    context.has_treaty = profile.treaty.is_some();
     context
 }

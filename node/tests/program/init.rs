@@ -191,6 +191,7 @@ fn a_failed_init_leaves_nothing() {
             hours: None,
             time_zone: None,
         },
+        law: Default::default(),
     };
     let now = "2026-03-02T08:15:00Z".parse().unwrap();
     let error = init(&options, now, &|dir, node, _, at| {
@@ -217,6 +218,58 @@ fn a_failed_init_leaves_nothing() {
     let mut long = options;
     long.dir = parent.path().join("x".repeat(100));
     assert!(matches!(init(&long, now, &|_, _, _, _| Ok(())).unwrap_err(), InitError::TooLong(_)));
+}
+
+/// What the flags say of the unit's law is on the card, and nothing that they do not say; what
+/// contradicts itself makes no node.
+#[test]
+fn the_card_states_the_law() {
+    let card = |node: &Node| {
+        let file = fs::read(node.dir.join("xa.cyber-poc.relaycard")).unwrap();
+        Card::from_file(&file).unwrap().value().clone()
+    };
+    let silent = card(&Node::made(&[]));
+    assert!(silent.parties.is_empty() && silent.reservations.is_none());
+    assert!(silent.preservation_days.is_none() && !silent.takes_exercises);
+    assert_eq!(silent.max_classification(), v1::Classification::Bpl);
+    let stated = card(&Node::made(&[
+        "--party",
+        "2ap",
+        "--party",
+        "budapest",
+        "--reserve",
+        "art29-4",
+        "--reserve",
+        "art9-followup",
+        "--preservation-days",
+        "60,90,180",
+        "--max-classification",
+        "unclassified",
+        "--takes-exercises",
+    ]));
+    assert_eq!(stated.parties, [1, 2]);
+    let reserved =
+        v1::Reservations { art29_4: true, art9_subscriber_only: false, followup_required: true };
+    assert_eq!(stated.reservations, Some(reserved));
+    let days = v1::PreservationDays { min: 60, usual: 90, max: 180 };
+    assert_eq!(stated.preservation_days, Some(days));
+    assert_eq!(stated.max_classification(), v1::Classification::Unclassified);
+    assert!(stated.takes_exercises);
+
+    let none = Node { parent: tempfile::tempdir().unwrap(), dir: "".into() };
+    let none = Node { dir: none.parent.path().join("x"), ..none };
+    for (flags, status, said) in [
+        (["--party", "2ap"], 1, "parties to the Convention alone"),
+        (["--reserve", "art29-4"], 1, "a reservation to a treaty that it does not state"),
+        (["--preservation-days", "90,60,30"], 1, "not in order"),
+        (["--party", "rome"], 2, "expected budapest, 2ap or unc"),
+        (["--preservation-days", "60"], 2, "expected three numbers"),
+        (["--max-classification", "confidential"], 2, "invalid value"),
+    ] {
+        let (code, stdout, stderr) = none.init(&flags);
+        assert_eq!((code, stdout.as_str()), (status, ""), "{flags:?}");
+        assert!(stderr.contains(said) && !none.dir.exists(), "{flags:?}: {stderr}");
+    }
 }
 
 /// Wrong usage does nothing and says so with status 2.

@@ -285,6 +285,7 @@ fn item<W: Walk>(w: &mut W, m: &mut v1::PreservationItem) {
     w.time("time_to", &mut m.time_to_ms);
     w.text("time_zone", &mut m.time_zone);
     w.small("source_port", &mut m.source_port);
+    w.answer("behind_cgnat", &mut m.behind_cgnat);
     w.text("retention_risk", &mut m.retention_risk);
     w.text("relationship", &mut m.relationship);
 }

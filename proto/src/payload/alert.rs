@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     ids::{Digest, Uuid},
     limits,
+    reason::Reason,
     timestamp::Timestamp,
     v1,
 };
@@ -235,10 +236,11 @@ fn markings(c: &mut Collector, at: At<'_>, raw: &v1::Alert, handling: Option<&v1
         Some(Audience::Named) | None => {}
         Some(_) if named_only => {
             let text = format!("TLP {} goes to named recipients only: state NAMED", tlp.name());
-            c.fault(at.field("audience"), text);
+            c.labelled(at.field("audience"), Reason::AudienceTooWide, text);
         }
         Some(Audience::Public) if tlp != Tlp::Clear => {
-            c.fault(at.field("audience"), "PUBLIC needs TLP CLEAR: state a smaller audience");
+            let text = "PUBLIC needs TLP CLEAR: state a smaller audience";
+            c.labelled(at.field("audience"), Reason::AudienceTooWide, text);
         }
         Some(_) => {}
     }

@@ -3,6 +3,7 @@
 use crate::{
     ids::{Digest, MessageId, UnitId},
     limits,
+    reason::Reason,
     timestamp::Timestamp,
     v1,
 };
@@ -10,6 +11,7 @@ use crate::{
 use super::{
     PayloadContext,
     fault::{At, Collector},
+    kinds::{is_casework, kind_of},
     names::Named as _,
     text::{Name, Text},
     value::is_email,
@@ -170,7 +172,8 @@ pub(super) fn handling(
         c.known(at.field("classification"), raw.classification);
     if classification as i32 > context.classification_max as i32 {
         let max = context.classification_max.name();
-        c.fault(at.field("classification"), format!("above {max}: may not be sent this way"));
+        let text = format!("above {max}: may not be sent this way");
+        c.labelled(at.field("classification"), Reason::ClassificationTooHigh, text);
     }
     let europol: Vec<v1::EuropolCode> = c.knowns(at.field("europol"), &raw.europol);
     if europol.contains(&v1::EuropolCode::H3) && raw.conditions.is_empty() {
@@ -219,6 +222,31 @@ fn legal_basis(c: &mut Collector, at: At<'_>, raw: &[v1::LegalBasis]) -> Vec<Leg
         article: c.optional_name(at.field("article"), &basis.article),
     })
 }
+
+/// In a network without a treaty a request is one of the police to another: nobody may read an
+/// effect under a treaty into it.
+pub(super) fn no_treaty_effect(
+    c: &mut Collector,
+    env: At<'_>,
+    raw: &v1::Payload,
+    context: &PayloadContext<'_>,
+) {
+    let kind = raw.body.as_ref().map(kind_of).unwrap_or_default();
+    if context.has_treaty || !is_casework(kind) {
+        return;
+    }
+    let at = env.field("legal_basis");
+    for (i, basis) in raw.legal_basis.iter().enumerate().take(limits::LIST_MAX) {
+        if TREATY_LAWS.contains(&basis.instrument.as_str()) {
+            let text = "a treaty, of which requests have no effect in this network: state the law \
+                        that the police act under, or use the treaty's own network";
+            c.fault(at.index(i).field("instrument"), text);
+        }
+    }
+}
+
+/// The treaties that preservation may rest on, as `legal_basis` names them.
+const TREATY_LAWS: [&str; 3] = ["ETS185", "CETS224", "UNCC"];
 
 fn authority(c: &mut Collector, at: At<'_>, raw: Option<&v1::Authority>) -> Authority {
     let Some(raw) = raw else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{timestamp::Timestamp, v1};
+use crate::{reason::Reason, timestamp::Timestamp, v1};
 
 use super::{
     alert::unique,
@@ -163,7 +163,8 @@ fn confirmed(c: &mut Collector, at: At<'_>, raw: &v1::ConfirmedItem, days: u32) 
             let end = c.time(place, until, "until when it is preserved");
             let least = since.after(Duration::from_secs(u64::from(days) * DAY_SECONDS));
             if from != 0 && until != 0 && end < least {
-                c.fault(place, format!("less than {days} days after preserved_from"));
+                let text = format!("less than {days} days after preserved_from");
+                c.labelled(place, Reason::PeriodTooShort, text);
             }
             Some((since, end))
         }

@@ -25,7 +25,9 @@ pub struct PreservationItem {
     pub time_from: Option<Timestamp>,
     pub time_to: Option<Timestamp>,
     pub time_zone: Option<Name>,
+    /// Always there, as is `time_from`, where the address is behind a carrier's NAT.
     pub source_port: Option<u16>,
+    pub behind_cgnat: Option<bool>,
     pub retention_risk: Option<Text>,
     /// To the offence.
     pub relationship: Text,
@@ -81,6 +83,7 @@ fn item(c: &mut Collector, at: At<'_>, raw: &v1::PreservationItem) -> Preservati
     if raw.source_port != 0 && !identifier.as_ref().is_some_and(|i| i.r#type.is_address()) {
         c.fault(at.field("source_port"), "belongs to an identifier of type ipv4 or ipv6");
     }
+    let behind_cgnat = cgnat(c, at, raw);
     PreservationItem {
         item_id: c.item_id(at.field("item_id"), &raw.item_id),
         provider: c.optional_line(at.field("provider"), &raw.provider),
@@ -91,6 +94,7 @@ fn item(c: &mut Collector, at: At<'_>, raw: &v1::PreservationItem) -> Preservati
         time_to: c.optional_time(at.field("time_to"), to),
         time_zone: c.optional_name(at.field("time_zone"), &raw.time_zone),
         source_port: port.filter(|port| *port != 0),
+        behind_cgnat,
         retention_risk: c.optional_line(at.field("retention_risk"), &raw.retention_risk),
         relationship: c.line(
             at.field("relationship"),
@@ -98,6 +102,39 @@ fn item(c: &mut Collector, at: At<'_>, raw: &v1::PreservationItem) -> Preservati
             "how the data relate to the offence",
         ),
     }
+}
+
+/// Behind a carrier's NAT many users share an address at a time: only port and instant tell them
+/// apart. An address of the space that is shared so (RFC 6598) is behind one, whatever is stated.
+fn cgnat(c: &mut Collector, at: At<'_>, raw: &v1::PreservationItem) -> Option<bool> {
+    let place = at.field("behind_cgnat");
+    let stated = c.optional_answer(place, raw.behind_cgnat);
+    let identifier = raw.identifier.as_ref();
+    let address = identifier.filter(|i| i.r#type == "ipv4" || i.r#type == "ipv6");
+    if stated.is_some() && address.is_none() {
+        c.fault(place, "belongs to an identifier of type ipv4 or ipv6");
+        return None;
+    }
+    let shared = address.is_some_and(|i| is_shared(&i.value));
+    if stated == Some(true) || shared {
+        if raw.source_port == 0 {
+            let text = "missing: many users share an address behind a carrier's NAT (CGNAT), state \
+                        the port";
+            c.fault(at.field("source_port"), text);
+        }
+        if raw.time_from_ms == 0 {
+            let text = "missing: behind a carrier's NAT (CGNAT) a port is a user's for a moment";
+            c.fault(at.field("time_from"), text);
+        }
+    }
+    stated
+}
+
+/// 100.64.0.0/10, RFC 6598. Its form is checked elsewhere.
+fn is_shared(address: &str) -> bool {
+    let mut octets = address.split('.').map(str::parse::<u8>);
+    let second = |octet: &u8| (64..128).contains(octet);
+    octets.next() == Some(Ok(100)) && octets.next().is_some_and(|o| o.as_ref().is_ok_and(second))
 }
 
 /// Article 29(2)(d): "any available information identifying the custodian or the location of the

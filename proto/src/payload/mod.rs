@@ -122,6 +122,8 @@ pub struct PayloadContext<'a> {
     pub evaluation_required: bool,
     /// Above it nothing is taken.
     pub classification_max: v1::Classification,
+    /// Whether requests of the profile rest on a treaty.
+    pub has_treaty: bool,
 }
 
 impl<'a> PayloadContext<'a> {
@@ -134,6 +136,7 @@ impl<'a> PayloadContext<'a> {
             minimum_preservation_days: TREATY_DAYS_MIN,
             evaluation_required: false,
             classification_max: v1::Classification::Bpl,
+            has_treaty: true,
         }
     }
 }
@@ -156,6 +159,7 @@ impl Payload {
         let urgency_reason = common::urgency_reason(&mut c, env, raw, context.priority);
         let handling = common::handling(&mut c, raw, context);
         let body = Body::parse(&mut c, &Whole { payload: raw, context });
+        common::no_treaty_effect(&mut c, env, raw, context);
         let rest = common::Rest::parse(&mut c, env, raw);
         let whole =
             from.zip(to).zip(message_id).zip(body).map(|(((from, to), message_id), body)| Self {

@@ -4,7 +4,7 @@
 //! Each of the six contents that Article 29(2) demands has a fault of its own that names its
 //! paragraph.
 
-use crate::{ids::Uuid, timestamp::Timestamp, v1};
+use crate::{ids::Uuid, reason::Reason, timestamp::Timestamp, v1};
 
 use super::{
     PayloadContext,
@@ -352,7 +352,8 @@ fn period(c: &mut Collector, at: At<'_>, days: u32, context: &PayloadContext<'_>
     if days == 0 {
         c.fault(at, format!("missing: state at least {minimum} days"));
     } else if days < minimum {
-        c.fault(at, format!("{days} days: the profile's minimum is {minimum}"));
+        let text = format!("{days} days: the profile's minimum is {minimum}");
+        c.labelled(at, Reason::PeriodTooShort, text);
     } else if days > PERIOD_DAYS_MAX {
         c.fault(at, format!("over {PERIOD_DAYS_MAX} days: ask for less and extend later"));
     }

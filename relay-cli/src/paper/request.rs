@@ -186,6 +186,9 @@ fn item(item: &v1::PreservationItem) -> Block {
     if item.source_port != 0 {
         fields = fields.ours("Source port", item.source_port.to_string());
     }
+    if item.behind_cgnat != 0 {
+        fields = answer(fields, "Behind a carrier's NAT", item.behind_cgnat);
+    }
     let classes: Vec<String> = item.data_class.iter().map(|one| words::data_class(*one)).collect();
     let classes = if classes.is_empty() { NOT_STATED.to_owned() } else { classes.join(", ") };
     let fields = fields.ours("Classes of data", classes).stated("Description", &item.description);

@@ -4,7 +4,7 @@
 use relay_proto::{timestamp::Timestamp, v1};
 use serde::Serialize;
 
-use super::{instant, stated, words};
+use super::{LawView, instant, stated, words};
 
 /// One peer.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +19,7 @@ pub struct PeerView {
     pub office_hours: Option<String>,
     pub time_zone: Option<String>,
     pub card_number: Option<u64>,
+    pub law: Option<LawView>,
     pub last_contact: Option<Timestamp>,
     pub next_attempt: Option<Timestamp>,
     pub last_reason: Option<String>,
@@ -102,6 +103,7 @@ impl From<&v1::Peer> for PeerView {
             office_hours: text(|card| &card.office_hours),
             time_zone: text(|card| &card.time_zone),
             card_number: card.map(|card| card.number),
+            law: card.map(LawView::from),
             last_contact: instant(peer.last_contact_time.as_ref()),
             next_attempt: instant(peer.next_attempt_time.as_ref()),
             last_reason: stated(&peer.last_reason),

@@ -95,6 +95,7 @@ fn request() -> v1::Message {
 
 async fn fake(case: v1::Case, said: Vec<v1::Message>) -> Fake {
     let stored = v1::SendMessageResponse {
+        approval: String::new(),
         message: Some(v1::Message {
             message_id: id(99),
             short_id: "9CRR-S1AW".into(),

@@ -41,6 +41,7 @@ pub fn stored() -> v1::SendMessageResponse {
         ..Default::default()
     };
     v1::SendMessageResponse {
+        approval: String::new(),
         message: Some(v1::Message {
             direction: v1::Direction::Out.into(),
             from: "xa.cyber-poc".into(),

@@ -167,6 +167,7 @@ fn make(base: &std::path::Path, place: usize, unit: &str) -> Unit {
             hours: None,
             time_zone: Some("Europe/Paris".to_owned()),
         },
+        law: Default::default(),
     };
     let made = init(&options, START, &|_, _, _, _| Ok(())).expect("a new node");
     let settings = config::load(&made.config()).expect("a good configuration");

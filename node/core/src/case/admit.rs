@@ -135,12 +135,11 @@ impl Refusal {
 
 impl Case {
     /// Why a ground that a decision states does not hold. That its reasons are stated is a rule of
-    /// its content; whether a reservation was declared is not known here.
+    /// its content; what the units' cards declare is no matter of the case.
     pub(super) fn unfounded(&self, says: &Move, rules: &Rules) -> Option<Unfounded> {
         let Move::Decision { items, signers, .. } = says else { return None };
         let known = Known {
             offered: rules.grounds,
-            reserved: true,
             covered: self.is_covered(),
             reasons: true,
             signers: *signers,

@@ -1,7 +1,9 @@
 //! The closed list of grounds on which a request may be refused, and what can be checked of each.
 //!
 //! That a form is incomplete, a desk busy or the data are elsewhere is no ground (Articles 29(4),
-//! 29(5); 30(2) has the same two as 29(5)).
+//! 29(5); 30(2) has the same two as 29(5)). What hangs on the units' cards (a reservation, a
+//! treaty) is no matter of the case: [`crate::policy::by_cards`] judges it when the decision is
+//! sent and when it arrives.
 
 /// A ground of refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +28,9 @@ impl Grounds {
     /// Those of the treaty: all but that of networks of best effort.
     pub const TREATY: Grounds = Grounds(0b1111);
 
+    /// Those of networks of best effort: none that rests on a treaty.
+    pub const BEST_EFFORT: Grounds = Grounds(0b1_0110);
+
     /// Of these.
     pub fn of(grounds: &[Ground]) -> Self {
         Self(grounds.iter().fold(0, |set, ground| set | ground.bit()))
@@ -42,8 +47,6 @@ impl Grounds {
 pub struct Known {
     /// The grounds that the profile offers.
     pub offered: Grounds,
-    /// The requested unit's directory entry declares the reservation of Article 29(4).
-    pub reserved: bool,
     /// All offences are of Articles 2 to 11.
     pub covered: bool,
     /// Reasons were stated (Article 27(7)).
@@ -60,8 +63,6 @@ pub enum Unfounded {
     NotOffered,
     #[error("a refusal states its reasons (Article 27(7))")]
     NoReasons,
-    #[error("the unit's directory entry declares no reservation under Article 29(4)")]
-    NotReserved,
     #[error("dual criminality is no ground for offences of Articles 2 to 11 (Article 29(4))")]
     Covered,
     #[error("refusing for essential interests takes two officers")]
@@ -92,7 +93,6 @@ impl Ground {
         }
         match self {
             Self::DualCriminalityReserved if known.covered => Err(Unfounded::Covered),
-            Self::DualCriminalityReserved if !known.reserved => Err(Unfounded::NotReserved),
             Self::EssentialInterests if known.signers < 2 => Err(Unfounded::OneSigner),
             _ => Ok(()),
         }
@@ -113,13 +113,7 @@ mod tests {
     /// Each ground with all that it needs, and without each of them.
     #[test]
     fn grounds_are_checked() {
-        let whole = Known {
-            offered: Grounds::of(&ALL),
-            reserved: true,
-            covered: false,
-            reasons: true,
-            signers: 2,
-        };
+        let whole = Known { offered: Grounds::of(&ALL), covered: false, reasons: true, signers: 2 };
         for ground in ALL {
             assert_eq!(ground.check(&whole), Ok(()));
             let silent = Known { reasons: false, ..whole };
@@ -127,10 +121,12 @@ mod tests {
         }
         let dual = Ground::DualCriminalityReserved;
         assert_eq!(dual.check(&Known { covered: true, ..whole }), Err(Unfounded::Covered));
-        assert_eq!(dual.check(&Known { reserved: false, ..whole }), Err(Unfounded::NotReserved));
         let alone = Known { signers: 1, ..whole };
         assert_eq!(Ground::EssentialInterests.check(&alone), Err(Unfounded::OneSigner));
         assert_eq!(Ground::PoliticalOffence.check(&alone), Ok(()));
         assert_eq!(Ground::DomesticLawLimit.check(&whole), Err(Unfounded::NotOffered));
+        let effort = Known { offered: Grounds::BEST_EFFORT, ..whole };
+        let offered = Ground::ALL.map(|ground| ground.check(&effort).is_ok());
+        assert_eq!(offered, [false, true, true, false, true]);
     }
 }

@@ -109,6 +109,7 @@ impl Node {
                 hours: None,
                 time_zone: None,
             },
+            law: Default::default(),
         };
         let (clock, _) = Clock::manual(now());
         let made = init(&options, now(), &|dir, node, instance, now| {

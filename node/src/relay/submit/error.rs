@@ -1,5 +1,6 @@
 //! Why a message of a case system is not taken.
 
+use relay_core::policy::Unfit;
 use relay_proto::{
     payload::{Fault, Faults},
     reason::Reason,
@@ -39,6 +40,9 @@ pub enum SubmitError {
     /// Whoever asked cannot be the second officer.
     #[error("the account that asked cannot grant it: another officer must, with another account")]
     SameOfficer,
+    /// The card of one of the two units does not allow it.
+    #[error("{0}")]
+    Cards(Box<Unfit>),
     /// Something about the message as a whole.
     #[error("{}", .0.meaning())]
     Refused(Reason),
@@ -59,6 +63,7 @@ impl SubmitError {
             Self::Dropped { .. } => Reason::FailedPrecondition,
             Self::SameOfficer => Reason::PermissionDenied,
             Self::Case(not_legal) => not_legal.reason,
+            Self::Cards(unfit) => unfit.reason,
             Self::Recipient { reason, .. } | Self::Refused(reason) => *reason,
             Self::Sign(_) => Reason::SignerUnavailable,
             Self::Store(error) => error.reason(),
@@ -67,7 +72,7 @@ impl SubmitError {
 }
 
 /// The only fault as it is; several as faults of fields.
-pub(super) fn together(mut errors: Vec<SubmitError>) -> SubmitError {
+pub(in crate::relay) fn together(mut errors: Vec<SubmitError>) -> SubmitError {
     if errors.len() == 1
         && let Some(only) = errors.pop()
     {
@@ -81,6 +86,9 @@ pub(super) fn together(mut errors: Vec<SubmitError>) -> SubmitError {
                 reason => format!("{unit}: {}", reason.meaning()),
             };
             vec![Fault::new(TO, text).because(reason)]
+        }
+        SubmitError::Cards(unfit) => {
+            vec![Fault::new(unfit.path, unfit.to_string()).because(unfit.reason)]
         }
         error => {
             let path = match error.reason() {

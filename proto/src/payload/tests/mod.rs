@@ -57,9 +57,17 @@ fn each_alone<T>(base: &v1::Payload, body: fn(&mut v1::Payload) -> &mut T, cases
         let Err(faults) = parse(&payload) else { panic!("{path}: not refused") };
         let found: Vec<_> = faults.iter().map(|f| (f.path.as_str(), f.article)).collect();
         assert_eq!(found, [(*path, *article)], "{faults}");
-        assert_eq!(faults.reason(), Reason::InvalidContent, "{path}");
+        assert!(LABELS.contains(&faults.reason()), "{path}: {}", faults.reason());
     }
 }
+
+/// Which values have which label is in `labels_of_their_own`.
+const LABELS: [Reason; 4] = [
+    Reason::InvalidContent,
+    Reason::PeriodTooShort,
+    Reason::AudienceTooWide,
+    Reason::ClassificationTooHigh,
+];
 
 /// A list of changes that only clear or set one field.
 macro_rules! cases {
@@ -264,4 +272,44 @@ proptest! {
             prop_assert_eq!(alert.summary.as_str(), text);
         }
     }
+}
+
+/// What has a label of its own has it; what else is wrong hides none.
+#[test]
+fn labels_of_their_own() {
+    let told = |payload: &v1::Payload| parse(payload).unwrap_err().reason();
+    let mut asked = testing::sample(1);
+    request(&mut asked).requested_period_days = 59;
+    request(&mut asked).facts.clear();
+    assert_eq!(told(&asked), Reason::PeriodTooShort);
+    let mut classified = testing::sample(1);
+    classified.handling.as_mut().unwrap().classification = v1::Classification::Restricted.into();
+    assert_eq!(told(&classified), Reason::ClassificationTooHigh);
+    let mut kept = testing::sample_of(v1::Kind::PreservationConfirmation);
+    let mut items = content!(PreservationConfirmation)(&mut kept).items.iter_mut();
+    let item = items.find(|item| item.preserved_from_ms != 0).unwrap();
+    item.preserved_until_ms = item.preserved_from_ms + 59 * 24 * 3_600_000;
+    assert_eq!(told(&kept), Reason::PeriodTooShort);
+    let mut broadcast = testing::sample_of(v1::Kind::Alert);
+    broadcast.handling.as_mut().unwrap().tlp = v1::Tlp::AmberStrict.into();
+    let to_all = &mut content!(Alert)(&mut broadcast).dissemination;
+    to_all.as_mut().unwrap().audience = v1::Audience::NationalLe.into();
+    assert_eq!(told(&broadcast), Reason::AudienceTooWide);
+}
+
+/// In a network without a treaty a case's messages name none; others may.
+#[test]
+fn informal_requests_name_no_treaty() {
+    let mut context = testing::context(v1::Priority::Routine);
+    let mut asked = testing::sample(1);
+    assert!(Payload::parse(&asked, &context).is_ok());
+    context.has_treaty = false;
+    let faults = Payload::parse(&asked, &context).unwrap_err();
+    assert_eq!(faults.iter().next().unwrap().path, "env.legal_basis[0].instrument");
+    for basis in &mut asked.legal_basis {
+        basis.instrument = "POLICE-ACT".to_owned();
+    }
+    assert!(Payload::parse(&asked, &context).is_ok());
+    let alert = testing::sample_of(v1::Kind::Alert);
+    assert!(Payload::parse(&alert, &context).is_ok());
 }

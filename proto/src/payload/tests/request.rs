@@ -165,6 +165,48 @@ fn items_are_checked() {
     );
 }
 
+/// Behind a carrier's NAT an address without port and time is nobody's: if it is said to be there,
+/// or is of the space that is always shared.
+#[test]
+fn a_shared_address_needs_its_port_and_time() {
+    let mut base = testing::sample(1);
+    let address =
+        |value: &str| Some(v1::Identifier { r#type: "ipv4".to_owned(), value: value.to_owned() });
+    let item = &mut request(&mut base).items[0];
+    (item.identifier, item.behind_cgnat) = (address("203.0.113.9"), v1::Answer::Yes.into());
+    (item.source_port, item.time_from_ms) = (51_422, item.time_to_ms);
+    each_alone(
+        &base,
+        request,
+        cases! { Some("29(2)(c)"),
+            "request.items[0].source_port" => |r| r.items[0].source_port = 0;
+            "request.items[0].time_from" => |r| r.items[0].time_from_ms = 0;
+            "request.items[0].behind_cgnat" => |r| r.items[0].behind_cgnat = 7;
+        },
+    );
+    let mut shared = base.clone();
+    let faulty = |payload: &v1::Payload| parse(payload).is_err();
+    for (value, answer, is_faulty) in [
+        ("100.64.0.1", v1::Answer::Unspecified, true),
+        ("100.127.255.254", v1::Answer::No, true),
+        ("100.128.0.1", v1::Answer::Unspecified, false),
+        ("203.0.113.9", v1::Answer::Unspecified, false),
+        ("203.0.113.9", v1::Answer::No, false),
+    ] {
+        let item = &mut request(&mut shared).items[0];
+        (item.identifier, item.behind_cgnat) = (address(value), answer.into());
+        item.source_port = 0;
+        assert_eq!(faulty(&shared), is_faulty, "{value}");
+        request(&mut shared).items[0].source_port = 51_422;
+        assert!(!faulty(&shared), "{value}");
+    }
+    let item = &mut request(&mut shared).items[0];
+    (item.identifier, item.source_port, item.behind_cgnat) = (None, 0, v1::Answer::Yes.into());
+    item.description = "logs".to_owned();
+    let faults = parse(&shared).unwrap_err();
+    assert_eq!(faults.iter().next().unwrap().path, "request.items[0].behind_cgnat");
+}
+
 /// "No" and no answer are told apart, and neither is a yes.
 #[test]
 fn mla_intent_false_and_missing_differ() {

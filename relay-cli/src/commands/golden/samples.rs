@@ -136,8 +136,8 @@ pub fn receipts() -> Vec<ReceiptView> {
     all.iter().map(ReceiptView::from).collect()
 }
 
-pub fn peers() -> Vec<v1::Peer> {
-    let card = v1::Card {
+fn card() -> v1::Card {
+    v1::Card {
         unit: "xb.ncu".into(),
         number: 3,
         names: vec![v1::CardName { language: "en".into(), name: format!("Unit B {HOSTILE}") }],
@@ -145,14 +145,24 @@ pub fn peers() -> Vec<v1::Peer> {
         languages: vec!["en".into(), "fr".into()],
         office_hours: "Mon-Fri 08:00-16:00".into(),
         time_zone: "Europe/Prague".into(),
+        parties: vec![v1::Treaty::Budapest.into(), v1::Treaty::SecondProtocol.into()],
+        reservations: Some(v1::Reservations {
+            art29_4: true,
+            art9_subscriber_only: true,
+            followup_required: true,
+        }),
+        preservation_days: Some(v1::PreservationDays { min: 60, usual: 90, max: 180 }),
         ..Default::default()
-    };
+    }
+}
+
+pub fn peers() -> Vec<v1::Peer> {
     let up = v1::Peer {
         name: "peers/xb.ncu".into(),
         unit: "xb.ncu".into(),
         trust: v1::PeerTrust::Verified.into(),
         state: v1::PeerState::Up.into(),
-        card: Some(card),
+        card: Some(card()),
         addresses: vec!["198.51.100.7:7443".into()],
         last_contact_time: ago(1),
         rtt_us: 21_400,

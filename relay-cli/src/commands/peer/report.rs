@@ -8,7 +8,7 @@ use crate::{
     exit::Exit,
     render::{Page, Table, time},
     report::Report,
-    view::PeerView,
+    view::{LawView, PeerView},
 };
 
 /// `peer add`
@@ -380,6 +380,9 @@ fn who(page: &mut Page, peer: &PeerView) {
     }
     if let Some(number) = peer.card_number {
         page.fact("CARD", format!("number {number}"));
+    }
+    for (label, text) in peer.law.iter().flat_map(LawView::lines) {
+        page.fact(label, text);
     }
 }
 

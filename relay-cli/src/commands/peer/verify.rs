@@ -11,8 +11,14 @@ use relay_proto::v1;
 
 use super::{ReadReport, VerifyReport, known_or_told, our_unit, peer};
 use crate::{
-    args::VerifyArgs, client::Node, commands::once_for_sure, context::Context, exit::Exit,
-    failure::Failure, terminal::ask, view::PeerView,
+    args::VerifyArgs,
+    client::Node,
+    commands::once_for_sure,
+    context::Context,
+    exit::Exit,
+    failure::Failure,
+    terminal::ask,
+    view::{LawView, PeerView},
 };
 
 /// Reads the digits out, takes them from a script, or asks for those that are heard.
@@ -37,6 +43,9 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> 
         known.display_name.as_deref().unwrap_or(args.unit.as_str()),
         known.card_number.unwrap_or_default()
     ));
+    for (label, text) in known.law.iter().flat_map(LawView::lines) {
+        context.printer().say(&format!("Its card says: {} {text}", label.to_lowercase()));
+    }
     let us = our_unit(&node).await.unwrap_or_else(|| "OUR-UNIT".to_owned());
     context
         .printer()
