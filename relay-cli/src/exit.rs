@@ -114,6 +114,7 @@ impl Exit {
             | R::IllegalTransition
             | R::UnfoundedRefusal
             | R::CaseFull
+            | R::AttachmentMissing
             | R::NotARecipient => Self::Faults,
             R::BadSignature
             | R::UnsupportedAlgorithm
@@ -124,6 +125,7 @@ impl Exit {
             | R::SenderMismatch
             | R::PayloadMismatch
             | R::InnerMismatch
+            | R::AttachmentMismatch
             | R::KeyNotPinned
             | R::DuplicateIdentity
             | R::FingerprintMismatch

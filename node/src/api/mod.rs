@@ -8,6 +8,7 @@
 mod admission;
 mod alarms;
 mod args;
+mod attachments;
 mod cases;
 mod convert;
 mod crowd;
@@ -135,6 +136,8 @@ struct Shared {
     started: Timestamp,
     /// Places of messages that are being taken.
     submissions: admission::Admission,
+    /// One permit an attachment that comes or goes.
+    transfers: Arc<Semaphore>,
     /// One permit a stream that stays open.
     streams: Arc<Semaphore>,
     /// Fingerprints cost 100,000 hashes: kept by the peer's identity key.
@@ -148,6 +151,7 @@ impl Service {
         let (stop, started) = (tasks.drain_token(), relay.clock().now());
         let submissions = admission::Admission::new();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        let transfers = Arc::new(Semaphore::new(attachments::TRANSFERS_MAX));
         Self {
             shared: Arc::new(Shared {
                 relay,
@@ -155,6 +159,7 @@ impl Service {
                 stop,
                 started,
                 submissions,
+                transfers,
                 streams,
                 fingerprints: Mutex::default(),
                 store_ended: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     directory::DirectoryError,
     relay::{evidence::EvidenceError, submit::SubmitError},
-    store::StoreError,
+    store::{BlobError, StoreError},
     tlog::TlogError,
 };
 
@@ -125,6 +125,15 @@ impl From<StoreError> for Problem {
             StoreError::Refused(reason) => Self::new(*reason),
             StoreError::Erased => Self::text(Reason::NotFound, error.to_string()),
             _ => Self::of(error.reason(), &error),
+        }
+    }
+}
+
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Store(error) => error.into(),
+            error => Self::of(error.reason(), &error),
         }
     }
 }
@@ -245,6 +254,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::WeakKey
         | Reason::PayloadMismatch
         | Reason::InnerMismatch
+        | Reason::AttachmentMismatch
         | Reason::FutureDated
         | Reason::BadLifetime
         | Reason::UnknownProfile
@@ -288,6 +298,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::LogHeld
         | Reason::AnchorMissing
         | Reason::Ambiguous
+        | Reason::AttachmentMissing
         | Reason::FailedPrecondition
         | Reason::FingerprintMismatch
         | Reason::Contradiction

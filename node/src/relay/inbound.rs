@@ -15,7 +15,7 @@ use relay_core::{
 use relay_proto::{
     envelope::{Header, HeaderError, Priority, clear_payload},
     ids::{Digest, UnitId},
-    payload::{self, Payload},
+    payload::{self, Attachment, Payload},
     reason::Reason,
     receipt::Event,
     signed::Unsigned,
@@ -247,6 +247,10 @@ fn decide(
         return Decision::Defer(header.digest, Reason::QueueFull);
     }
     let decision = match content(ctx, &header, &clear) {
+        Ok(content) if !are_here(ctx, &header, &content) => {
+            let what = "bring what it lists, then send it again";
+            Decision::Fault(Reason::AttachmentMissing, what.to_owned())
+        }
         Ok(content) => {
             let taken = (content, clear, carried);
             let seen = Seen { clock_unverified, recovered };
@@ -274,10 +278,21 @@ fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool
     transfer.recovered && ctx.log_began().is_some_and(|at| header.created_at <= at)
 }
 
+/// Whether all that a message lists is durable here. What has its verdict is answered all the same:
+/// its attachments may have been erased since.
+fn are_here(ctx: &Context, header: &Header, content: &Payload) -> bool {
+    let store = &ctx.parts.store;
+    let blobs = store.blobs();
+    let mut items = content.attachments.iter().map(Attachment::item);
+    items.all(|item| blobs.holds(&item).unwrap_or(false))
+        || store.message(&header.digest).is_ok_and(|known| known.is_some())
+        || store.refused(&header.digest).is_ok_and(|known| known.is_some())
+}
+
 /// Reads the payload. Its digest is the header's, so what is wrong with it is its sender's doing.
 fn content(ctx: &Context, header: &Header, clear: &Bytes) -> Result<Payload, Reason> {
     let raw = payload::open_clear(clear).map_err(|error| error.reason())?;
-    payload::check_inner(&raw, header)?;
+    payload::check_inner(clear, &raw, header)?;
     let profile = ctx.profile(&header.profile).ok_or(Reason::UnknownProfile)?;
     if raw.kind() == v1::Kind::Unspecified {
         return Err(Reason::UnsupportedKind);

@@ -9,12 +9,13 @@ use relay_core::{
     profile::Profile,
 };
 use relay_proto::{
+    attachment::{self, Item},
     envelope::{Header, NewHeader, Priority},
     ids::{Digest, MessageId, RequestId, UnitId, Uuid},
     limits,
     payload::{
-        self, Completion, Fault, Faults, NewIds, Payload, PayloadContext, Place, ProfileDefaults,
-        UnitFacts,
+        self, Attachment, Completion, Fault, Faults, NewIds, Payload, PayloadContext, Place,
+        ProfileDefaults, UnitFacts,
     },
     reason::Reason,
     receipt::Event,
@@ -136,11 +137,13 @@ impl Context {
         let checked = self.check(submission, now);
         drop(pass);
         let ready = checked?;
+        let items: Vec<Item> = ready.payload.attachments.iter().map(Attachment::item).collect();
         let message_id = ready.message_id;
         if submission.validate_only {
             let digest = Digest::from_array([0; 32]);
             return Ok(Prepared::Answer(Submitted { digest, message_id, repeated: false }));
         }
+        self.are_here(&items).await?;
         let key_id = self.parts.signer.key_id(KeyUse::Envelope);
         let new = NewHeader {
             message_id,
@@ -151,6 +154,7 @@ impl Context {
             created_at: now,
             expires_at: ready.expires_at,
             payload: &ready.clear,
+            attachments: attachment::digest(&ready.salt, &items),
             key_id,
             epoch: self.parts.signer.epoch(KeyUse::Envelope),
         };
@@ -169,6 +173,20 @@ impl Context {
             queue_max: self.parts.limits.queue_max,
             now,
         })))
+    }
+
+    /// What a message lists has to be durable before the message is.
+    async fn are_here(&self, items: &[Item]) -> Result<(), SubmitError> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let missing = self.parts.store.blobs().missing(items.to_vec()).await;
+        let Some(index) = missing.map_err(|error| SubmitError::Refused(error.reason()))? else {
+            return Ok(());
+        };
+        let path = format!("env.attachments[{index}]");
+        let fault = Fault::new(path, "its bytes are not at this node: upload them first");
+        Err(SubmitError::Content(Faults::one(fault.because(Reason::AttachmentMissing))))
     }
 
     async fn store(
@@ -272,11 +290,12 @@ impl Context {
         if let Some(standing) = standing {
             standing.admits((&parsed, priority), &rules, now, self.unit())?;
         }
-        let clear = payload::clear_bytes(self.random(), &payload);
+        let salt = self.random();
+        let clear = payload::clear_bytes(salt, &payload);
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
         }
-        Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed, rules })
+        Ok(Ready { message_id, to, priority, expires_at, salt, clear, payload: parsed, rules })
     }
 
     /// A clock that is years off, or a key that is out of its time, would make a header that nobody
@@ -373,6 +392,8 @@ struct Ready {
     to: Vec<UnitId>,
     priority: Priority,
     expires_at: Timestamp,
+    /// The first bytes of `clear`.
+    salt: [u8; limits::PAYLOAD_SALT_BYTES],
     clear: Bytes,
     payload: Payload,
     rules: Rules,
@@ -390,6 +411,7 @@ fn header(new: &NewHeader<'_>, digest: Digest, signed: v1::Signed) -> Header {
         created_at: new.created_at,
         expires_at: new.expires_at,
         payload_digest: Digest::of(new.payload),
+        attachments: new.attachments,
         max_hops: 1,
         key_id: new.key_id,
         signed,
@@ -409,6 +431,8 @@ pub(super) fn payload_context<'a>(
 ) -> PayloadContext<'a> {
     let mut context = PayloadContext::new(priority.to_wire(), kinds);
     context.minimum_preservation_days = profile.min_preservation_days;
+    context.attachments_max = profile.attachments_max;
+    context.attachment_bytes_max = profile.attachment_bytes_max;
     context
 }
 

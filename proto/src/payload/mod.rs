@@ -122,6 +122,10 @@ pub struct PayloadContext<'a> {
     pub evaluation_required: bool,
     /// Above it nothing is taken.
     pub classification_max: v1::Classification,
+    /// Most attachments of one message.
+    pub attachments_max: usize,
+    /// Bytes of the largest of them.
+    pub attachment_bytes_max: u64,
 }
 
 impl<'a> PayloadContext<'a> {
@@ -134,6 +138,8 @@ impl<'a> PayloadContext<'a> {
             minimum_preservation_days: TREATY_DAYS_MIN,
             evaluation_required: false,
             classification_max: v1::Classification::Bpl,
+            attachments_max: ATTACHMENTS_MAX,
+            attachment_bytes_max: ATTACHMENT_BYTES_MAX,
         }
     }
 }
@@ -156,7 +162,7 @@ impl Payload {
         let urgency_reason = common::urgency_reason(&mut c, env, raw, context.priority);
         let handling = common::handling(&mut c, raw, context);
         let body = Body::parse(&mut c, &Whole { payload: raw, context });
-        let rest = common::Rest::parse(&mut c, env, raw);
+        let rest = common::Rest::parse(&mut c, env, raw, context);
         let whole =
             from.zip(to).zip(message_id).zip(body).map(|(((from, to), message_id), body)| Self {
                 from,
@@ -188,6 +194,12 @@ impl Payload {
 
 /// The minor version of payloads that this version writes and reads.
 pub const MINOR: u32 = 0;
+
+/// Attachments of a message, where a profile does not say.
+pub const ATTACHMENTS_MAX: usize = 16;
+
+/// Bytes of an attachment, where a profile does not say.
+pub const ATTACHMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// Budapest Convention, Article 29(7): "not less than sixty days".
 pub const TREATY_DAYS_MIN: u32 = 60;

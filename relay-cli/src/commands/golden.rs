@@ -5,6 +5,7 @@
 //! its meaning needs a new schema number.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod attachments;
 pub mod case;
 mod casework;
 mod drafts;

@@ -10,7 +10,8 @@ use relay_proto::{
     receipt::{Event, NewStatement},
     timestamp::Timestamp,
     v1::{
-        self, message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
+        self, attachment_service_client::AttachmentServiceClient,
+        message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
         peer_service_client::PeerServiceClient,
     },
 };
@@ -140,6 +141,10 @@ impl Node {
 
     pub fn messages(&self) -> MessageServiceClient<Channel> {
         MessageServiceClient::new(self.channel.clone())
+    }
+
+    pub fn attachments(&self) -> AttachmentServiceClient<Channel> {
+        AttachmentServiceClient::new(self.channel.clone())
     }
 
     pub fn peers(&self) -> PeerServiceClient<Channel> {

@@ -1,6 +1,7 @@
 //! Calls over a real socket to a node without a link.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod attachments;
 mod fixture;
 mod peers;
 mod reading;
