@@ -68,8 +68,8 @@ impl Drop for Outgoing {
 }
 
 impl AttachmentSender {
-    /// Offers an attachment and returns the peer's first answer. Waits for a place: of four, three
-    /// are open to URGENT and two to ROUTINE.
+    /// Offers an attachment and returns the peer's first answer. Waits for a place: of three, two
+    /// are open to URGENT and one to ROUTINE.
     pub async fn offer(
         &self,
         offer: v1::AttachmentOffer,

@@ -26,7 +26,6 @@ use super::{
     key_exchange::{self, HandshakeData, KeyExchange},
     lane::{Direction, Lane},
     session::{Incoming, Pings, Queues, SessionCore, SessionSender},
-    settings::ATTACHMENT_STREAMS_MAX,
     streams::{self, EARLY_MAX, Streams},
     tls,
 };
@@ -95,7 +94,7 @@ async fn tell_duplicate(
 pub(super) async fn run(shared: &Shared, established: Established) {
     let Established { core, hello, streams, queues, early } = established;
     let supervised = Supervised { shared, core: core.clone() };
-    let (attachments, offered) = mpsc::channel(ATTACHMENT_STREAMS_MAX);
+    let (attachments, offered) = mpsc::channel(ATTACHMENTS_MAX);
     let arrivals = streams::run(&shared.tasks, &core, streams, queues, (early, offered));
     Counters::add(&shared.counters.sessions);
     let (peer, session) = (&core.peer, core.id);
@@ -258,6 +257,9 @@ async fn confirm(streams: &mut Streams) -> Result<Vec<Incoming>, Closed> {
     }
     Err(Closed::by_us(CloseCode::Malformed, "too much before the first pong"))
 }
+
+/// Offers that wait for the relay; QUIC allows a peer no more streams.
+const ATTACHMENTS_MAX: usize = 4;
 
 /// Pings of a running session count from 1.
 const CONFIRM_NONCE: u64 = u64::MAX;

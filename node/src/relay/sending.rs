@@ -164,7 +164,7 @@ impl Bringing {
             let number = order.number;
             let brought = bring(&ctx, &unit, &live.attachments, &record, &content).await;
             lock(&under_way).remove(&place);
-            let input = match brought {
+            let advice = match brought {
                 Ok(Brought::All) => {
                     let _ = orders.send(Order { brought: true, ..order });
                     return;
@@ -174,12 +174,14 @@ impl Bringing {
                 }
                 Ok(Brought::Fault(reason)) => Input::Fault { number, reason },
                 // Out of the window, in which others go on; the next session tries it again.
-                Ok(Brought::Damaged) => Input::Settled(vec![number]),
+                Ok(Brought::Damaged) => {
+                    return ctx.peers.input(&unit, Input::Settled(vec![number]));
+                }
                 // With the session: SessionDown is on its way. Without: it is sent again later.
                 Ok(Brought::Ended) => return,
                 Err(error) => return warn!(%error, "attachments not brought"),
             };
-            ctx.peers.input(&unit, input);
+            ctx.peers.advise(&unit, advice);
         });
     }
 }

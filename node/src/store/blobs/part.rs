@@ -33,13 +33,19 @@ pub struct Part {
 struct Place {
     blobs: Blobs,
     key: (Owner, Digest),
+    /// It is no part any more.
+    gone: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.blobs.files.state();
         state.open.remove(&self.key);
-        state.used.insert((Some(self.key.0.clone()), self.key.1), Instant::now());
+        let used = (Some(self.key.0.clone()), self.key.1);
+        match self.gone {
+            true => state.used.remove(&used),
+            false => state.used.insert(used, Instant::now()),
+        };
     }
 }
 
@@ -106,7 +112,7 @@ impl Place {
         }
         state.open.insert(key.clone(), 0);
         drop(state);
-        Ok(Self { blobs: blobs.clone(), key })
+        Ok(Self { blobs: blobs.clone(), key, gone: false })
     }
 }
 
@@ -215,13 +221,16 @@ impl Part {
         state.used.insert((None, *sha256), Instant::now());
         state.unlisted.insert(*sha256, (owner.clone(), self.item.size));
         drop(state);
+        self.place.gone = true;
         files.io.sync_dir(&files.dir.join(WHOLE))?;
         Ok(files.io.sync_dir(&files.parts(owner))?)
     }
 
-    fn remove(&self) -> Result<(), BlobError> {
+    fn remove(&mut self) -> Result<(), BlobError> {
         let files = &self.place.blobs.files;
-        Ok(files.io.remove(&files.part(&self.place.key.0, &self.place.key.1))?)
+        files.io.remove(&files.part(&self.place.key.0, &self.place.key.1))?;
+        self.place.gone = true;
+        Ok(())
     }
 }
 

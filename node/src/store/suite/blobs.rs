@@ -113,8 +113,7 @@ async fn a_power_cut_at_every_operation() {
     for nth in 1.. {
         let place = Place::memory(nth);
         let store = place.open();
-        let before = place.disk().counters().total();
-        place.disk().crash_at_nth_op(before + nth);
+        place.disk().crash_at_nth_op(nth);
         let brought = bring(&store, &Owner::local(), &all).await;
         if !place.disk().crashed() {
             break;
