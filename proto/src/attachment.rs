@@ -98,7 +98,7 @@ const TAG: &[u8] = b"relay/v1/attachments";
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use bytes::Bytes;
 
     use super::*;

@@ -83,8 +83,8 @@ pub struct Header {
     pub expires_at: Timestamp,
     /// SHA-256 of the payload as it travels.
     pub payload_digest: Digest,
-    /// Digest of the list of attachments ([`attachment::digest`](crate::attachment::digest)); nothing
-    /// without attachments.
+    /// Digest of the list of attachments ([`attachment::digest`](crate::attachment::digest));
+    /// nothing without attachments.
     pub attachments: Option<Digest>,
     /// How many units may carry it.
     pub max_hops: u32,

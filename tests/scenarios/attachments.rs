@@ -1,5 +1,5 @@
-//! A file goes with a message, from node to node and into a file of the caller's choice, by the real
-//! binaries; and what a hostile peer offers, by nodes of this process.
+//! A file goes with a message, from node to node and into a file of the caller's choice, by the
+//! real binaries; and what a hostile peer offers, by nodes of this process.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -236,19 +236,13 @@ async fn offered(
     (answer.state(), answer.reason)
 }
 
-/// Another unit's header, a broken signature, a header to others, another list, too many and too
-/// large ones, other bytes: each is answered by its name, nothing of it is kept, nothing becomes a
-/// verdict. A message that comes without its attachment is a fault of its copy, and is taken once
-/// the attachment was brought.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_headers_bring_nothing() {
-    let mut stage = Stage::new().await;
-    let before = stage.leaves();
-    let good = b"these bytes".as_slice();
-    let listed = [item(good)];
+/// Offers that break a rule each, and what is answered.
+async fn breaches(
+    stage: &Stage,
+    own: &v1::Signed,
+    listed: [Item; 1],
+) -> Vec<(v1::AttachmentOffer, AttachmentState, Reason)> {
     let header = |envelope: v1::Envelope| envelope.header.unwrap();
-    let own = header(stage.envelope(|h| h.attachments_digest = fixed(&listed)).await);
-
     let other = &stage.cluster.members[2];
     let keys = KeyStore::open(&other.dir.join("keys"), 1).unwrap();
     let to = std::slice::from_ref(&stage.to);
@@ -269,25 +263,41 @@ async fn strangers_headers_bring_nothing() {
     let too_large = header(stage.envelope(|h| h.attachments_digest = fixed(&huge)).await);
     let unlisted = header(stage.envelope(|_| {}).await);
     let fault = AttachmentState::Fault;
-    for (offer, state, reason) in [
+    vec![
         (offer(&header(others), &listed), fault, Reason::SenderMismatch),
         (offer(&forged, &listed), fault, Reason::BadSignature),
         (offer(&elsewhere, &listed), fault, Reason::NotARecipient),
-        (offer(&own, &[item(b"another")]), fault, Reason::InnerMismatch),
+        (offer(own, &[item(b"another")]), fault, Reason::InnerMismatch),
         (offer(&unlisted, &listed), fault, Reason::InnerMismatch),
-        (v1::AttachmentOffer { index: 1, ..offer(&own, &listed) }, fault, Reason::Malformed),
+        (v1::AttachmentOffer { index: 1, ..offer(own, &listed) }, fault, Reason::Malformed),
         (offer(&too_many, &many), AttachmentState::Refused, Reason::TooLarge),
         (offer(&too_large, &huge), AttachmentState::Refused, Reason::TooLarge),
-    ] {
+    ]
+}
+
+/// Another unit's header, a broken signature, a header to others, another list, too many and too
+/// large ones, other bytes: each is answered by its name, nothing of it is kept, nothing becomes a
+/// verdict. A message that comes without its attachment is a fault of its copy, and is taken once
+/// the attachment was brought.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_headers_bring_nothing() {
+    let mut stage = Stage::new().await;
+    let before = stage.leaves();
+    let good = b"these bytes".as_slice();
+    let listed = [item(good)];
+    let own = stage.envelope(|h| h.attachments_digest = fixed(&listed)).await.header.unwrap();
+    for (offer, state, reason) in breaches(&stage, &own, listed).await {
         let answer = offered(&stage, offer, good).await;
         assert_eq!(answer, (state, reason.label().to_owned()));
     }
     let attachments = stage.cluster.members[1].dir.join("data/attachments");
     assert!(!attachments.exists(), "nothing was written");
+    let fault = AttachmentState::Fault;
     let wrong = offered(&stage, offer(&own, &listed), b"other bytes").await;
     assert_eq!(wrong, (fault, Reason::AttachmentMismatch.label().to_owned()));
     assert_eq!(stage.leaves(), before);
 
+    let to = std::slice::from_ref(&stage.to);
     let id = MessageId::new(stage.now, rand::random());
     let mut payload = payload(&stage.cluster, 0, &stage.to, id.as_bytes());
     payload.attachments = vec![v1::Attachment {

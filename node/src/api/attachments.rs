@@ -163,7 +163,7 @@ impl Service {
         // The message may be more urgent than others: so long as these are taken, files are.
         let mut part = match blobs.begin(Owner::local(), item, Priority::Urgent).await? {
             Begun::Whole => return Ok(answer(&item, item.size, true)),
-            Begun::Part(part) => part,
+            Begun::Part(part) => *part,
         };
         if begin.offset != part.offset() {
             let text = format!("is {}, durable are {} bytes", begin.offset, part.offset());

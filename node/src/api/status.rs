@@ -298,15 +298,14 @@ fn code_of(reason: Reason) -> Code {
         | Reason::LogHeld
         | Reason::AnchorMissing
         | Reason::Ambiguous
-        | Reason::AttachmentMissing
         | Reason::FailedPrecondition
         | Reason::FingerprintMismatch
         | Reason::Contradiction
         | Reason::LateAfterFailure
         | Reason::PeerRolledBack
         | Reason::UnprovenExtension => Code::FailedPrecondition,
-        Reason::BadInclusion | Reason::WrongIssuer => Code::FailedPrecondition,
-        Reason::BadConsistency | Reason::HopLimit => Code::FailedPrecondition,
+        Reason::BadInclusion | Reason::WrongIssuer | Reason::HopLimit => Code::FailedPrecondition,
+        Reason::BadConsistency | Reason::AttachmentMissing => Code::FailedPrecondition,
         Reason::UnfoundedRefusal | Reason::IllegalTransition => Code::FailedPrecondition,
         Reason::StoreDamaged => Code::DataLoss,
         Reason::NotifyFailed | Reason::Internal => Code::Internal,

@@ -1,9 +1,9 @@
 //! Attachments: a stream each, opened by whoever has one to bring.
 //!
 //! Enter through [`AttachmentSender`] to bring one, and [`accept`] to take them. What is offered,
-//! wanted and true is for the relay to say; here are places, frames and time. Invariants: streams of
-//! attachments have the lowest priority of all; of one that stands still nothing but its own place
-//! is taken; a frame that is malformed or misplaced ends the session, as on every stream.
+//! wanted and true is for the relay to say; here are places, frames and time. Invariants: streams
+//! of attachments have the lowest priority of all; of one that stands still nothing but its own
+//! place is taken; a frame that is malformed or misplaced ends the session, as on every stream.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -106,8 +106,8 @@ pub(super) async fn write(stream: &mut SendStream, frame: Bytes) -> Result<(), C
     })
 }
 
-/// Starts the sixteen tasks. `early` came while the connection was being confirmed; attachments that
-/// the peer offers come by `offered`.
+/// Starts the sixteen tasks. `early` came while the connection was being confirmed; attachments
+/// that the peer offers come by `offered`.
 pub(super) fn run(
     tasks: &Tasks,
     core: &Arc<SessionCore>,

@@ -8,4 +8,4 @@ mod bring;
 mod take;
 
 pub(super) use bring::{Brought, LATER, bring};
-pub(super) use take::run;
+pub(super) use take::{are_here, run};

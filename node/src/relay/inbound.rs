@@ -15,7 +15,7 @@ use relay_core::{
 use relay_proto::{
     envelope::{Header, HeaderError, Priority, clear_payload},
     ids::{Digest, UnitId},
-    payload::{self, Attachment, Payload},
+    payload::{self, Payload},
     reason::Reason,
     receipt::Event,
     signed::Unsigned,
@@ -24,7 +24,7 @@ use relay_proto::{
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::{Context, alarms::alarm, own};
+use super::{Context, alarms::alarm, attachments::are_here, own};
 use crate::{
     keys::KeyUse,
     link::{Incoming, Lane, SessionSender},
@@ -276,17 +276,6 @@ struct Seen {
 /// for what is older than the succession of our log.
 fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool {
     transfer.recovered && ctx.log_began().is_some_and(|at| header.created_at <= at)
-}
-
-/// Whether all that a message lists is durable here. What has its verdict is answered all the same:
-/// its attachments may have been erased since.
-fn are_here(ctx: &Context, header: &Header, content: &Payload) -> bool {
-    let store = &ctx.parts.store;
-    let blobs = store.blobs();
-    let mut items = content.attachments.iter().map(Attachment::item);
-    items.all(|item| blobs.holds(&item).unwrap_or(false))
-        || store.message(&header.digest).is_ok_and(|known| known.is_some())
-        || store.refused(&header.digest).is_ok_and(|known| known.is_some())
 }
 
 /// Reads the payload. Its digest is the header's, so what is wrong with it is its sender's doing.

@@ -99,7 +99,7 @@ async fn run(
         let live = session.borrow().clone().filter(|live| live.id == order.session);
         let Some(live) = live else { continue };
         let frame = match frame(&ctx, &unit, &order).await {
-            Ok(Some(Ready::Frame(frame))) => frame,
+            Ok(Some(Ready::Frame(frame))) => *frame,
             Ok(Some(Ready::Brings(record, content))) => {
                 bringing.begin(&ctx, &unit, live, order, (record, content));
                 continue;
@@ -130,7 +130,7 @@ async fn run(
 
 /// What an order comes to.
 enum Ready {
-    Frame(v1::frame::Kind),
+    Frame(Box<v1::frame::Kind>),
     /// What the message lists goes first.
     Brings(Box<MessageRecord>, Box<Content>),
 }
@@ -210,10 +210,10 @@ async fn frame(ctx: &Context, unit: &UnitId, order: &Order) -> Result<Option<Rea
     let Some(payload) = content.payload else {
         // The content was erased on order: this number stays empty on this hop.
         let void = v1::Void { number, reason: "ERASED".to_owned() };
-        return Ok(Some(Ready::Frame(v1::frame::Kind::Void(void))));
+        return Ok(Some(Ready::Frame(Box::new(v1::frame::Kind::Void(void)))));
     };
     debug!(peer = %unit, number, message = %digest, "transfer sent");
-    Ok(Some(Ready::Frame(v1::frame::Kind::Transfer(v1::Transfer {
+    let transfer = v1::frame::Kind::Transfer(v1::Transfer {
         number,
         passed: Vec::new(),
         envelope: Some(v1::Envelope {
@@ -222,7 +222,8 @@ async fn frame(ctx: &Context, unit: &UnitId, order: &Order) -> Result<Option<Rea
             wraps: Vec::new(),
         }),
         recovered: order.recovered,
-    }))))
+    });
+    Ok(Some(Ready::Frame(Box::new(transfer))))
 }
 
 /// The lane of a priority.

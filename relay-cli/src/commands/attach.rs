@@ -1,8 +1,8 @@
 //! `--attach`: files are read once for their digests, listed in the message, and brought to the
 //! node before it.
 //!
-//! Enter through [`prepare`], [`list`] and [`upload`]. Invariant: what is durable at the node is not
-//! sent again; a file that changes meanwhile is refused by its digest.
+//! Enter through [`prepare`], [`list`] and [`upload`]. Invariant: what is durable at the node is
+//! not sent again; a file that changes meanwhile is refused by its digest.
 
 use std::{
     fs::File,

@@ -14,8 +14,8 @@ async fn offered(session: &mut Session) -> IncomingAttachment {
     tokio::time::timeout(PATIENCE, offered).await.expect("no offer").unwrap()
 }
 
-/// Bytes go from where the receiver says on, in order; the answers are the receiver's. A stream that
-/// is given up half way is its end, and of nothing else.
+/// Bytes go from where the receiver says on, in order; the answers are the receiver's. A stream
+/// that is given up half way is its end, and of nothing else.
 #[tokio::test]
 async fn an_attachment_comes_from_an_offset_on() {
     let (_book, (_one, up), (_other, mut other_up)) = pair().await;

@@ -77,8 +77,8 @@ async fn a_bad_frame_ends_its_own_session() {
     assert_eq!(node.link.session_count(), 1);
 }
 
-/// A stream that ends inside a frame, one that ends between frames, and a further one that offers no
-/// attachment.
+/// A stream that ends inside a frame, one that ends between frames, and a further one that offers
+/// no attachment.
 #[tokio::test]
 async fn streams_stay_open_and_whole() {
     let (_book, mut node, good, hostile) = besieged(settings()).await;
@@ -229,9 +229,10 @@ async fn emergency_overtakes_a_thousand_routine_frames() {
     pump.await.unwrap();
 }
 
-/// A peer holds half a frame on every stream but EMERGENCY's, in both halves, and on four streams of
-/// attachments, and reads nothing on them, so that its windows and ours are full: EMERGENCY passes
-/// in both directions all the same. A frame over an offer's length ends its session, and no other's.
+/// A peer holds half a frame on every stream but EMERGENCY's, in both halves, and on four streams
+/// of attachments, and reads nothing on them, so that its windows and ours are full: EMERGENCY
+/// passes in both directions all the same. A frame over an offer's length ends its session, and no
+/// other's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalled_attachments_do_not_stop_emergency() {
     let (_book, mut node, good, hostile) = besieged(settings()).await;

@@ -8,6 +8,7 @@ use relay_proto::{
     attachment::{Item, Offered},
     envelope::{Header, HeaderError, Priority},
     ids::UnitId,
+    payload::{Attachment, Payload},
     reason::Reason,
     v1::{self, AttachmentState},
 };
@@ -47,7 +48,7 @@ async fn take(ctx: &Context, unit: &UnitId, mut incoming: IncomingAttachment) {
         Ok(Begun::Whole) => {
             return end(ctx, unit, incoming, Answer(AttachmentState::Whole, None)).await;
         }
-        Ok(Begun::Part(part)) => part,
+        Ok(Begun::Part(part)) => *part,
         Err(error) => return end(ctx, unit, incoming, of_error(&error)).await,
     };
     let offset = part.offset();
@@ -147,6 +148,17 @@ async fn judge(
         return Err(later(Reason::QueueFull));
     }
     Ok((item, header.priority))
+}
+
+/// Whether all that a message lists is durable here. What has its verdict is answered all the same:
+/// its attachments may have been erased since.
+pub fn are_here(ctx: &Context, header: &Header, content: &Payload) -> bool {
+    let store = &ctx.parts.store;
+    let blobs = store.blobs();
+    let mut items = content.attachments.iter().map(Attachment::item);
+    items.all(|item| blobs.holds(&item).unwrap_or(false))
+        || store.message(&header.digest).is_ok_and(|known| known.is_some())
+        || store.refused(&header.digest).is_ok_and(|known| known.is_some())
 }
 
 fn of_error(error: &BlobError) -> Answer {

@@ -1,10 +1,10 @@
 //! Attachments: files beside the journal, by digest, each whole or a part of one that still comes.
 //!
-//! Enter through [`Store::blobs`]; [`Part`] takes bytes, [`Whole`] gives them. Uses the disk through
-//! the journal's `Io`, off the tasks that serve. Invariants: under a digest in `whole` lie bytes
-//! that had that digest when they were renamed to it, and they are durable; a name below here is
-//! made of digests and units, never of a sender's words; what a stored message lists is removed only
-//! by an order of erasure.
+//! Enter through [`Store::blobs`]; [`Part`] takes bytes, [`Whole`] gives them. Uses the disk
+//! through the journal's `Io`, off the tasks that serve. Invariants: under a digest in `whole` lie
+//! bytes that had that digest when they were renamed to it, and they are durable; a name below here
+//! is made of digests and units, never of a sender's words; what a stored message lists is removed
+//! only by an order of erasure.
 //!
 //! Life of one: 1. [`Blobs::begin`] opens or makes `parts/<owner>/<digest>`. 2. Bytes are appended;
 //! every few megabytes they are synced, and only that is told to whoever resumes. 3. At the end the
@@ -66,7 +66,7 @@ pub enum Begun {
     /// It is here.
     Whole,
     /// Bytes are wanted from [`Part::offset`] on.
-    Part(Part),
+    Part(Box<Part>),
 }
 
 /// Where the files are, and what of them is in use.

@@ -100,7 +100,8 @@ pub(super) fn begin(
     let mut hash = Hash::default();
     read(&*file, 0..had, |piece| hash.update(piece))?;
     files.state().open.insert(place.key.clone(), had);
-    Ok(Begun::Part(Part { place, item, priority, file, hash, written: had, synced: had }))
+    let part = Part { place, item, priority, file, hash, written: had, synced: had };
+    Ok(Begun::Part(Box::new(part)))
 }
 
 impl Place {

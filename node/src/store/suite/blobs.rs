@@ -20,7 +20,7 @@ fn item(bytes: &Bytes) -> Item {
 async fn begin(store: &Store, owner: &Owner, item: Item) -> Result<Option<Part>, BlobError> {
     Ok(match store.blobs().begin(owner.clone(), item, Priority::Routine).await? {
         Begun::Whole => None,
-        Begun::Part(part) => Some(part),
+        Begun::Part(part) => Some(*part),
     })
 }
 

@@ -14,9 +14,9 @@ use crate::store::{
 
 impl Store {
     /// Erases the content of a message by a rule or an order. `Ok` means that the bytes are
-    /// overwritten, and attachments that no other message lists are gone; a crash in between is made
-    /// good at the next opening. A message that still waits
-    /// to be sent is refused. Returns whether this was the first order.
+    /// overwritten, and attachments that no other message lists are gone; a crash in between is
+    /// made good at the next opening. A message that still waits to be sent is refused. Returns
+    /// whether this was the first order.
     pub async fn erase(
         &self,
         digest: Digest,
