@@ -219,6 +219,12 @@ const FORCE_WAIT: Duration = Duration::from_secs(1);
 /// A panic's text may quote outside data: only its beginning is logged.
 const PANIC_CHARS_MAX: usize = 200;
 
+/// Runs work that reads or computes long away from the tasks that serve; nothing when it panicked.
+/// It ends with its caller's interest: nobody waits for it at a stop.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
 /// Starts the writer of a simulated store: it belongs to the simulation's runtime and dies with it.
 pub fn spawn_simulated<F>(future: F)
 where

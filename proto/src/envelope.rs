@@ -83,6 +83,9 @@ pub struct Header {
     pub expires_at: Timestamp,
     /// SHA-256 of the payload as it travels.
     pub payload_digest: Digest,
+    /// Digest of the list of attachments ([`attachment::digest`](crate::attachment::digest));
+    /// nothing without attachments.
+    pub attachments: Option<Digest>,
     /// How many units may carry it.
     pub max_hops: u32,
     /// Which of the sender's keys signed.
@@ -116,9 +119,11 @@ impl Header {
         if bucket >= limits::PAYLOAD_BUCKETS.len() || header.profile.is_empty() {
             return Err(Reason::Malformed);
         }
-        if !header.attachments_digest.is_empty() && header.attachments_digest.len() != 32 {
-            return Err(Reason::Malformed);
-        }
+        let attachments = match header.attachments_digest.is_empty() {
+            true => None,
+            false => Some(Digest::from_bytes(&header.attachments_digest)),
+        };
+        let attachments = attachments.transpose().map_err(|_| Reason::Malformed)?;
         Ok(Self {
             digest: verified.digest(),
             message_id: MessageId::from_bytes(&header.message_id).map_err(|_| Reason::Malformed)?,
@@ -130,6 +135,7 @@ impl Header {
             expires_at,
             payload_digest: Digest::from_bytes(&header.payload_digest)
                 .map_err(|_| Reason::Malformed)?,
+            attachments,
             max_hops: header.max_hops,
             key_id: verified.key_id(),
             signed: verified.signed().clone(),
@@ -183,6 +189,8 @@ pub struct NewHeader<'a> {
     pub expires_at: Timestamp,
     /// The payload as it travels.
     pub payload: &'a [u8],
+    /// Digest of its list of attachments.
+    pub attachments: Option<Digest>,
     /// The signing key.
     pub key_id: KeyId,
     /// Its epoch.
@@ -209,6 +217,9 @@ impl NewHeader<'_> {
             expires_at_ms: self.expires_at.as_millis(),
             payload_digest: Bytes::copy_from_slice(Digest::of(self.payload).as_bytes()),
             payload_bucket: u32::try_from(bucket).unwrap_or(u32::MAX),
+            attachments_digest: self
+                .attachments
+                .map_or_else(Bytes::new, |digest| Bytes::copy_from_slice(digest.as_bytes())),
             max_hops: DIRECT_HOPS,
             signer: Some(v1::Signer {
                 unit: self.from.to_string(),
@@ -302,7 +313,7 @@ mod tests {
     #[test]
     fn each_rule_has_its_reason() {
         assert_eq!(open(&sample(b"x")).unwrap().priority, Priority::Urgent);
-        let table: [(Reason, Break); 12] = [
+        let table: [(Reason, Break); 13] = [
             (Reason::UnsupportedVersion, |h| h.version = 2),
             (Reason::SenderMismatch, |h| h.from = "xb.ncu".into()),
             (Reason::Malformed, |h| h.to.clear()),
@@ -314,6 +325,7 @@ mod tests {
             (Reason::BadLifetime, |h| h.expires_at_ms = h.created_at_ms + 31 * 86_400_000),
             (Reason::HopLimit, |h| h.max_hops = 0),
             (Reason::Malformed, |h| h.payload_bucket = 8),
+            (Reason::Malformed, |h| h.attachments_digest = Bytes::from_static(&[1; 31])),
             (Reason::UnsupportedExtension, |h| {
                 let bytes = Bytes::from_static(b"x");
                 h.extensions = vec![v1::Extension { r#type: 1, critical: true, bytes }];
@@ -340,6 +352,7 @@ mod tests {
             created_at: Timestamp::from_millis(1_772_438_400_000),
             expires_at: Timestamp::from_millis(1_772_442_000_000),
             payload: &payload,
+            attachments: Some(Digest::of(b"list")),
             key_id: public.id(),
             epoch: 1,
         };
@@ -349,6 +362,7 @@ mod tests {
         let signed = unsigned.signed(signature);
         let header = Header::open(&signed, |_| Some(("xa.ncu".parse().unwrap(), public))).unwrap();
         assert_eq!(header.digest, digest);
+        assert_eq!(header.attachments, Some(Digest::of(b"list")));
 
         let envelope = |bytes: &[u8]| v1::Envelope {
             header: Some(signed.clone()),

@@ -1,10 +1,11 @@
 //! Wire formats and evidence of the relay: what can be proven.
 //!
-//! Enter through [`envelope`] for what travels, [`receipt`] and [`tlog`] for what is confirmed, and
-//! [`evidence`] for an offline check. Nothing here reads a file, a socket or a clock: bytes, keys
-//! and times are arguments. `proto/PROTOCOL.md` is the normative text.
+//! Enter through [`envelope`] and [`attachment`] for what travels, [`receipt`] and [`tlog`] for
+//! what is confirmed, and [`evidence`] for an offline check. Nothing here reads a file, a socket or
+//! a clock: bytes, keys and times are arguments. `proto/PROTOCOL.md` is the normative text.
 #![forbid(unsafe_code)]
 
+pub mod attachment;
 pub mod audit;
 pub mod card;
 pub mod envelope;

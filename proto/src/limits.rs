@@ -13,6 +13,19 @@ pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Longest payload as it travels: the largest bucket. Larger things are attachments.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 
+/// Most attachments of one message, whatever its profile says; the list fits an offer.
+pub const ATTACHMENTS_MAX: usize = 64;
+
+/// Largest attachment, whatever the profile says: an hour of a slow link.
+pub const ATTACHMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// Longest frame that offers an attachment: a header and the list.
+pub const OFFER_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest frame with bytes of an attachment, and longest piece of one in the local API: a stream's
+/// window holds four.
+pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
+
 /// Longest card: a unit's names, keys, nodes and logs over ten years of rotations.
 pub const CARD_BYTES_MAX: usize = 64 * 1024;
 

@@ -201,6 +201,10 @@ reasons! {
     LogHeld = "LOG_HELD";
     /// The file that shows what the log signed last is missing.
     AnchorMissing = "ANCHOR_MISSING";
+    /// An attachment that the message lists is not here: bring it first.
+    AttachmentMissing = "ATTACHMENT_MISSING";
+    /// The bytes of an attachment are not those of its digest and size.
+    AttachmentMismatch = "ATTACHMENT_MISMATCH";
     /// A bug: the node kept its store and said so.
     Internal = "INTERNAL";
 }

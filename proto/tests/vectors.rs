@@ -253,6 +253,7 @@ fn payload() -> Bytes {
 fn header() -> (Header, Fields) {
     let (from, key) = (XA.0.parse().unwrap(), pair(XA.1 + 1).1);
     let unsigned = NewHeader {
+        attachments: None,
         message_id: message_id(),
         from: &from,
         to: &[XB.0.parse().unwrap(), "xc.ncu".parse().unwrap()],

@@ -5,6 +5,7 @@
 //! type exists.
 
 mod approval;
+mod attachment;
 mod audit;
 mod casework;
 mod paper;
@@ -19,13 +20,16 @@ use relay_proto::{
 };
 
 pub use self::approval::ApprovalVerb;
+pub use self::attachment::{AttachmentVerb, Which};
 pub use self::audit::{AuditVerb, SpanArgs};
 pub use self::casework::{
     DecisionWord, EndingWord, ExtendArgs, ExtensionWord, MlaArgs, PostArgs, RespondArgs, RiskWord,
     Says, When, With, WithdrawArgs,
 };
 pub use self::paper::{PaperArgs, PaperFormat};
-pub use self::sending::{DraftVerb, PreservationArgs, SendArgs, SendVerb, TemplateVerb, WaitFor};
+pub use self::sending::{
+    Attach, DraftVerb, PreservationArgs, SendArgs, SendVerb, TemplateVerb, WaitFor,
+};
 
 /// Command line of the relay.
 #[derive(Debug, Parser)]
@@ -152,6 +156,12 @@ pub enum Verb {
                             relay-cli show 7F3K-22QD --format pdf --out request.pdf\n\n\
                             As a paper: preservation requests, in the order of T-CY(2018)11.")]
     Show(ShowArgs),
+    /// The files that go with a message: see them, fetch one
+    #[command(
+        subcommand,
+        after_help = "Example:\n  relay-cli attachment get 7F3K-22QD 1 --out notes.pdf"
+    )]
+    Attachment(AttachmentVerb),
     /// State that a message was taken: by a named officer, or by a case system
     #[command(after_help = "Examples:\n  relay-cli ack 7F3K-22QD --by 'duty officer Novak'\n  \
                             relay-cli ack 7F3K-22QD --handover --by 'case system 2'")]
@@ -624,6 +634,9 @@ mod tests {
             "extend 7F3K-22QD --until 2027-05-22 --reason late --mla-status drafted",
             "mla 7F3K-22QD --reference M-1 --status sent --authority MoJ",
             "ack 7F3K-22QD --handover",
+            "send alert --file a --attach notes.pdf --attach x=text/csv",
+            "attachment list 7F3K-22QD",
+            "attachment get 7F3K-22QD 2 --out a --force",
             "show 7F3K-22QD --format html --out a.html",
             "watch --jsonl --cursor abc --count 3",
             "evidence export 7F3K-22QD --to court --payload",
@@ -662,6 +675,10 @@ mod tests {
             "send preservation --interactive",
             "send preservation --to xb.ncu --file a",
             "send preservation --to xb.ncu --interactive --file a",
+            "send alert --file a --attach x=csv",
+            "attachment get 7F3K-22QD 1",
+            "attachment get 7F3K-22QD 0 --out a",
+            "attachment get 7F3K-22QD ../a --out a",
             "draft save ../x --file a",
             "draft save .x --file a",
             "draft submit X",

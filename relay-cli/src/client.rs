@@ -14,9 +14,11 @@ use hyper_util::rt::TokioIo;
 use relay_proto::{
     limits,
     v1::{
-        approval_service_client::ApprovalServiceClient, audit_service_client::AuditServiceClient,
-        case_service_client::CaseServiceClient, message_service_client::MessageServiceClient,
-        node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
+        approval_service_client::ApprovalServiceClient,
+        attachment_service_client::AttachmentServiceClient,
+        audit_service_client::AuditServiceClient, case_service_client::CaseServiceClient,
+        message_service_client::MessageServiceClient, node_service_client::NodeServiceClient,
+        peer_service_client::PeerServiceClient,
     },
 };
 use tokio::net::UnixStream;
@@ -93,6 +95,11 @@ impl Node {
         MessageServiceClient::new(self.channel.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
             .max_encoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Files that go with messages.
+    pub fn attachments(&self) -> AttachmentServiceClient<Channel> {
+        AttachmentServiceClient::new(self.channel.clone())
     }
 
     /// Cases.

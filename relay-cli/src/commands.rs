@@ -5,6 +5,8 @@
 mod ack;
 mod alarm;
 mod approval;
+mod attach;
+mod attachment;
 mod audit;
 mod case;
 mod casework;
@@ -68,6 +70,7 @@ pub async fn run(context: &Context, verb: Verb) -> Result<Exit, Failure> {
         Verb::Outbox(args) => outbox::run(context, &args).await,
         Verb::Retry(args) => retry::run(context, &args).await,
         Verb::Show(args) => show::run(context, &args).await,
+        Verb::Attachment(verb) => attachment::run(context, verb).await,
         Verb::Ack(args) => ack::run(context, &args).await,
         Verb::Watch(args) => watch::run(context, args).await,
         Verb::Receipts(args) => receipts::run(context, &args).await,

@@ -32,6 +32,8 @@ pub struct Context {
     typed: Typed,
     /// Written by the verb, read once when it is interrupted.
     stage: Mutex<Stage>,
+    /// For what content is read, once somebody was asked.
+    purpose: Mutex<Option<String>>,
 }
 
 /// How far a verb has got, to tell the truth after Ctrl-C.
@@ -59,7 +61,13 @@ impl Context {
         let bold = !json && report::emphasis_wanted(global.no_color, global.plain);
         let printer = Printer { json, jsonl: global.jsonl, look, bold };
         let typed = Typed::of_this_process();
-        Self { global, printer, typed, stage: Mutex::new(Stage::Nothing) }
+        Self {
+            global,
+            printer,
+            typed,
+            stage: Mutex::new(Stage::Nothing),
+            purpose: Mutex::default(),
+        }
     }
 
     /// Runs a verb to its end, or until Ctrl-C.
@@ -104,7 +112,8 @@ impl Context {
 
     /// For what content is read: `--purpose`, or what the environment says for all calls.
     pub fn purpose(&self) -> String {
-        let stated = self.global.purpose.clone();
+        let typed = self.purpose.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stated = typed.or_else(|| self.global.purpose.clone());
         stated.or_else(|| std::env::var("RELAY_PURPOSE").ok()).unwrap_or_default()
     }
 
@@ -121,7 +130,10 @@ impl Context {
         let typed = terminal::ask("For what do you read this? The node records it: ").await?;
         match typed.is_empty() {
             true => Err(failure.safe("nothing was read").with_remedy(flag)),
-            false => Ok(typed),
+            false => {
+                let mut purpose = self.purpose.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(purpose.insert(typed).clone())
+            }
         }
     }
 

@@ -115,6 +115,7 @@ impl Exit {
             | R::IllegalTransition
             | R::UnfoundedRefusal
             | R::CaseFull
+            | R::AttachmentMissing
             | R::NotARecipient => Self::Faults,
             R::NotAParty | R::ExerciseNotTaken | R::ClassificationTooHigh => Self::Faults,
             R::PeriodTooShort | R::AudienceTooWide => Self::Faults,
@@ -127,6 +128,7 @@ impl Exit {
             | R::SenderMismatch
             | R::PayloadMismatch
             | R::InnerMismatch
+            | R::AttachmentMismatch
             | R::KeyNotPinned
             | R::DuplicateIdentity
             | R::FingerprintMismatch

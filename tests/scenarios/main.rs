@@ -4,6 +4,7 @@
 
 mod accounts;
 mod again;
+mod attachments;
 mod cards;
 mod casework;
 mod clocks;

@@ -57,7 +57,9 @@ impl Forwarder {
         let mut sockets = Vec::new();
         for End { public, .. } in ends {
             // A burst of a whole window is no loss that anybody asked for.
-            setsockopt(&public, sockopt::RcvBufForce, &BUFFER_BYTES)?;
+            // Who may not force it gets what the system allows.
+            setsockopt(&public, sockopt::RcvBufForce, &BUFFER_BYTES)
+                .or_else(|_| setsockopt(&public, sockopt::RcvBuf, &BUFFER_BYTES))?;
             public.set_nonblocking(true)?;
             sockets.push(UdpSocket::from_std(public)?);
         }

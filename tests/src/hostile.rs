@@ -127,6 +127,7 @@ impl Hostile {
         let signer = keys.signer();
         let key_id = signer.key_id(KeyUse::Envelope);
         let new = NewHeader {
+            attachments: None,
             message_id: MessageId::new(now, rand::random()),
             from,
             to,

@@ -31,6 +31,10 @@ pub struct Profile {
     pub min_preservation_days: u32,
     /// The days that a request asks for when it does not say.
     pub requested_preservation_days: u32,
+    /// Most attachments of one message.
+    pub attachments_max: usize,
+    /// Bytes of the largest of them.
+    pub attachment_bytes_max: u64,
     /// Languages of human text (BCP 47); the first is the default.
     pub languages: Vec<String>,
     /// On which grounds a request may be refused.

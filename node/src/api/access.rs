@@ -267,6 +267,10 @@ pub(super) const NEEDS: &[(&str, &[(&str, Needs)])] = {
                 ("DropApproval", SEND),
             ],
         ),
+        (
+            "relay.v1.AttachmentService",
+            &[("GetUpload", SEND), ("UploadAttachment", SEND), ("DownloadAttachment", READ)],
+        ),
         ("relay.v1.AuditService", &[("ListAudit", OneOf(&[Audit]))]),
         // Whoever watches over the service asks whether it is well, and learns nothing else.
         ("grpc.health.v1.Health", &[("Check", Needs::Nothing), ("Watch", Needs::Nothing)]),

@@ -10,6 +10,7 @@ mod admission;
 mod alarms;
 mod approvals;
 mod args;
+mod attachments;
 mod audit;
 mod cases;
 mod convert;
@@ -140,6 +141,8 @@ struct Shared {
     started: Timestamp,
     /// Places of messages that are being taken.
     submissions: admission::Admission,
+    /// One permit an attachment that comes or goes.
+    transfers: Arc<Semaphore>,
     /// One permit a stream that stays open.
     streams: Arc<Semaphore>,
     /// Fingerprints cost 100,000 hashes: kept by the peer's identity key.
@@ -153,6 +156,7 @@ impl Service {
         let (stop, started) = (tasks.drain_token(), relay.clock().now());
         let submissions = admission::Admission::new();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        let transfers = Arc::new(Semaphore::new(attachments::TRANSFERS_MAX));
         Self {
             shared: Arc::new(Shared {
                 relay,
@@ -161,6 +165,7 @@ impl Service {
                 accounts,
                 started,
                 submissions,
+                transfers,
                 streams,
                 fingerprints: Mutex::default(),
                 store_ended: AtomicBool::new(false),

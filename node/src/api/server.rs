@@ -10,9 +10,11 @@ use std::{
 use relay_proto::{
     DESCRIPTOR_SET, limits,
     v1::{
-        approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
-        case_service_server::CaseServiceServer, message_service_server::MessageServiceServer,
-        node_service_server::NodeServiceServer, peer_service_server::PeerServiceServer,
+        approval_service_server::ApprovalServiceServer,
+        attachment_service_server::AttachmentServiceServer,
+        audit_service_server::AuditServiceServer, case_service_server::CaseServiceServer,
+        message_service_server::MessageServiceServer, node_service_server::NodeServiceServer,
+        peer_service_server::PeerServiceServer,
     },
 };
 use tokio::net::{TcpListener, UnixListener};
@@ -90,6 +92,7 @@ fn routes(service: &Service) -> Result<(HealthReporter, Routes), ApiError> {
     let v1 = described().build_v1().map_err(ApiError::Reflection)?;
     let v1alpha = described().build_v1alpha().map_err(ApiError::Reflection)?;
     let messages = MessageServiceServer::new(service.clone());
+    let attachments = AttachmentServiceServer::new(service.clone());
     let cases = CaseServiceServer::new(service.clone());
     let peers = PeerServiceServer::new(service.clone());
     let nodes = NodeServiceServer::new(service.clone());
@@ -100,6 +103,7 @@ fn routes(service: &Service) -> Result<(HealthReporter, Routes), ApiError> {
         .add_service(
             messages.max_decoding_message_size(DECODE_MAX).max_encoding_message_size(ENCODE_MAX),
         )
+        .add_service(attachments.max_decoding_message_size(DECODE_MAX))
         .add_service(
             cases.max_decoding_message_size(DECODE_MAX).max_encoding_message_size(ENCODE_MAX),
         )

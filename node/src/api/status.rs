@@ -16,7 +16,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     directory::DirectoryError,
     relay::{evidence::EvidenceError, submit::SubmitError},
-    store::StoreError,
+    store::{BlobError, StoreError},
     tlog::TlogError,
 };
 
@@ -128,6 +128,15 @@ impl From<StoreError> for Problem {
             StoreError::Refused(reason) => Self::new(*reason),
             StoreError::Erased => Self::text(Reason::NotFound, error.to_string()),
             _ => Self::of(error.reason(), &error),
+        }
+    }
+}
+
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Store(error) => error.into(),
+            error => Self::of(error.reason(), &error),
         }
     }
 }
@@ -257,6 +266,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::WeakKey
         | Reason::PayloadMismatch
         | Reason::InnerMismatch
+        | Reason::AttachmentMismatch
         | Reason::FutureDated
         | Reason::BadLifetime
         | Reason::UnknownProfile
@@ -307,8 +317,8 @@ fn code_of(reason: Reason) -> Code {
         | Reason::LateAfterFailure
         | Reason::PeerRolledBack
         | Reason::UnprovenExtension => Code::FailedPrecondition,
-        Reason::BadInclusion | Reason::WrongIssuer => Code::FailedPrecondition,
-        Reason::BadConsistency | Reason::HopLimit => Code::FailedPrecondition,
+        Reason::BadInclusion | Reason::WrongIssuer | Reason::HopLimit => Code::FailedPrecondition,
+        Reason::BadConsistency | Reason::AttachmentMissing => Code::FailedPrecondition,
         Reason::UnfoundedRefusal | Reason::IllegalTransition => Code::FailedPrecondition,
         Reason::NotAParty | Reason::ExerciseNotTaken => Code::FailedPrecondition,
         Reason::StoreDamaged => Code::DataLoss,

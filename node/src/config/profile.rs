@@ -15,7 +15,7 @@ use relay_core::{
 use relay_proto::{
     card::TREATIES,
     limits,
-    payload::{all_kinds, kind_name},
+    payload::{self, all_kinds, kind_name},
     v1,
 };
 
@@ -42,6 +42,12 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
         let problem = format!("is below `min_preservation_days` ({min}): every request would fail");
         root.refuse("requested_preservation_days", problem, format!("choose {min} or more"));
     }
+    let attachments_max = root.number("attachments_max", ATTACHMENTS, 0..=ATTACHMENTS_MAX);
+    let attachment_bytes_max = root.size(
+        "attachment_bytes_max",
+        payload::ATTACHMENT_BYTES_MAX,
+        1..=limits::ATTACHMENT_BYTES_MAX,
+    );
     let languages = root
         .list("languages", LANGUAGES_MAX, "\"en\"", language)
         .unwrap_or_else(|| vec!["en".into()]);
@@ -62,6 +68,8 @@ pub(super) fn read(mut root: Section<'_, '_>) -> Option<Profile> {
         lifetimes,
         min_preservation_days: min,
         requested_preservation_days: requested,
+        attachments_max: usize::try_from(attachments_max).unwrap_or(limits::ATTACHMENTS_MAX),
+        attachment_bytes_max,
         languages,
         refusal_grounds,
         targets,
@@ -292,6 +300,10 @@ const MIN_DAYS: u32 = 60;
 
 /// Article 16(2) speaks of ninety days.
 const REQUESTED_DAYS: u32 = 90;
+
+/// Attachments of a message, and what the wire takes at most.
+const ATTACHMENTS: u32 = payload::ATTACHMENTS_MAX as u32;
+const ATTACHMENTS_MAX: u32 = limits::ATTACHMENTS_MAX as u32;
 
 /// Ten years: longer than any preservation.
 const DAYS_MAX: u32 = 3650;

@@ -153,6 +153,7 @@ impl Node {
         let clock = parts.clock.clone();
         let scrubbing = relay.store().keep_scrubbing(parts.scrub, move || clock.now(), &tasks);
         scrubbing.map_err(|error| RunError::start("scrub", error))?;
+        relay.store().keep_swept(&tasks);
         Ok(Self { id: id.clone(), tasks, relay, link, _api: api })
     }
 

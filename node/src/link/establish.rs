@@ -13,12 +13,13 @@ use relay_proto::{
 };
 use rustls::NamedGroup;
 use rustls_pki_types::CertificateDer;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Counters, LinkAlarm, LinkEvent, PeerNode, Session, Shared,
     arbitrate::Claim,
+    attachments::{self, Places},
     close::{CloseCode, Closed},
     frame::{self, FrameError},
     hello::{self, HELLO_BYTES_MAX},
@@ -93,7 +94,8 @@ async fn tell_duplicate(
 pub(super) async fn run(shared: &Shared, established: Established) {
     let Established { core, hello, streams, queues, early } = established;
     let supervised = Supervised { shared, core: core.clone() };
-    let arrivals = streams::run(&shared.tasks, &core, streams, queues, early);
+    let (attachments, offered) = mpsc::channel(ATTACHMENTS_MAX);
+    let arrivals = streams::run(&shared.tasks, &core, streams, queues, (early, offered));
     Counters::add(&shared.counters.sessions);
     let (peer, session) = (&core.peer, core.id);
     let (key_exchange, dialled) = (core.key_exchange, core.dialled_by_us);
@@ -105,7 +107,7 @@ pub(super) async fn run(shared: &Shared, established: Established) {
         biased;
         () = core.ended.cancelled() => Closed::by_us(CloseCode::Internal, ""),
         error = core.connection.closed() => error.into(),
-        _ = core.connection.accept_bi() => FrameError::Misplaced.into(),
+        closed = attachments::accept(&shared.tasks, &core, &attachments) => closed,
     };
     // When the session was ended already, that cause stands.
     core.end(closed);
@@ -207,6 +209,8 @@ async fn attempt(
         connection: connection.clone(),
         sender,
         pings: Pings::default(),
+        places: Places::default(),
+        progress,
         settled: AtomicU64::new(0),
         cause: OnceLock::new(),
         ended: CancellationToken::new(),
@@ -253,6 +257,9 @@ async fn confirm(streams: &mut Streams) -> Result<Vec<Incoming>, Closed> {
     }
     Err(Closed::by_us(CloseCode::Malformed, "too much before the first pong"))
 }
+
+/// Offers that wait for the relay; QUIC allows a peer no more streams.
+const ATTACHMENTS_MAX: usize = 4;
 
 /// Pings of a running session count from 1.
 const CONFIRM_NONCE: u64 = u64::MAX;

@@ -76,6 +76,11 @@ impl FrameReader {
         }
     }
 
+    /// Tells the peer that nothing more of this stream is read.
+    pub(super) fn stop(&mut self) {
+        let _ = self.stream.stop(quinn::VarInt::from_u32(0));
+    }
+
     fn took(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
         self.progress += bytes.len();

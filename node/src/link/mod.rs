@@ -17,7 +17,7 @@
 //! 4. [`arbitrate`] decides between it and a standing session of the same node; the loser is
 //!    closed.
 //! 5. [`LinkEvent::Up`]. Four tasks a lane: reading and writing of each half of both streams are
-//!    apart.
+//!    apart. Further streams bring attachments, one each (`attachments`).
 //! 6. The first cause ends the session: a fault of the peer, the loss of the path, a removed key,
 //!    the relay, the stop. [`LinkEvent::Down`] names it. What was queued is lost; the relay's
 //!    outbox still has it.
@@ -31,6 +31,7 @@
 
 mod accept;
 mod arbitrate;
+mod attachments;
 mod book;
 mod close;
 mod dial;
@@ -70,6 +71,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    attachments::{AttachmentSender, BringError, Bringing, IncomingAttachment},
     close::{CloseCode, Closed},
     identity::{LocalNode, RESET_KEY_BYTES, TransportIdentity},
     key_exchange::KeyExchange,

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     arbitrate::Claim,
+    attachments::{AttachmentSender, IncomingAttachment, Places},
     close::{CloseCode, Closed},
     frame::{self, FrameError},
     lane::{Direction, Lane, Lanes},
@@ -91,6 +92,11 @@ impl Session {
         self.core.sender.clone()
     }
 
+    /// For bringing attachments; may be cloned and kept.
+    pub fn attachments(&self) -> AttachmentSender {
+        AttachmentSender { core: Arc::clone(&self.core) }
+    }
+
     /// Ends the session; frames that are queued may be lost.
     pub fn close(&self, code: CloseCode, text: &str) {
         self.core.end(Closed::by_us(code, text));
@@ -116,6 +122,8 @@ pub struct Arrivals {
     pub urgent: mpsc::Receiver<Incoming>,
     /// Envelopes of priority EMERGENCY.
     pub emergency: mpsc::Receiver<Incoming>,
+    /// Attachments that the peer offers.
+    pub attachments: mpsc::Receiver<IncomingAttachment>,
 }
 
 impl Arrivals {
@@ -286,6 +294,10 @@ pub(super) struct SessionCore {
     pub(super) connection: Connection,
     pub(super) sender: SessionSender,
     pub(super) pings: Pings,
+    /// Places of the attachments that we bring.
+    pub(super) places: Places,
+    /// For half a frame to come on.
+    pub(super) progress: Duration,
     /// Its place among all that became a session, from 1; 0 before.
     pub(super) settled: AtomicU64,
     /// Set once, by the first who ends the session.

@@ -71,6 +71,10 @@ pub(super) const CONNECTION_WINDOW: u32 = 13 << 20;
 /// Streams that a peer may open: four lanes, four for attachments.
 pub(super) const PEER_STREAMS_MAX: u32 = 8;
 
+/// Streams of attachments that this side opens at once: one less than a peer allows, for the QUIC
+/// library gives the credit of ended streams back by twos.
+pub(super) const ATTACHMENT_STREAMS_MAX: usize = 3;
+
 /// What the system is asked to buffer of a socket in each direction: a third of the connection
 /// window, some thousand packets.
 pub(super) const SOCKET_BYTES: usize = 4 << 20;

@@ -15,6 +15,7 @@ use relay_proto::{
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
+    attachments::IncomingAttachment,
     close::{CloseCode, Closed},
     frame::{self, FrameError, FrameReader},
     hello::{self, HELLO_BYTES_MAX, OPEN_BYTES_MAX},
@@ -105,13 +106,14 @@ pub(super) async fn write(stream: &mut SendStream, frame: Bytes) -> Result<(), C
     })
 }
 
-/// Starts the sixteen tasks. `early` came while the connection was being confirmed.
+/// Starts the sixteen tasks. `early` came while the connection was being confirmed; attachments
+/// that the peer offers come by `offered`.
 pub(super) fn run(
     tasks: &Tasks,
     core: &Arc<SessionCore>,
     streams: Streams,
     queues: Queues,
-    early: Vec<Incoming>,
+    (early, offered): (Vec<Incoming>, mpsc::Receiver<IncomingAttachment>),
 ) -> Arrivals {
     let (control, control_arrivals) = mpsc::channel(CONTROL_ARRIVALS);
     for incoming in early {
@@ -143,6 +145,7 @@ pub(super) fn run(
         routine: routine_arrivals,
         urgent: urgent_arrivals,
         emergency: emergency_arrivals,
+        attachments: offered,
     }
 }
 

@@ -24,7 +24,7 @@ use relay_proto::{
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::{Context, alarms::alarm, own};
+use super::{Context, alarms::alarm, attachments::are_here, own};
 use crate::{
     keys::KeyUse,
     link::{Incoming, Lane, SessionSender},
@@ -247,6 +247,10 @@ fn decide(
         return Decision::Defer(header.digest, Reason::QueueFull);
     }
     let decision = match content(ctx, &header, &clear) {
+        Ok(content) if !are_here(ctx, &header, &content) => {
+            let what = "bring what it lists, then send it again";
+            Decision::Fault(Reason::AttachmentMissing, what.to_owned())
+        }
         Ok(content) => {
             let taken = (content, clear, carried);
             let seen = Seen { clock_unverified, recovered };
@@ -279,7 +283,7 @@ fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool
 /// but for `INTERNAL`: that is ours, and no verdict.
 fn content(ctx: &Context, header: &Header, clear: &Bytes) -> Result<Payload, Reason> {
     let raw = payload::open_clear(clear).map_err(|error| error.reason())?;
-    payload::check_inner(&raw, header)?;
+    payload::check_inner(clear, &raw, header)?;
     let profile = ctx.profile(&header.profile).ok_or(Reason::UnknownProfile)?;
     if raw.kind() == v1::Kind::Unspecified {
         return Err(Reason::UnsupportedKind);

@@ -10,6 +10,7 @@
 pub mod acknowledge;
 mod alarms;
 mod answers;
+mod attachments;
 mod cards;
 pub mod cases;
 mod checker;
@@ -230,6 +231,12 @@ impl Relay {
     pub fn full_inboxes(&self) -> Vec<String> {
         let limits = &self.ctx.parts.limits;
         self.ctx.inbox.full(limits.inbox_messages_max, limits.inbox_bytes_max)
+    }
+
+    /// Bytes of the largest attachment that any profile allows.
+    pub fn attachment_bytes_max(&self) -> u64 {
+        let each = self.ctx.parts.profiles.iter().map(|profile| profile.attachment_bytes_max);
+        each.max().unwrap_or_default()
     }
 
     /// How a peer stands.

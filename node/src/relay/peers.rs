@@ -24,9 +24,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Context, alarms::end_held, answers, inbound, outbound, owed, recover, twins};
+use super::{
+    Context, alarms::end_held, answers, attachments, inbound, outbound, owed, recover, twins,
+};
 use crate::{
-    link::{CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender},
+    link::{
+        AttachmentSender, CloseCode, Link, LinkAlarm, LinkEvent, Session, SessionId, SessionSender,
+    },
     store::NewClaim,
     tasks::TaskKind,
     telemetry::Counter,
@@ -97,6 +101,7 @@ pub(super) struct Live {
     /// The peer's node.
     pub node: NodeId,
     pub sender: SessionSender,
+    pub attachments: AttachmentSender,
     /// The peer's Hello.
     pub hello: Arc<v1::Hello>,
     /// Held while a group of this unit's receipts is checked and recorded: what two of its nodes
@@ -272,13 +277,14 @@ impl Peers {
         }
         let had = ctx.parts.store.counter("receipts-have", &unit).ok();
         let (id, node, sender) = (session.id(), session.peer().clone(), session.sender());
-        let settled = session.settled();
+        let (settled, attachments) = (session.settled(), session.attachments());
         let Some((live, stands)) = self.lock().get_mut(&unit).map(|worker| {
             let settling = Arc::clone(&worker.settling);
             let alone = worker.sessions.iter().all(|other| other.node == node);
             let had = had.filter(|_| alone);
             let has = Arc::default();
-            let live = Live { id, settled, node, sender, hello, claim, has, had, settling };
+            let live =
+                Live { id, settled, node, sender, attachments, hello, claim, has, had, settling };
             let stands = worker.up(live.clone());
             (live, stands)
         }) else {
@@ -441,6 +447,8 @@ fn serve(ctx: &Arc<Context>, unit: &UnitId, session: Session, live: Live) {
         let reader = inbound::run(reader, lane);
         tasks.spawn(name, TaskKind::Session, reader);
     }
+    let offers = attachments::run(Arc::clone(ctx), unit.clone(), arrivals.attachments);
+    tasks.spawn("session-attachments", TaskKind::Session, offers);
     let reader = answers::run(Arc::clone(ctx), unit.clone(), live, arrivals.control, ended);
     tasks.spawn("session-control", TaskKind::Session, reader);
 }

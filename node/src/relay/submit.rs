@@ -9,12 +9,13 @@ use relay_core::{
     profile::Profile,
 };
 use relay_proto::{
+    attachment::{self, Item},
     envelope::{Header, NewHeader, Priority},
     ids::{Digest, MessageId, UnitId, Uuid},
     limits,
     payload::{
-        self, Completion, Fault, Faults, NewIds, Payload, PayloadContext, Place, ProfileDefaults,
-        UnitFacts,
+        self, Attachment, Completion, Fault, Faults, NewIds, Payload, PayloadContext, Place,
+        ProfileDefaults, UnitFacts,
     },
     reason::Reason,
     receipt::Event,
@@ -119,26 +120,30 @@ impl Context {
         let checked = self.check(submission, now);
         drop(pass);
         let ready = checked?;
+        let items: Vec<Item> = ready.payload.attachments.iter().map(Attachment::item).collect();
         let message_id = ready.message_id;
         if submission.validate_only {
             let digest = Digest::from_array([0; 32]);
             let (repeated, waits) = (false, None);
             return Ok(Prepared::Answer(Submitted { digest, message_id, repeated, waits }));
         }
+        self.are_here(&items).await?;
         let is_alone = submission.granted.is_none() && !submission.principal.is_node();
         if ready.two_officers && is_alone {
             let held = approval::held(submission, &ready, request_key, content, now);
             return Ok(Prepared::Hold(Box::new(held)));
         }
         let asked = (request_key, content, now);
-        self.signed(submission, ready, asked).await.map(|new| Prepared::Store(Box::new(new)))
+        self.signed(submission, (ready, items), asked)
+            .await
+            .map(|new| Prepared::Store(Box::new(new)))
     }
 
     /// Signs what was checked.
     async fn signed(
         &self,
         submission: &Submission,
-        ready: Ready,
+        (ready, items): (Ready, Vec<Item>),
         (request_key, content, now): ([u8; 32], Digest, Timestamp),
     ) -> Result<NewSubmission, SubmitError> {
         let message_id = ready.message_id;
@@ -152,6 +157,7 @@ impl Context {
             created_at: now,
             expires_at: ready.expires_at,
             payload: &ready.clear,
+            attachments: attachment::digest(&ready.salt, &items),
             key_id,
             epoch: self.parts.signer.epoch(KeyUse::Envelope),
         };
@@ -182,6 +188,20 @@ impl Context {
             queue_max: self.parts.limits.queue_max,
             now,
         })
+    }
+
+    /// What a message lists has to be durable before the message is.
+    async fn are_here(&self, items: &[Item]) -> Result<(), SubmitError> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let missing = self.parts.store.blobs().missing(items.to_vec()).await;
+        let Some(index) = missing.map_err(|error| SubmitError::Refused(error.reason()))? else {
+            return Ok(());
+        };
+        let path = format!("env.attachments[{index}]");
+        let fault = Fault::new(path, "its bytes are not at this node: upload them first");
+        Err(SubmitError::Content(Faults::one(fault.because(Reason::AttachmentMissing))))
     }
 
     async fn store(
@@ -286,13 +306,24 @@ impl Context {
             standing.admits((&parsed, priority), &rules, now, self.unit())?;
         }
         self.suits(profile, &parsed)?;
-        let clear = payload::clear_bytes(self.random(), &payload);
+        let salt = self.random();
+        let clear = payload::clear_bytes(salt, &payload);
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
         }
         let two_officers = profile.two_officers.contains(&parsed.kind());
         let payload = parsed;
-        Ok(Ready { message_id, to, priority, expires_at, clear, payload, rules, two_officers })
+        Ok(Ready {
+            message_id,
+            to,
+            priority,
+            expires_at,
+            salt,
+            clear,
+            payload,
+            rules,
+            two_officers,
+        })
     }
 
     /// A clock that is years off, or a key that is out of its time, would make a header that nobody
@@ -389,6 +420,8 @@ struct Ready {
     to: Vec<UnitId>,
     priority: Priority,
     expires_at: Timestamp,
+    /// The first bytes of `clear`.
+    salt: [u8; limits::PAYLOAD_SALT_BYTES],
     clear: Bytes,
     payload: Payload,
     rules: Rules,
@@ -407,6 +440,7 @@ fn header(new: &NewHeader<'_>, digest: Digest, signed: v1::Signed) -> Header {
         created_at: new.created_at,
         expires_at: new.expires_at,
         payload_digest: Digest::of(new.payload),
+        attachments: new.attachments,
         max_hops: 1,
         key_id: new.key_id,
         signed,
@@ -427,5 +461,7 @@ pub(super) fn payload_context<'a>(
     let mut context = PayloadContext::new(priority.to_wire(), kinds);
     context.minimum_preservation_days = profile.min_preservation_days;
     context.has_treaty = profile.treaty.is_some();
+    context.attachments_max = profile.attachments_max;
+    context.attachment_bytes_max = profile.attachment_bytes_max;
     context
 }

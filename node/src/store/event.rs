@@ -546,6 +546,9 @@ pub struct Erased {
     /// Where the event lies.
     #[prost(bytes = "bytes", tag = "5")]
     pub position: Bytes,
+    /// SHA-256 of each attachment that it listed.
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub attachments: Vec<Bytes>,
 }
 
 /// See [`Fact::Created`].

@@ -4,6 +4,7 @@
 //! that it survives a power cut.** Nothing outside `sled/` may name the crate of that name.
 //! README.md has a row per stored object.
 
+pub mod blobs;
 pub mod engine;
 pub mod event;
 pub mod files;
@@ -41,6 +42,7 @@ use relay_proto::{
 use tokio::sync::{oneshot, watch};
 
 pub use self::sled::is_opening as is_index_opening;
+pub use blobs::{Begun, BlobError, Blobs, Owner, Part};
 pub use engine::LogHead;
 pub use hashes::Hashes;
 pub use open::{Backend, OpenStore, create};
@@ -67,6 +69,8 @@ pub struct Store {
     origin: LogOrigin,
     /// The round of the scrub that is under way; the scrub's thread writes it.
     scrubbing: Arc<scrubber::Scrubbing>,
+    /// The attachments.
+    files: Arc<blobs::Files>,
     /// Where its files are; none in a simulation.
     dir: Option<Arc<Path>>,
     /// Becomes `Some` when the store stopped, with the reason.

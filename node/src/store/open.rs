@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use crate::{
     config::Settings,
     store::{
-        Store, StoreError,
+        Store, StoreError, blobs,
         engine::{Engine, Shared},
         event::{Created, Event, Fact},
         files::{self, Lock, StoreId},
@@ -185,12 +185,13 @@ impl OpenStore {
                 shared
             }
         };
+        let files = Arc::new(files_of(&self.backend));
         let dir = match self.backend {
             Backend::Embedded { dir, .. } => Some(dir.into()),
             Backend::Memory { .. } => None,
         };
         let (unit, origin, scrubbing) = (self.unit, self.origin, Arc::default());
-        Ok(Store { shared, queue, unit, origin, scrubbing, dir, ended })
+        Ok(Store { shared, queue, unit, origin, scrubbing, files, dir, ended })
     }
 
     fn start(
@@ -377,6 +378,12 @@ fn aside(dir: &Path, cache_bytes: u64, keep: bool) -> Result<Index, StoreError> 
         warn!("index removed, rebuilding from the journal");
     }
     Ok(Index::Sled(SledIndex::open(&index, cache_bytes)?))
+}
+
+/// The attachments, beside the journal.
+fn files_of(backend: &Backend) -> blobs::Files {
+    let (settings, io) = journal_of(backend);
+    blobs::Files::new(io, settings.dir.parent().unwrap_or(Path::new("/")))
 }
 
 fn journal_of(backend: &Backend) -> (JournalSettings, Arc<dyn Io>) {

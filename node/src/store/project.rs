@@ -80,7 +80,12 @@ pub fn project(event: &Event, seq: u64, position: Position) -> Vec<Op> {
         Some(Fact::LogSucceeded(fact)) => ops.succeeded(fact),
         Some(Fact::LeafMoved(fact)) => ops.moved(fact),
         Some(Fact::Erased(erased)) => {
-            ops.put(Tree::Erased, digest_of(&erased.digest).as_bytes().to_vec(), erased);
+            let message = digest_of(&erased.digest);
+            for sha256 in &erased.attachments {
+                // The row stays: what was ordered and not finished is found by it.
+                ops.put_bytes(Tree::Attachments, key::attachment(sha256, &message), Vec::new());
+            }
+            ops.put(Tree::Erased, message.as_bytes().to_vec(), erased);
         }
         Some(Fact::OwedAgain(fact)) => ops.owed_again(fact),
         Some(Fact::Created(created)) => ops.put(Tree::Meta, b"created".to_vec(), created),
@@ -266,6 +271,10 @@ impl Ops {
         if let (Ok(from), Some(id)) = (record.from.parse::<UnitId>(), record.message_id()) {
             let key = key::by_id(&from, &id);
             self.put_bytes(Tree::ById, key, digest.as_bytes().to_vec());
+        }
+        for one in &record.attachments {
+            let key = key::attachment(&one.sha256, &digest);
+            self.put_bytes(Tree::Attachments, key, one.size.to_be_bytes().to_vec());
         }
         self.put_bytes(Tree::Timeline, self.seq.to_be_bytes().to_vec(), digest.as_bytes().to_vec());
     }

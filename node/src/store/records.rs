@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use relay_proto::{
+    attachment::Item,
     envelope::Priority,
     ids::{Digest, MessageId},
     reason::Reason,
@@ -94,6 +95,9 @@ pub struct MessageRecord {
     /// Taken again after our log lost its receipt: it may have been acted on before.
     #[prost(bool, tag = "30")]
     pub recovered: bool,
+    /// The attachments that it lists.
+    #[prost(message, repeated, tag = "31")]
+    pub attachments: Vec<ListedRecord>,
 }
 
 impl MessageRecord {
@@ -125,6 +129,29 @@ impl MessageRecord {
     /// The lane in which it is carried here.
     pub fn lane(&self) -> Priority {
         priority_of(if self.carried == 0 { self.priority } else { self.carried })
+    }
+}
+
+/// An attachment that a message lists.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub struct ListedRecord {
+    /// Of its bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub sha256: Bytes,
+    /// How many they are.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+}
+
+impl ListedRecord {
+    /// Of a list.
+    pub fn of(item: &Item) -> Self {
+        Self { sha256: Bytes::copy_from_slice(item.sha256.as_bytes()), size: item.size }
+    }
+
+    /// As the list has it.
+    pub fn item(&self) -> Item {
+        Item { sha256: digest_of(&self.sha256), size: self.size }
     }
 }
 

@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     store::{
-        NewAlarm, Store, StoreError,
+        BlobError, NewAlarm, Store, StoreError,
         event::{Event, Fact},
         index::Tree,
         journal::{BodyState, Found, JournalError, Seen},
@@ -181,6 +181,9 @@ impl Scrubber {
             done = ScrubRecord { segments: number, bytes: done.bytes + bytes, ..record };
             self.tell(done.damages.get(known..).unwrap_or_default())?;
         }
+        if !self.attachments(&mut done)? {
+            return Ok(done);
+        }
         (done.complete, done.ended_at_ms) = (true, (self.now)().as_millis());
         *self.shown() = None;
         info!(
@@ -193,23 +196,52 @@ impl Scrubber {
         Ok(done)
     }
 
+    /// Reads all attachments that stored messages list; `false` when the node stops.
+    fn attachments(&mut self, done: &mut ScrubRecord) -> Result<bool, StoreError> {
+        let blobs = self.store.blobs();
+        let mut pace = |bytes| self.pauses.pay(bytes, self.settings.bytes_per_second);
+        let checked = match blobs.check(&mut pace) {
+            Ok(Some(checked)) => checked,
+            Ok(None) => return Ok(false),
+            Err(BlobError::Store(error)) => return Err(error),
+            Err(error) => {
+                warn!(%error, "attachments not all read");
+                return Ok(true);
+            }
+        };
+        done.bytes += checked.bytes;
+        for sha256 in checked.damaged {
+            error!(%sha256, "attachment damaged");
+            let detail = format!(
+                "attachment {sha256} is not what was written, or gone: put attachments/whole/\
+                 {sha256} back from a backup"
+            );
+            self.alarm(detail)?;
+            done.left_out += 1;
+        }
+        Ok(true)
+    }
+
     /// Each damage is an alarm, until an operator clears it; a later round that finds it still
     /// there raises it again.
     fn tell(&self, damages: &[DamageRecord]) -> Result<(), StoreError> {
         for damage in damages {
             error!(%damage, "journal damaged");
             let detail = format!("{damage}: {REPAIR}");
-            let new = NewAlarm {
-                reason: Reason::StoreDamaged,
-                peer: self.store.unit().to_string(),
-                detail,
-                evidence: Bytes::new(),
-                now: (self.now)(),
-            };
-            let raised = self.store.alarm_once(new, Meter::unlimited());
-            self.pauses.runtime.block_on(raised)?;
+            self.alarm(detail)?;
         }
         Ok(())
+    }
+
+    fn alarm(&self, detail: String) -> Result<(), StoreError> {
+        let new = NewAlarm {
+            reason: Reason::StoreDamaged,
+            peer: self.store.unit().to_string(),
+            detail,
+            evidence: Bytes::new(),
+            now: (self.now)(),
+        };
+        self.pauses.runtime.block_on(self.store.alarm_once(new, Meter::unlimited()))
     }
 
     fn shown(&self) -> std::sync::MutexGuard<'_, Option<ScrubRecord>> {

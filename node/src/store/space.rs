@@ -205,6 +205,16 @@ impl Space {
         }
     }
 
+    /// Whether so many bytes more leave room for messages of this priority.
+    pub fn has_room_for(&self, bytes: u64, priority: Priority) -> bool {
+        let Some(disk) = self.disk() else { return true };
+        if self.target == 0 {
+            return disk.free >= bytes;
+        }
+        let left = disk.free.saturating_add(self.reserve()).saturating_sub(bytes);
+        !self.is_blocked() && self.judge(left, disk.files_free).takes_arrival(priority)
+    }
+
     /// Removes the reserve. Whether that made room.
     pub fn give_up(&self) -> bool {
         self.stop.store(true, Ordering::Release);

@@ -105,6 +105,10 @@ counters! {
     Panic = "relay_tasks_panics_total",
     /// Terms of cases that ran out.
     TermOverdue = "relay_terms_overdue_total",
+    /// Attachments that peers brought, once durable.
+    AttachmentTaken = "relay_attachments_taken_total",
+    /// Bytes of them that were here when their transfer went on: not sent again.
+    AttachmentResumed = "relay_attachments_resumed_bytes_total",
 }
 
 #[cfg(test)]

@@ -158,10 +158,10 @@ fn check_payload(payload: &Bytes, header: Option<&Header>, verdict: &mut Verdict
     }
     match open_clear(payload) {
         // A header may have been put before another's payload.
-        Ok(opened) => match check_inner(&opened, header) {
+        Ok(opened) => match check_inner(payload, &opened, header) {
             Ok(()) => verdict.payload_matches = true,
             Err(reason) => {
-                let text = "the payload names another sender, other recipients or another id";
+                let text = "the payload names another sender, id, recipients or attachments";
                 verdict.invalid("payload", reason, text);
             }
         },

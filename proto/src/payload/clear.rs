@@ -7,6 +7,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 
 use crate::{
+    attachment,
     envelope::Header,
     ids::UnitId,
     limits,
@@ -37,12 +38,19 @@ pub fn open_clear(clear: &Bytes) -> Result<v1::Payload, ScanError> {
     scan::decode(&bytes, &schema::PAYLOAD, limits::PAYLOAD_BYTES_MAX)
 }
 
-/// Compares the payload's own copy of sender, recipients and id with the header: else a carrier
-/// could put its own header before another's payload.
-pub fn check_inner(payload: &v1::Payload, header: &Header) -> Result<(), Reason> {
+/// Compares the payload's own copy of sender, recipients and id with the header, else a carrier
+/// could put its own header before another's payload; and its list of attachments with the digest
+/// there. `clear` is what the payload was opened from.
+pub fn check_inner(clear: &[u8], payload: &v1::Payload, header: &Header) -> Result<(), Reason> {
+    let salt = clear.get(..limits::PAYLOAD_SALT_BYTES).unwrap_or_default();
+    let listed = attachment::listed(payload).map_err(|reason| match reason {
+        Reason::TooLarge => reason,
+        _ => Reason::InvalidContent,
+    })?;
     let same = payload.from == header.from.as_str()
         && payload.to.iter().map(String::as_str).eq(header.to.iter().map(UnitId::as_str))
-        && payload.message_id == header.message_id.as_bytes().as_slice();
+        && payload.message_id == header.message_id.as_bytes().as_slice()
+        && attachment::digest(salt, &listed) == header.attachments;
     if same { Ok(()) } else { Err(Reason::InnerMismatch) }
 }
 
@@ -70,7 +78,7 @@ mod tests {
         }
     }
 
-    /// Any other sender, recipient, order of recipients or id is a mismatch.
+    /// Any other sender, recipient, order of recipients, id or list of attachments is a mismatch.
     #[test]
     fn inner_copy_must_be_the_headers() {
         let unit = Unit::new("xa.ncu", 1);
@@ -81,15 +89,28 @@ mod tests {
             message_id: Bytes::copy_from_slice(header.message_id.as_bytes()),
             ..Default::default()
         };
-        assert_eq!(check_inner(&payload, &header), Ok(()));
+        let salt = [9; 32];
+        assert_eq!(check_inner(&salt, &payload, &header), Ok(()));
+        let attached =
+            v1::Attachment { sha256: Bytes::from_static(&[1; 32]), size: 5, ..Default::default() };
+        let with = v1::Payload { attachments: vec![attached], ..payload.clone() };
+        let items = attachment::listed(&with).unwrap();
+        let lists = Header { attachments: attachment::digest(&salt, &items), ..header.clone() };
+        assert_eq!(check_inner(&salt, &with, &lists), Ok(()));
+        assert_eq!(check_inner(&[8; 32], &with, &lists), Err(Reason::InnerMismatch));
+        assert_eq!(check_inner(&salt, &payload, &lists), Err(Reason::InnerMismatch));
+        let mut broken = with.clone();
+        broken.attachments[0].sha256 = Bytes::from_static(&[1; 31]);
+        assert_eq!(check_inner(&salt, &broken, &lists), Err(Reason::InvalidContent));
         let others = [
             v1::Payload { from: "xc.ncu".to_owned(), ..payload.clone() },
             v1::Payload { to: vec![], ..payload.clone() },
             v1::Payload { to: vec!["xb.ncu".to_owned(); 2], ..payload.clone() },
             v1::Payload { message_id: Bytes::from_static(&[8; 16]), ..payload },
+            with,
         ];
         for other in others {
-            assert_eq!(check_inner(&other, &header), Err(Reason::InnerMismatch));
+            assert_eq!(check_inner(&salt, &other, &header), Err(Reason::InnerMismatch));
         }
     }
 

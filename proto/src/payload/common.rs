@@ -1,6 +1,7 @@
 //! The fields that all kinds share: sender, markings, law, authority, attachments.
 
 use crate::{
+    attachment::Item,
     ids::{Digest, MessageId, UnitId},
     limits,
     reason::Reason,
@@ -69,6 +70,13 @@ pub struct Attachment {
     pub description: Option<Text>,
 }
 
+impl Attachment {
+    /// What is compared of it.
+    pub fn item(&self) -> Item {
+        Item { sha256: self.sha256, size: self.size }
+    }
+}
+
 /// The fields of a payload that are read last, kept together until all are checked.
 pub(super) struct Rest {
     pub case_id: crate::ids::CaseId,
@@ -84,7 +92,12 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    pub(super) fn parse(c: &mut Collector, env: At<'_>, raw: &v1::Payload) -> Self {
+    pub(super) fn parse(
+        c: &mut Collector,
+        env: At<'_>,
+        raw: &v1::Payload,
+        context: &PayloadContext<'_>,
+    ) -> Self {
         let own = "your own case or reference number";
         Self {
             case_id: c.uuid(env.field("thread_id"), &raw.case_id),
@@ -96,7 +109,7 @@ impl Rest {
             language: c.language(env.field("language"), &raw.language, "the text's language: `en`"),
             authority: authority(c, env.field("authority"), raw.authority.as_ref()),
             sender_ref: c.line(env.field("sender_ref"), &raw.sender_ref, own),
-            attachments: c.list(env.field("attachments"), &raw.attachments, attachment),
+            attachments: attachments(c, env.field("attachments"), &raw.attachments, context),
         }
     }
 }
@@ -266,6 +279,31 @@ fn authority(c: &mut Collector, at: At<'_>, raw: Option<&v1::Authority>) -> Auth
         time_zone: c.optional_name(at.field("time_zone"), &raw.time_zone),
         reply_means: c.optional_line(at.field("reply_means"), &raw.reply_means),
     }
+}
+
+/// The profile's bounds hold at both ends: the sender's node refuses what the receiver's would.
+fn attachments(
+    c: &mut Collector,
+    at: At<'_>,
+    raw: &[v1::Attachment],
+    context: &PayloadContext<'_>,
+) -> Vec<Attachment> {
+    let max = context.attachments_max.min(limits::ATTACHMENTS_MAX);
+    if raw.len() > max {
+        let text = format!("over the profile's {max} attachments: send several messages");
+        c.labelled(at, Reason::TooLarge, text);
+        return Vec::new();
+    }
+    let bytes_max = context.attachment_bytes_max.min(limits::ATTACHMENT_BYTES_MAX);
+    c.list(at, raw, |c, at, one| {
+        if one.size == 0 {
+            c.fault(at.field("size"), "missing: state its size in bytes; nothing is no attachment");
+        } else if one.size > bytes_max {
+            let text = format!("over the profile's {bytes_max} bytes: send it in parts");
+            c.labelled(at.field("size"), Reason::TooLarge, text);
+        }
+        attachment(c, at, one)
+    })
 }
 
 fn attachment(c: &mut Collector, at: At<'_>, raw: &v1::Attachment) -> Attachment {

@@ -124,6 +124,10 @@ pub struct PayloadContext<'a> {
     pub classification_max: v1::Classification,
     /// Whether requests of the profile rest on a treaty.
     pub has_treaty: bool,
+    /// Most attachments of one message.
+    pub attachments_max: usize,
+    /// Bytes of the largest of them.
+    pub attachment_bytes_max: u64,
 }
 
 impl<'a> PayloadContext<'a> {
@@ -137,6 +141,8 @@ impl<'a> PayloadContext<'a> {
             evaluation_required: false,
             classification_max: v1::Classification::Bpl,
             has_treaty: true,
+            attachments_max: ATTACHMENTS_MAX,
+            attachment_bytes_max: ATTACHMENT_BYTES_MAX,
         }
     }
 }
@@ -160,7 +166,7 @@ impl Payload {
         let handling = common::handling(&mut c, raw, context);
         let body = Body::parse(&mut c, &Whole { payload: raw, context });
         common::no_treaty_effect(&mut c, env, raw, context);
-        let rest = common::Rest::parse(&mut c, env, raw);
+        let rest = common::Rest::parse(&mut c, env, raw, context);
         let whole =
             from.zip(to).zip(message_id).zip(body).map(|(((from, to), message_id), body)| Self {
                 from,
@@ -192,6 +198,12 @@ impl Payload {
 
 /// The minor version of payloads that this version writes and reads.
 pub const MINOR: u32 = 0;
+
+/// Attachments of a message, where a profile does not say.
+pub const ATTACHMENTS_MAX: usize = 16;
+
+/// Bytes of an attachment, where a profile does not say.
+pub const ATTACHMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// Budapest Convention, Article 29(7): "not less than sixty days".
 pub const TREATY_DAYS_MIN: u32 = 60;

@@ -56,6 +56,7 @@ impl Unit {
             created_at: SENT_AT,
             expires_at: Timestamp::from_millis(SENT_AT.as_millis() + 3_600_000),
             payload: &payload(&self.id, &to, &message_id),
+            attachments: None,
             key_id: public.id(),
             epoch: 1,
         }

@@ -54,6 +54,9 @@ pub struct PreservationArgs {
 /// How it is sent.
 #[derive(Debug, Clone, Args)]
 pub struct SendPost {
+    /// A file that goes with it, and its media type [default: by the ending of its name]
+    #[arg(long, value_name = "FILE[=TYPE]", value_parser = attach)]
+    pub attach: Vec<Attach>,
     #[command(flatten)]
     pub repeat: RepeatArgs,
     /// Check everything, store and send nothing
@@ -62,6 +65,14 @@ pub struct SendPost {
     /// Return when every recipient has got so far, or at --timeout
     #[arg(long, value_name = "STATE", conflicts_with = "dry_run")]
     pub wait: Option<WaitFor>,
+}
+
+/// `--attach`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attach {
+    pub file: PathBuf,
+    /// As in application/pdf, where it is stated.
+    pub media_type: Option<String>,
 }
 
 /// How far a message has to get before `send` returns.
@@ -141,6 +152,25 @@ pub enum TemplateVerb {
         #[arg(value_name = "NAME")]
         name: String,
     },
+}
+
+/// `FILE` or `FILE=TYPE`: what is behind the last `=` is a type when there is a `/` in it and no
+/// file of the whole name.
+fn attach(text: &str) -> Result<Attach, String> {
+    let whole = Attach { file: text.into(), media_type: None };
+    let Some((file, media_type)) = text.rsplit_once('=').filter(|_| !whole.file.exists()) else {
+        return Ok(whole);
+    };
+    let token = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    match media_type.split_once('/') {
+        Some((kind, sort)) if token(kind) && token(sort) && !file.is_empty() => {
+            Ok(Attach { file: file.into(), media_type: Some(media_type.to_owned()) })
+        }
+        _ => Err("expected FILE or FILE=TYPE, as in notes.pdf=application/pdf".to_owned()),
+    }
 }
 
 /// The name of a file in one folder, and nothing else.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod approval;
+mod attachments;
 mod audit;
 pub mod case;
 mod casework;

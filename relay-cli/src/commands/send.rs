@@ -6,7 +6,7 @@ use std::path::Path;
 use relay_proto::{ids::RequestId, payload::kind_of_draft, timestamp::Timestamp, v1};
 
 use super::{
-    count, interactive,
+    attach, count, interactive,
     sending::{self, Outgoing, WAIT_TIME},
 };
 use crate::{
@@ -28,6 +28,9 @@ pub async fn run(context: &Context, verb: SendVerb) -> Result<Exit, Failure> {
                 let kind = Some(v1::Kind::PreservationRequest);
                 from_file(context, kind, &SendArgs { file, post }).await
             }
+            (None, Some(_)) if !post.attach.is_empty() => {
+                Err(Failure::new(Exit::Usage, "--attach goes with --file, not with --interactive."))
+            }
             (None, Some(to)) => interactive::run(context, &to, post.wait).await,
             (None, None) => Err(Failure::new(Exit::Usage, "Neither --file nor --to is stated.")),
         },
@@ -40,8 +43,13 @@ async fn from_file(
     args: &SendArgs,
 ) -> Result<Exit, Failure> {
     let id = context.request_id(&args.post.repeat);
-    let draft = read(context, kind, args, id)?;
+    let mut draft = read(context, kind, args, id)?;
+    let files = attach::prepare(&args.post.attach)?;
+    attach::list(&mut draft, &files);
     let node = context.node().await?;
+    if !args.post.dry_run {
+        attach::upload(context, &node, &files).await?;
+    }
     let outgoing = Outgoing {
         id,
         draft,

@@ -71,7 +71,7 @@ pub fn envelope(bytes: &[u8]) -> bool {
     assert!(opened.expires_at > opened.created_at);
     let Ok(clear) = clear_payload(&envelope, &opened) else { return false };
     let Ok(payload) = payload::open_clear(clear) else { return false };
-    payload::check_inner(&payload, &opened).is_ok()
+    payload::check_inner(clear, &payload, &opened).is_ok()
 }
 
 /// A card's file: as it came, and signed anew under its own identity key.

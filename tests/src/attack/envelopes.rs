@@ -274,6 +274,7 @@ pub async fn envelope(stage: &Stage, made: Made<'_>) -> v1::Envelope {
     let key_id = signer.key_id(KeyUse::Envelope);
     let created_at = now();
     let new = NewHeader {
+        attachments: None,
         message_id: made.id,
         from: made.from,
         to: std::slice::from_ref(&to),

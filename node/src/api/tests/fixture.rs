@@ -11,6 +11,7 @@ use relay_proto::{
     timestamp::Timestamp,
     v1::{
         self, approval_service_client::ApprovalServiceClient,
+        attachment_service_client::AttachmentServiceClient,
         audit_service_client::AuditServiceClient, message_service_client::MessageServiceClient,
         node_service_client::NodeServiceClient, peer_service_client::PeerServiceClient,
     },
@@ -158,6 +159,10 @@ impl Node {
 
     pub fn messages(&self) -> MessageServiceClient<Channel> {
         MessageServiceClient::new(self.channel.clone())
+    }
+
+    pub fn attachments(&self) -> AttachmentServiceClient<Channel> {
+        AttachmentServiceClient::new(self.channel.clone())
     }
 
     pub fn peers(&self) -> PeerServiceClient<Channel> {

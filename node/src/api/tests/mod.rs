@@ -3,6 +3,7 @@
 
 mod access;
 mod approvals;
+mod attachments;
 mod fixture;
 mod peers;
 mod reading;

@@ -1,6 +1,7 @@
 //! What travels: faults in frames, lanes that nobody reads, priorities.
 
 use bytes::Bytes;
+use relay_proto::limits;
 
 use super::*;
 
@@ -76,7 +77,8 @@ async fn a_bad_frame_ends_its_own_session() {
     assert_eq!(node.link.session_count(), 1);
 }
 
-/// A stream that ends inside a frame, one that ends between frames, and a stream too many.
+/// A stream that ends inside a frame, one that ends between frames, and a further one that offers
+/// no attachment.
 #[tokio::test]
 async fn streams_stay_open_and_whole() {
     let (_book, mut node, good, hostile) = besieged(settings()).await;
@@ -94,7 +96,8 @@ async fn streams_stay_open_and_whole() {
             1 => urgent.finish().unwrap(),
             _ => {
                 let (mut send, receive) = raw.connection.open_bi().await.unwrap();
-                streams::write(&mut send, Bytes::from_static(b"x")).await.unwrap();
+                let misplaced = encode(transfer(1, 1), 1000).unwrap();
+                streams::write(&mut send, misplaced).await.unwrap();
                 extra = Some((send, receive));
             }
         }
@@ -226,9 +229,10 @@ async fn emergency_overtakes_a_thousand_routine_frames() {
     pump.await.unwrap();
 }
 
-/// A peer holds half a frame on every stream but EMERGENCY's, in both halves, and reads nothing on
-/// them, so that its windows and ours are full: EMERGENCY passes in both directions all the same.
-/// A further stream, for an attachment, would end its session, and no other's.
+/// A peer holds half a frame on every stream but EMERGENCY's, in both halves, and on four streams
+/// of attachments, and reads nothing on them, so that its windows and ours are full: EMERGENCY
+/// passes in both directions all the same. A frame over an offer's length ends its session, and no
+/// other's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalled_attachments_do_not_stop_emergency() {
     let (_book, mut node, good, hostile) = besieged(settings()).await;
@@ -239,6 +243,12 @@ async fn stalled_attachments_do_not_stop_emergency() {
         bytes.resize(4 + length / 2, 7);
         Bytes::from(bytes)
     };
+    let mut attachments = Vec::new();
+    for _ in 0..4 {
+        let (mut send, receive) = raw.connection.open_bi().await.unwrap();
+        streams::write(&mut send, half(limits::OFFER_BYTES_MAX)).await.unwrap();
+        attachments.push((send, receive));
+    }
     let (opened, accepted) = (&mut streams.opened, &mut streams.accepted);
     for (send, length) in [
         (&mut opened.routine.send, 512 << 10),
@@ -269,9 +279,15 @@ async fn stalled_attachments_do_not_stop_emergency() {
         assert_eq!(number_of(&came), round);
     }
     assert!(raw.connection.close_reason().is_none());
+    let further = tokio::time::timeout(Duration::from_millis(200), raw.connection.open_bi()).await;
+    assert!(further.is_err(), "a fifth stream of attachments has no credit");
+    // Credit comes back by twos.
+    for (mut given_up, _) in attachments.drain(2..) {
+        given_up.reset(quinn::VarInt::from_u32(0)).unwrap();
+    }
     let (mut send, _receive) = raw.connection.open_bi().await.unwrap();
     streams::write(&mut send, half(512 << 10)).await.unwrap();
-    assert_eq!(raw.closed().await.code, CloseCode::Malformed);
-    assert_eq!(node.down().await.1.code, CloseCode::Malformed);
+    assert_eq!(raw.closed().await.code, CloseCode::TooLarge);
+    assert_eq!(node.down().await.1.code, CloseCode::TooLarge);
     good.link.ping(&node.unit).await.unwrap();
 }

@@ -4,6 +4,7 @@
 //! anything is.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod attachments;
 mod lanes;
 mod sessions;
 mod strangers;

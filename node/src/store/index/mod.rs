@@ -224,6 +224,7 @@ trees! {
     Statements => "statements",
     Cases => "cases",
     Terms => "terms",
+    Attachments => "attachments",
     TreeHashes => "tree-hashes",
     Peers => "peers",
     Cards => "cards",

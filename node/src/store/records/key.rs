@@ -22,6 +22,11 @@ pub fn short(id: &ShortId) -> Vec<u8> {
     id.as_bytes().to_vec()
 }
 
+/// SHA-256 of an attachment || header digest of a message that lists it.
+pub fn attachment(sha256: &[u8], message: &Digest) -> Vec<u8> {
+    [sha256, message.as_bytes()].concat()
+}
+
 /// Header digest || recipient.
 pub fn entry(digest: &Digest, recipient: &str) -> Vec<u8> {
     [digest.as_bytes().as_slice(), recipient.as_bytes()].concat()

@@ -5,6 +5,7 @@
 
 mod alarms;
 mod arrivals;
+mod blobs;
 mod cases;
 mod durability;
 mod erasure;
@@ -209,6 +210,7 @@ fn header(n: u64, version: u64, from: &UnitId, to: &[UnitId]) -> Header {
         created_at: at(n),
         expires_at: at(n + 3_600_000),
         payload_digest: Digest::of(&payload(n)),
+        attachments: None,
         max_hops: 1,
         key_id: KeyId::from_bytes(&[9; KeyId::LEN]).unwrap(),
         signed: v1::Signed { bytes, ..Default::default() },

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use relay_proto::{envelope::Priority, ids::Digest, reason::Reason, timestamp::Timestamp};
+use tracing::warn;
 
 use crate::store::{
     Store, StoreError,
@@ -13,8 +14,9 @@ use crate::store::{
 
 impl Store {
     /// Erases the content of a message by a rule or an order. `Ok` means that the bytes are
-    /// overwritten; a crash in between is made good at the next opening. A message that still waits
-    /// to be sent is refused. Returns whether this was the first order.
+    /// overwritten, and attachments that no other message lists are gone; a crash in between is
+    /// made good at the next opening. A message that still waits to be sent is refused. Returns
+    /// whether this was the first order.
     pub async fn erase(
         &self,
         digest: Digest,
@@ -22,7 +24,13 @@ impl Store {
         by: String,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.commit(Priority::Routine, move |txn| erase(txn, digest, rule, by, now)).await
+        let (first, attachments) =
+            self.commit(Priority::Routine, move |txn| erase(txn, digest, rule, by, now)).await?;
+        if let Err(error) = self.blobs().erase(attachments).await {
+            // The order stands: the next start does it.
+            warn!(%error, "attachments not erased yet");
+        }
+        Ok(first)
     }
 
     /// The order by which a message's content was erased.
@@ -37,10 +45,10 @@ fn erase(
     rule: String,
     by: String,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<(bool, Vec<Digest>), StoreError> {
     let record = txn.view().message(&digest)?.ok_or(StoreError::Refused(Reason::NotFound))?;
     if txn.view().get(Tree::Erased, digest.as_bytes())?.is_some() {
-        return Ok(false);
+        return Ok((false, Vec::new()));
     }
     for recipient in &record.to {
         if txn.view().entry(&digest, recipient)?.is_some_and(|entry| entry.is_open()) {
@@ -54,7 +62,8 @@ fn erase(
         rule,
         by,
         position: record.position,
+        attachments: record.attachments.iter().map(|one| one.sha256.clone()).collect(),
     };
     txn.push(now, Fact::Erased(fact), Bytes::new());
-    Ok(true)
+    Ok((true, record.attachments.iter().map(|one| one.item().sha256).collect()))
 }

@@ -8,9 +8,10 @@ use relay_core::{
     route,
 };
 use relay_proto::{
+    attachment::Item,
     envelope::{Header, Priority},
     ids::{Digest, UnitId},
-    payload::{Payload, Place},
+    payload::{Attachment, Payload, Place},
     timestamp::Timestamp,
     v1::AuditRecord,
 };
@@ -25,8 +26,8 @@ use crate::store::{
     event::{Fact, Submitted},
     index::Tree,
     records::{
-        ApprovalRecord, EntryRecord, EntryState, MessageRecord, RequestRecord, digest_of, key,
-        priority_number,
+        ApprovalRecord, EntryRecord, EntryState, ListedRecord, MessageRecord, RequestRecord,
+        digest_of, key, priority_number,
     },
     txn::Txn,
 };
@@ -40,6 +41,8 @@ pub struct About {
     pub case_id: Bytes,
     /// A drill: nothing of it may reach a provider.
     pub exercise: bool,
+    /// The attachments that it lists.
+    pub attachments: Vec<Item>,
     /// What it says in its case, if its kind makes one go on.
     pub case: Option<InCase>,
 }
@@ -54,6 +57,7 @@ impl About {
             kind: i32::from(payload.kind()).unsigned_abs(),
             case_id: Bytes::copy_from_slice(payload.case_id.as_bytes()),
             exercise: payload.exercise,
+            attachments: payload.attachments.iter().map(Attachment::item).collect(),
         }
     }
 
@@ -262,6 +266,7 @@ pub(super) fn record(
         key_id: Bytes::copy_from_slice(header.key_id.as_bytes()),
         case_id: about.case_id.clone(),
         exercise: about.exercise,
+        attachments: about.attachments.iter().map(ListedRecord::of).collect(),
         ..Default::default()
     }
 }

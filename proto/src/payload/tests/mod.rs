@@ -153,6 +153,12 @@ fn common_fields_are_checked() {
                 p.extensions = vec![v1::Extension { critical: true, ..Default::default() }];
             };
             "env.attachments[0].name" => |p| p.attachments = vec![file("../a.pdf")];
+            "env.attachments[0].size" => |p| {
+                p.attachments = vec![v1::Attachment { size: 0, ..file("a.pdf") }];
+            };
+            "env.attachments[0].media_type" => |p| {
+                p.attachments = vec![v1::Attachment { media_type: String::new(), ..file("a.pdf") }];
+            };
             "handling.tlp" => |p| p.handling.as_mut().unwrap().tlp = 99;
             "handling.pap" => |p| p.handling.as_mut().unwrap().pap = 99;
             "handling.europol[1]" => |p| p.handling.as_mut().unwrap().europol = vec![2, 2];
@@ -203,6 +209,22 @@ fn context_decides() {
     let strict = PayloadContext { evaluation_required: true, ..routine(&testing::KINDS) };
     let faults = Payload::parse(&bare, &strict).unwrap_err();
     assert_eq!(faults.iter().next().unwrap().path, "alert.evaluation");
+
+    let attached = |sizes: &[u64]| {
+        let file = |size: &u64| v1::Attachment { size: *size, ..file("a.pdf") };
+        v1::Payload { attachments: sizes.iter().map(file).collect(), ..payload.clone() }
+    };
+    let (attachments_max, attachment_bytes_max) = (2, 100);
+    let small =
+        PayloadContext { attachments_max, attachment_bytes_max, ..routine(&testing::KINDS) };
+    assert!(Payload::parse(&attached(&[100, 1]), &small).is_ok());
+    for (sizes, path) in
+        [(&[1, 101][..], "env.attachments[1].size"), (&[1, 1, 1], "env.attachments")]
+    {
+        let faults = Payload::parse(&attached(sizes), &small).unwrap_err();
+        assert_eq!(faults.iter().next().unwrap().path, path);
+        assert_eq!(faults.iter().next().unwrap().reason, Reason::TooLarge);
+    }
 
     let long = PayloadContext { minimum_preservation_days: 91, ..routine(&testing::KINDS) };
     let faults = Payload::parse(&testing::sample(1), &long).unwrap_err();
