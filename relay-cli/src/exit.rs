@@ -92,9 +92,11 @@ impl Exit {
         use Reason as R;
         match reason {
             R::PermissionDenied => Self::Permission,
-            R::NotFound | R::UnknownMessage | R::UnknownRecipient | R::UnknownCase => {
-                Self::NotFound
-            }
+            R::NotFound
+            | R::UnknownMessage
+            | R::UnknownRecipient
+            | R::UnknownCase
+            | R::UnknownReference => Self::NotFound,
             R::Ambiguous | R::BadCursor | R::BadFilter | R::RequestIdMissing => Self::Usage,
             R::Conflict | R::RequestIdConflict | R::CaseChanged => Self::Conflict,
             R::PeerUnverified | R::PeerSuspended | R::NotVerifiedThere => Self::PeerNotTrusted,
@@ -114,6 +116,16 @@ impl Exit {
             | R::IllegalTransition
             | R::UnfoundedRefusal
             | R::CaseFull
+            | R::WrongReference
+            | R::StaleRevision
+            | R::UnknownPart
+            | R::OfferExpired
+            | R::NotAccepted
+            | R::ConditionsMissing
+            | R::MarkingLoosened
+            | R::OriginMissing
+            | R::OriginMismatch
+            | R::NotReleased
             | R::NotARecipient => Self::Faults,
             R::BadSignature
             | R::UnsupportedAlgorithm
@@ -152,6 +164,7 @@ impl Exit {
             | R::JournalBehind
             | R::LogHeld
             | R::AnchorMissing
+            | R::ReferenceAwaited
             | R::NotifyFailed
             | R::Internal => Self::Attention,
         }

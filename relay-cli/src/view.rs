@@ -19,7 +19,7 @@ use relay_proto::timestamp::Timestamp;
 pub use self::{
     case::{CaseView, ObligationView},
     event::EventView,
-    message::{AckView, DeliveryView, MessageView},
+    message::{AckView, DeliveryView, MessageView, UsesView},
     peer::PeerView,
     receipt::ReceiptView,
     scrub::ScrubView,

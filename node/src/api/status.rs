@@ -159,6 +159,14 @@ impl From<SubmitError> for Problem {
                     None => problem,
                 }
             }
+            SubmitError::Exchange(not_fit) => {
+                let problem = Self::text(not_fit.reason, not_fit.to_string());
+                let problem = problem.with("unit", not_fit.unit.clone());
+                match not_fit.scheme {
+                    Some(scheme) => problem.with("scheme", scheme.to_string()),
+                    None => problem,
+                }
+            }
             SubmitError::Sign(_) => Self::new(Reason::SignerUnavailable),
             SubmitError::Store(error) => error.into(),
         }
@@ -260,7 +268,19 @@ fn code_of(reason: Reason) -> Code {
         | Reason::UnknownKey
         | Reason::UnknownLog
         | Reason::UnknownCase
+        | Reason::UnknownReference
         | Reason::NotFound => Code::NotFound,
+        Reason::WrongReference
+        | Reason::StaleRevision
+        | Reason::UnknownPart
+        | Reason::OfferExpired
+        | Reason::NotAccepted
+        | Reason::ConditionsMissing
+        | Reason::MarkingLoosened
+        | Reason::OriginMissing
+        | Reason::OriginMismatch
+        | Reason::NotReleased => Code::FailedPrecondition,
+        Reason::ReferenceAwaited => Code::Unavailable,
         Reason::CaseChanged => Code::Aborted,
         Reason::Conflict | Reason::RequestIdConflict => Code::AlreadyExists,
         Reason::PermissionDenied => Code::PermissionDenied,

@@ -13,6 +13,7 @@ mod answers;
 pub mod cases;
 mod checker;
 pub mod evidence;
+pub mod exchange;
 mod expire;
 mod gate;
 mod hello;

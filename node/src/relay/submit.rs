@@ -26,11 +26,11 @@ mod error;
 
 pub use self::error::SubmitError;
 use self::error::together;
-pub use super::cases::NotLegal;
 use super::{Context, Relay, cases, own};
+pub use super::{cases::NotLegal, exchange::NotFit};
 use crate::{
     keys::KeyUse,
-    store::{About, NewSubmission, StoreError, SubmissionAnswer},
+    store::{About, Among, NewSubmission, StoreError, SubmissionAnswer},
     telemetry::Counter,
 };
 
@@ -162,7 +162,9 @@ impl Context {
         Ok(Prepared::Store(Box::new(NewSubmission {
             header,
             payload: ready.clear,
-            about: About::of(&ready.payload, ready.priority, ready.rules).seen(&submission.etag),
+            about: About::of(&ready.payload, ready.priority, ready.rules)
+                .seen(&submission.etag)
+                .among(ready.among),
             request_key,
             content,
             statement: statement.bytes().clone(),
@@ -250,7 +252,8 @@ impl Context {
         let rules = cases::rules(profile);
         let standing = self.standing(draft, &submission.etag, &to, &rules)?;
         let place = standing.as_ref().map(|standing| standing.place).unwrap_or_default();
-        let completed = self.complete(draft, profile, priority, &to, (message_id, place));
+        let inheriting = self.inheriting(draft, profile, &to)?;
+        let completed = self.complete(&inheriting, profile, priority, &to, (message_id, place));
         let allowed = completed.and_then(|(payload, parsed)| {
             let allowed = kind_allowed(profile, parsed.kind()).map_err(SubmitError::Refused);
             allowed.map(|()| (payload, parsed))
@@ -272,11 +275,12 @@ impl Context {
         if let Some(standing) = standing {
             standing.admits((&parsed, priority), &rules, now, self.unit())?;
         }
+        let among = self.among(&parsed, &to, now)?;
         let clear = payload::clear_bytes(self.random(), &payload);
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
         }
-        Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed, rules })
+        Ok(Ready { message_id, to, priority, expires_at, clear, payload: parsed, rules, among })
     }
 
     /// A clock that is years off, or a key that is out of its time, would make a header that nobody
@@ -376,6 +380,7 @@ struct Ready {
     clear: Bytes,
     payload: Payload,
     rules: Rules,
+    among: Among,
 }
 
 /// The checked form of a header that was just made.

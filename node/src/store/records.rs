@@ -7,6 +7,7 @@
 mod alarms;
 pub mod case;
 pub mod key;
+mod said;
 mod term;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use relay_proto::{
 
 pub use alarms::{AlarmRecord, DamageRecord, ScrubRecord};
 pub use case::{CaseRow, MoveRecord};
+pub use said::SaidRecord;
 pub use term::TermRecord;
 
 /// A message of the outbox or the inbox, without content. Key: header digest.
@@ -89,6 +91,9 @@ pub struct MessageRecord {
     /// Taken again after our log lost its receipt: it may have been acted on before.
     #[prost(bool, tag = "30")]
     pub recovered: bool,
+    /// What others are judged by.
+    #[prost(message, optional, tag = "40")]
+    pub said: Option<SaidRecord>,
 }
 
 impl MessageRecord {

@@ -5,7 +5,7 @@ use relay_proto::{
     reason::Reason,
 };
 
-use super::{NotLegal, TO};
+use super::{NotFit, NotLegal, TO};
 use crate::{keys::SignError, store::StoreError};
 
 /// Why a message was not taken. Nothing of it is stored.
@@ -28,6 +28,9 @@ pub enum SubmitError {
     /// It may not join its case.
     #[error("{0}")]
     Case(Box<NotLegal>),
+    /// It may not say this about another message, or not pass that on.
+    #[error("{0}")]
+    Exchange(Box<NotFit>),
     /// Something about the message as a whole.
     #[error("{}", .0.meaning())]
     Refused(Reason),
@@ -46,6 +49,7 @@ impl SubmitError {
             Self::Content(faults) => faults.reason(),
             Self::RequestConflict => Reason::RequestIdConflict,
             Self::Case(not_legal) => not_legal.reason,
+            Self::Exchange(not_fit) => not_fit.reason,
             Self::Recipient { reason, .. } | Self::Refused(reason) => *reason,
             Self::Sign(_) => Reason::SignerUnavailable,
             Self::Store(error) => error.reason(),

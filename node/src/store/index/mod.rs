@@ -224,6 +224,7 @@ trees! {
     Statements => "statements",
     Cases => "cases",
     Terms => "terms",
+    Exchanges => "exchanges",
     TreeHashes => "tree-hashes",
     Peers => "peers",
     Cards => "cards",

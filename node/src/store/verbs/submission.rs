@@ -5,6 +5,7 @@ use bytes::Bytes;
 use prost::Message;
 use relay_core::{
     case::{Move, Rules},
+    exchange::Said,
     route,
 };
 use relay_proto::{
@@ -16,6 +17,7 @@ use relay_proto::{
 
 use super::{
     case::{self, InCase},
+    exchange::{self, Among},
     outbox::{QueueMax, is_queue_full},
 };
 use crate::store::{
@@ -39,6 +41,10 @@ pub struct About {
     pub exercise: bool,
     /// What it says in its case, if its kind makes one go on.
     pub case: Option<InCase>,
+    /// What others are judged by.
+    pub said: Option<Said>,
+    /// Where it stands among others; of what arrives the store finds that.
+    pub among: Among,
 }
 
 impl About {
@@ -51,7 +57,15 @@ impl About {
             kind: i32::from(payload.kind()).unsigned_abs(),
             case_id: Bytes::copy_from_slice(payload.case_id.as_bytes()),
             exercise: payload.exercise,
+            said: Some(Said::of(payload)),
+            among: Among::default(),
         }
+    }
+
+    /// Where a message of ours stands among others.
+    #[must_use]
+    pub fn among(self, among: Among) -> Self {
+        Self { among, ..self }
     }
 
     /// Of a caller who saw the case as this etag tells; empty: whatever it is by now.
@@ -232,6 +246,7 @@ pub(super) fn record(
         key_id: Bytes::copy_from_slice(header.key_id.as_bytes()),
         case_id: about.case_id.clone(),
         exercise: about.exercise,
+        said: exchange::record(about),
         ..Default::default()
     }
 }
