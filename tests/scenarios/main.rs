@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod again;
+mod alerts;
 mod cards;
 mod casework;
 mod clocks;
