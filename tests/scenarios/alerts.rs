@@ -196,7 +196,7 @@ async fn an_offer_is_released_under_its_conditions() {
     let there = wire.shown(B, &released);
     assert_eq!(there["content"]["handling"]["conditions"], json!(["keep confidential"]));
     // What nobody sent is not answered.
-    let unknown = json!({"in_reply_to": request_id()});
+    let unknown = json!({"in_reply_to": "0192f1a0-0002-7000-8000-000000000002"});
     let feedback = json!({"feedback": {"outcome": "NO_HIT", "text": "Nothing seen."}});
     let file = wire.file((B, A), "ALERT_FEEDBACK", unknown, feedback);
     refused(wire.node(B), &["send", "message", "--file", &file], 12, "UNKNOWN_REFERENCE", &[]);

@@ -177,6 +177,7 @@ impl Node {
         let new = NewArrival {
             payload: content.payload.unwrap(),
             about: About { kind: record.kind, ..About::default() },
+            own: node.unit().clone(),
             peer: header.from.clone(),
             number: 1,
             consignment: statement(Event::ContentConsignment, None),
