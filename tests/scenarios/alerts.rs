@@ -1,5 +1,6 @@
 //! Alerts between three real nodes: what is marked stays where its originator wants it, what is
-//! said about an alert is said by whom it may, and what is expected back is listed until it is there.
+//! said about an alert is said by whom it may, and what is expected back is listed until it is
+//! there.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use relay_tests::process::{Process, request_id};

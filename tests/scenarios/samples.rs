@@ -112,6 +112,32 @@ impl Wire {
         self.send(from, json!({"env": env, key: content}));
     }
 
+    /// All that belongs to no request.
+    fn outside_of_cases(&mut self) {
+        let (ask, answer) = (REQUESTING, REQUESTED);
+        // Each begins something; what follows it in its line is about it.
+        for matter in [
+            &[(ask, 1), (ask, 6), (answer, 37)][..],
+            &[(ask, 2), (ask, 3), (answer, 26), (answer, 36)],
+            &[(ask, 4)],
+            &[(ask, 5)],
+            &[(ask, 34), (answer, 35)],
+            &[(ask, 25), (answer, 38)],
+            &[(ask, 22), (answer, 23)],
+        ] {
+            self.begin();
+            for (from, number) in matter {
+                self.sends(*from, *number);
+            }
+        }
+        // An offer that still stands.
+        self.begin();
+        let mut offer = sample(7);
+        offer["offer"]["expires"] = json!("@+2d");
+        self.send(ask, offer);
+        self.sends(answer, 8);
+    }
+
     fn send(&mut self, from: usize, mut file: Value) {
         let (sender, peer) = (&self.federation.nodes[from], &self.federation.nodes[1 - from]);
         for about in ["release", "report"] {
@@ -176,28 +202,7 @@ fn shown(node: &Process, id: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_sample_arrives_as_it_was_sent() {
     let mut wire = Wire::start().await;
-    let (ask, answer) = (REQUESTING, REQUESTED);
-    // Each begins something; what follows it in its line is about it.
-    for matter in [
-        &[(ask, 1), (ask, 6), (answer, 37)][..],
-        &[(ask, 2), (ask, 3), (answer, 26), (answer, 36)],
-        &[(ask, 4)],
-        &[(ask, 5)],
-        &[(ask, 34), (answer, 35)],
-        &[(ask, 25), (answer, 38)],
-        &[(ask, 22), (answer, 23)],
-    ] {
-        wire.begin();
-        for (from, number) in matter {
-            wire.sends(*from, *number);
-        }
-    }
-    // An offer that still stands.
-    wire.begin();
-    let mut offer = sample(7);
-    offer["offer"]["expires"] = json!("@+2d");
-    wire.send(ask, offer);
-    wire.sends(answer, 8);
+    wire.outside_of_cases();
     let accepted = |revision: u32, items: &[&str]| {
         let items = items.iter().map(|id| json!({"item_id": id, "decision": "ACCEPTED"}));
         json!({"revision": revision, "items": items.collect::<Vec<_>>()})

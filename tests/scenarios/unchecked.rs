@@ -110,8 +110,8 @@ async fn unfounded_refusals_are_not_taken() {
     assert_eq!(derived.state, State::Refused);
 }
 
-/// A unit whose node did not check what it says about other messages: what it may not say is refused
-/// with its reason, and what only overtook its own message before is awaited, not refused.
+/// A unit whose node did not check what it says about other messages: what it may not say is
+/// refused with its reason, and what only overtook its own message before is awaited, not refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_not_be_said_is_not_taken() {
     use v1::payload::Body;

@@ -57,8 +57,8 @@ pub struct Expectation {
 }
 
 impl Relay {
-    /// What is expected after a place in their order, out of at most so many messages; and the place
-    /// to go on from, if there are more.
+    /// What is expected after a place in their order, out of at most so many messages; and the
+    /// place to go on from, if there are more.
     pub fn expectations(
         &self,
         after: &[u8],

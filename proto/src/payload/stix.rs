@@ -1,8 +1,8 @@
-//! STIX 2.1 bundles (OASIS): carried opaque, never rewritten, checked before they are sent or taken.
+//! STIX 2.1 bundles (OASIS): carried opaque, never rewritten; what a node checks of them.
 //!
-//! Enter through [`check`]. It reads JSON, the identity of each object and the TLP markings; what the
-//! objects say it leaves to their readers. Invariant: a bundle that passes has no object that is
-//! marked more strictly than the alert that it goes with; a marking that is not known is the
+//! Enter through [`check`]. It reads JSON, the identity of each object and the TLP markings; what
+//! the objects say it leaves to their readers. Invariant: a bundle that passes has no object that
+//! is marked more strictly than the alert that it goes with; a marking that is not known is the
 //! strictest.
 
 use std::collections::BTreeMap;

@@ -53,8 +53,8 @@ pub async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
     })
 }
 
-/// H3: at a terminal the conditions are confirmed before the content is shown; a program has them in
-/// its document, and acts by `uses.confirm_first`.
+/// H3: at a terminal the conditions are confirmed before the content is shown; a program has them
+/// in its document, and acts by `uses.confirm_first`.
 async fn confirmed(context: &Context, message: &v1::Message) -> Result<(), Failure> {
     let asks = message.uses.as_ref().is_some_and(|uses| uses.confirm_first);
     if !asks || !context.at_terminal() {

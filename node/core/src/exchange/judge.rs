@@ -219,8 +219,12 @@ impl Exchange<'_> {
             return self.object(held, Whose::Theirs).map(drop);
         }
         let asked = held.answered.as_ref().map(|known| &known.said.says);
-        let fits = matches!(asked, Some(Says::Release { object: of, wanted: use_of, granted: None, .. })
-            if of == object && use_of == wanted);
+        let fits = match asked {
+            Some(Says::Release { object: of, wanted: use_of, granted: None, .. }) => {
+                of == object && use_of == wanted
+            }
+            _ => false,
+        };
         if !fits {
             return Err(Objection::because(Reason::WrongReference));
         }

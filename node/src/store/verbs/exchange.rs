@@ -277,8 +277,8 @@ fn by_sender(
     digest.map(|digest| view.message(&digest_of(&digest))).transpose().map(Option::flatten)
 }
 
-/// Whether the recipient of a message of ours has it, or may still get it. Only at the sender's end:
-/// what was given up there may have arrived all the same.
+/// Whether the recipient of a message of ours has it, or may still get it. Only at the sender's
+/// end: what was given up there may have arrived all the same.
 fn is_live(view: &View<'_>, new: &Between<'_>, record: &MessageRecord) -> Result<bool, StoreError> {
     if new.end == End::Taking || !record.is_out() {
         return Ok(true);

@@ -182,9 +182,7 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
                 settled.push(entry.number);
                 txn.note_ended(&entry.next_hop, entry.lane(), entry.wire_bytes);
                 let digest = Bytes::copy_from_slice(receipt.digest.as_bytes());
-                let closes = closes(txn, &receipt, Some(&entry))?;
-                let entry = Some(entry);
-                recorded.push(RecordedReceipt { digest, entry, closes, ..Default::default() });
+                recorded.push(RecordedReceipt { digest, entry: Some(entry), ..Default::default() });
             }
             continue;
         }
@@ -203,9 +201,8 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
             settled.push(entry.number);
             txn.note_ended(&entry.next_hop, entry.lane(), entry.wire_bytes);
         }
-        let closes = closes(txn, &receipt, entry.as_ref())?;
         recorded.push(RecordedReceipt {
-            closes,
+            closes: closes(txn, &receipt, entry.as_ref())?,
             digest: Bytes::copy_from_slice(receipt.digest.as_bytes()),
             event: i32::from(receipt.event.to_wire()).unsigned_abs(),
             receipt: Some(received(receipt, &new.origin, new.size, new.now)),
