@@ -92,11 +92,8 @@ impl Exit {
         use Reason as R;
         match reason {
             R::PermissionDenied => Self::Permission,
-            R::NotFound
-            | R::UnknownMessage
-            | R::UnknownRecipient
-            | R::UnknownCase
-            | R::UnknownReference => Self::NotFound,
+            R::NotFound | R::UnknownMessage | R::UnknownRecipient => Self::NotFound,
+            R::UnknownCase | R::UnknownReference => Self::NotFound,
             R::Ambiguous | R::BadCursor | R::BadFilter | R::RequestIdMissing => Self::Usage,
             R::Conflict | R::RequestIdConflict | R::CaseChanged => Self::Conflict,
             R::PeerUnverified | R::PeerSuspended | R::NotVerifiedThere => Self::PeerNotTrusted,
@@ -116,17 +113,11 @@ impl Exit {
             | R::IllegalTransition
             | R::UnfoundedRefusal
             | R::CaseFull
-            | R::WrongReference
-            | R::StaleRevision
-            | R::UnknownPart
-            | R::OfferExpired
-            | R::NotAccepted
-            | R::ConditionsMissing
-            | R::MarkingLoosened
-            | R::OriginMissing
-            | R::OriginMismatch
-            | R::NotReleased
             | R::NotARecipient => Self::Faults,
+            R::WrongReference | R::StaleRevision | R::UnknownPart => Self::Faults,
+            R::OfferExpired | R::NotAccepted | R::ConditionsMissing => Self::Faults,
+            R::MarkingLoosened | R::OriginMissing | R::OriginMismatch => Self::Faults,
+            R::NotReleased => Self::Faults,
             R::BadSignature
             | R::UnsupportedAlgorithm
             | R::UnknownSender
@@ -147,13 +138,10 @@ impl Exit {
             | R::Contradiction
             | R::PeerRolledBack
             | R::UnprovenExtension => Self::Invalid,
+            R::QueueFull | R::Quota | R::Busy | R::StorageFull => Self::Attention,
+            R::StoreStopped | R::ReferenceAwaited => Self::Attention,
             R::PeerUnreachable
             | R::HopLimit
-            | R::QueueFull
-            | R::Quota
-            | R::Busy
-            | R::StorageFull
-            | R::StoreStopped
             | R::StoreDamaged
             | R::SignerUnavailable
             | R::ClockUntrusted
@@ -164,7 +152,6 @@ impl Exit {
             | R::JournalBehind
             | R::LogHeld
             | R::AnchorMissing
-            | R::ReferenceAwaited
             | R::NotifyFailed
             | R::Internal => Self::Attention,
         }

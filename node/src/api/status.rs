@@ -259,27 +259,16 @@ fn code_of(reason: Reason) -> Code {
         | Reason::KindNotAllowed
         | Reason::InvalidContent
         | Reason::RequestIdMissing
-        | Reason::BadCard
-        | Reason::BadCursor
-        | Reason::BadFilter => Code::InvalidArgument,
-        Reason::UnknownSender
-        | Reason::UnknownRecipient
-        | Reason::UnknownMessage
-        | Reason::UnknownKey
-        | Reason::UnknownLog
-        | Reason::UnknownCase
-        | Reason::UnknownReference
-        | Reason::NotFound => Code::NotFound,
-        Reason::WrongReference
-        | Reason::StaleRevision
-        | Reason::UnknownPart
-        | Reason::OfferExpired
-        | Reason::NotAccepted
-        | Reason::ConditionsMissing
-        | Reason::MarkingLoosened
-        | Reason::OriginMissing
-        | Reason::OriginMismatch
-        | Reason::NotReleased => Code::FailedPrecondition,
+        | Reason::BadCard => Code::InvalidArgument,
+        Reason::BadCursor | Reason::BadFilter => Code::InvalidArgument,
+        Reason::UnknownSender | Reason::UnknownRecipient => Code::NotFound,
+        Reason::UnknownMessage | Reason::UnknownKey | Reason::UnknownLog => Code::NotFound,
+        Reason::UnknownCase | Reason::UnknownReference | Reason::NotFound => Code::NotFound,
+        Reason::WrongReference | Reason::StaleRevision => Code::FailedPrecondition,
+        Reason::UnknownPart | Reason::OfferExpired => Code::FailedPrecondition,
+        Reason::NotAccepted | Reason::ConditionsMissing => Code::FailedPrecondition,
+        Reason::MarkingLoosened | Reason::OriginMissing => Code::FailedPrecondition,
+        Reason::OriginMismatch | Reason::NotReleased => Code::FailedPrecondition,
         Reason::ReferenceAwaited => Code::Unavailable,
         Reason::CaseChanged => Code::Aborted,
         Reason::Conflict | Reason::RequestIdConflict => Code::AlreadyExists,
@@ -305,15 +294,13 @@ fn code_of(reason: Reason) -> Code {
         | Reason::ClockContradicted
         | Reason::ClockDiffers
         | Reason::JournalBehind
-        | Reason::LogHeld
-        | Reason::AnchorMissing
-        | Reason::Ambiguous
-        | Reason::FailedPrecondition
         | Reason::FingerprintMismatch
         | Reason::Contradiction
         | Reason::LateAfterFailure
         | Reason::PeerRolledBack
         | Reason::UnprovenExtension => Code::FailedPrecondition,
+        Reason::Ambiguous | Reason::FailedPrecondition => Code::FailedPrecondition,
+        Reason::LogHeld | Reason::AnchorMissing => Code::FailedPrecondition,
         Reason::BadInclusion | Reason::WrongIssuer => Code::FailedPrecondition,
         Reason::BadConsistency | Reason::HopLimit => Code::FailedPrecondition,
         Reason::UnfoundedRefusal | Reason::IllegalTransition => Code::FailedPrecondition,
