@@ -79,7 +79,7 @@ impl Store {
         &self,
         after: &[u8],
         max: usize,
-    ) -> Result<Vec<((Digest, UnitId), Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<(Open, Vec<u8>)>, StoreError> {
         let lower = if after.is_empty() { key::OPEN } else { after };
         let lower = if after.is_empty() { Bound::Included(lower) } else { Bound::Excluded(lower) };
         let end = key::after_prefix(key::OPEN);
@@ -93,6 +93,9 @@ impl Store {
         each.collect()
     }
 }
+
+/// A message to which something is expected back, and the other unit.
+pub type Open = (Digest, UnitId);
 
 /// What an arrival is judged to be; the case's messages are judged elsewhere.
 pub(super) fn arrived(
