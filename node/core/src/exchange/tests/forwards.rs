@@ -2,11 +2,14 @@
 
 use super::*;
 
+/// What makes markings stricter, in which scheme.
+type Change = (fn(&mut Marks), Scheme);
+
 /// Every scheme has its own order; what is not known is the strictest.
 #[test]
 fn the_stricter_marking_is_told_by_scheme() {
     let (loose, key) = (marks(), Short::of("keep it"));
-    let cases: [(fn(&mut Marks), Scheme); 6] = [
+    let cases: [Change; 6] = [
         (|m| m.tlp = 4, Scheme::Tlp),
         (|m| m.pap = 3, Scheme::Pap),
         (|m| m.europol = 2, Scheme::Europol),
