@@ -166,6 +166,30 @@ reasons! {
     CaseFull = "CASE_FULL";
     /// The case went on in the meantime; look at it and try again.
     CaseChanged = "CASE_CHANGED";
+    /// The message that it answers or is about was not exchanged with this unit.
+    UnknownReference = "UNKNOWN_REFERENCE";
+    /// What it answers or is about is not such that its sender may say this about it.
+    WrongReference = "WRONG_REFERENCE";
+    /// The message that it is about is to come from its sender and is not here yet.
+    ReferenceAwaited = "REFERENCE_AWAITED";
+    /// The alert is here in this revision, or was sent in this or a later one.
+    StaleRevision = "STALE_REVISION";
+    /// It names an indicator, or a condition, that what it answers does not have.
+    UnknownPart = "UNKNOWN_PART";
+    /// The offer had expired when it was answered.
+    OfferExpired = "OFFER_EXPIRED";
+    /// The offer was not accepted by whom it is released to.
+    NotAccepted = "NOT_ACCEPTED";
+    /// Conditions that were accepted are not among its markings.
+    ConditionsMissing = "CONDITIONS_MISSING";
+    /// A marking is looser than that of what it answers or passes on.
+    MarkingLoosened = "MARKING_LOOSENED";
+    /// It passes on what another unit sent and does not say so.
+    OriginMissing = "ORIGIN_MISSING";
+    /// What it says of the origin of what it passes on is not so.
+    OriginMismatch = "ORIGIN_MISMATCH";
+    /// What it passes on is marked against that, and its originator did not release it.
+    NotReleased = "NOT_RELEASED";
     /// The command that tells what is due failed; it is run again.
     NotifyFailed = "NOTIFY_FAILED";
     /// The digits that were read do not match.

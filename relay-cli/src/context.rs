@@ -197,6 +197,12 @@ impl Context {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether a person reads the answer at a terminal and can be asked.
+    pub fn at_terminal(&self) -> bool {
+        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        terminal && !self.global.no_input && !self.printer.json
+    }
+
     /// Whether a person can be asked; else a failure that says how to do without.
     pub fn may_ask(&self, instead: &str) -> Result<(), Failure> {
         if self.global.no_input || self.printer.json || !std::io::stdin().is_terminal() {

@@ -92,9 +92,8 @@ impl Exit {
         use Reason as R;
         match reason {
             R::PermissionDenied => Self::Permission,
-            R::NotFound | R::UnknownMessage | R::UnknownRecipient | R::UnknownCase => {
-                Self::NotFound
-            }
+            R::NotFound | R::UnknownMessage | R::UnknownRecipient => Self::NotFound,
+            R::UnknownCase | R::UnknownReference => Self::NotFound,
             R::Ambiguous | R::BadCursor | R::BadFilter => Self::Usage,
             R::RequestIdMissing | R::PurposeMissing => Self::Usage,
             R::Conflict | R::RequestIdConflict | R::CaseChanged => Self::Conflict,
@@ -119,6 +118,10 @@ impl Exit {
             | R::NotARecipient => Self::Faults,
             R::NotAParty | R::ExerciseNotTaken | R::ClassificationTooHigh => Self::Faults,
             R::PeriodTooShort | R::AudienceTooWide => Self::Faults,
+            R::WrongReference | R::StaleRevision | R::UnknownPart => Self::Faults,
+            R::OfferExpired | R::NotAccepted | R::ConditionsMissing => Self::Faults,
+            R::MarkingLoosened | R::OriginMissing | R::OriginMismatch => Self::Faults,
+            R::NotReleased => Self::Faults,
             R::BadSignature
             | R::UnsupportedAlgorithm
             | R::UnknownSender
@@ -140,13 +143,10 @@ impl Exit {
             | R::Contradiction
             | R::PeerRolledBack
             | R::UnprovenExtension => Self::Invalid,
+            R::QueueFull | R::Quota | R::Busy | R::StorageFull => Self::Attention,
+            R::StoreStopped | R::ReferenceAwaited => Self::Attention,
             R::PeerUnreachable
             | R::HopLimit
-            | R::QueueFull
-            | R::Quota
-            | R::Busy
-            | R::StorageFull
-            | R::StoreStopped
             | R::StoreDamaged
             | R::SignerUnavailable
             | R::ClockUntrusted

@@ -21,7 +21,7 @@ pub use self::{
     case::{CaseView, ObligationView},
     event::EventView,
     law::LawView,
-    message::{AckView, DeliveryView, MessageView},
+    message::{AckView, DeliveryView, MessageView, UsesView},
     peer::PeerView,
     receipt::ReceiptView,
     scrub::ScrubView,

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod again;
+mod alerts;
 mod attachments;
 mod cards;
 mod casework;

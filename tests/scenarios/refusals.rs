@@ -150,7 +150,7 @@ fn others() -> Vec<Row> {
             payload(d).exercise = true;
         }),
         row("Article 9 to a non-party", Reason::NotAParty, Emergency, |_| {}),
-        row("an emergency reply to no request", Reason::UnknownCase, EmergencyReply, |_| {}),
+        row("an emergency reply to no request", Reason::UnknownReference, EmergencyReply, |_| {}),
         row("an alert in the G7 network", Reason::KindNotAllowed, Alert, |d| {
             informal(d, "g7-247");
         }),

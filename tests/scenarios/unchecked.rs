@@ -1,6 +1,8 @@
-//! A unit whose node does not check its cases: what it sends is refused by the node that takes it.
+//! A unit whose node does not check its cases, nor what it says about other messages: what it sends
+//! is refused by the node that takes it.
 
 use bytes::Bytes;
+use prost::Message as _;
 use relay_core::case::{Case, Delivery, Rules, State};
 use relay_node::{init::Law, store::records::case::messages};
 use relay_proto::{
@@ -118,6 +120,109 @@ fn reserving() -> [(&'static str, Law); 2] {
         ..Law::default()
     };
     [("xa.cyber-poc", law), ("xb.ncu", Law::default())]
+}
+
+/// A unit whose node did not check what it says about other messages: what it may not say is
+/// refused with its reason, and what only overtook its own message before is awaited, not refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_not_be_said_is_not_taken() {
+    use v1::payload::Body;
+    let mut stage = Stage::new().await;
+    let about = |id: MessageId, kind: v1::Kind, body: Body| {
+        move |payload: &mut v1::Payload| {
+            payload.in_reply_to = Bytes::copy_from_slice(id.as_bytes());
+            payload.kind = kind.into();
+            payload.body = Some(body);
+        }
+    };
+    let nothing = MessageId::new(stage.now, [1; 10]);
+    let feedback = v1::AlertFeedback {
+        outcome: v1::FeedbackOutcome::NoHit.into(),
+        text: "nothing".to_owned(),
+        ..Default::default()
+    };
+    let change = about(nothing, v1::Kind::AlertFeedback, Body::AlertFeedback(feedback));
+    let (_, unknown) = stage.said(change).await;
+    stage.is_refused(unknown, Reason::UnknownReference).await;
+
+    // An update overtakes its alert, and is taken once that is there; not twice in one revision.
+    let mut body = None;
+    let (id, first) = stage.said(|payload| body = payload.body.clone()).await;
+    let Some(Body::Alert(mut alert)) = body else { unreachable!("an alert") };
+    alert.revision = 2;
+    alert.lifecycle = v1::Lifecycle::Update.into();
+    let op = "replace".to_owned();
+    alert.changes = vec![v1::AlertChange { path: "summary".into(), op, ..Default::default() }];
+    let update = || about(id, v1::Kind::AlertUpdate, Body::AlertUpdate(alert.clone()));
+    let (_, overtaking) = stage.said(update()).await;
+    stage.is_awaited(overtaking.clone()).await;
+    stage.is_taken(first).await;
+    stage.is_taken(overtaking).await;
+    let (_, twice) = stage.said(update()).await;
+    stage.is_refused(twice, Reason::StaleRevision).await;
+
+    // What it says that it passes on: with H2 it names a release, and no marking is looser.
+    let handling = v1::Handling {
+        tlp: v1::Tlp::Amber.into(),
+        pap: v1::Pap::Green.into(),
+        europol: vec![v1::EuropolCode::H2.into()],
+        classification: v1::Classification::Bpl.into(),
+        ..Default::default()
+    };
+    let origin = v1::Origin {
+        unit: "xc.cyber-poc".to_owned(),
+        message_id: Bytes::copy_from_slice(nothing.as_bytes()),
+        header_digest: Bytes::from_static(&[7; 32]),
+        handling: Some(handling.clone()),
+        ..Default::default()
+    };
+    let passed = |release: Bytes, handling: v1::Handling| {
+        let origin = v1::Origin { release, ..origin.clone() };
+        move |payload: &mut v1::Payload| {
+            payload.origin = Some(origin);
+            payload.handling = Some(handling);
+        }
+    };
+    let (_, unreleased) = stage.said(passed(Bytes::new(), handling.clone())).await;
+    stage.is_refused(unreleased, Reason::NotReleased).await;
+    let release = Bytes::copy_from_slice(id.as_bytes());
+    let loose = v1::Handling { europol: vec![v1::EuropolCode::H1.into()], ..handling.clone() };
+    let (_, loosened) = stage.said(passed(release.clone(), loose)).await;
+    stage.is_refused(loosened, Reason::MarkingLoosened).await;
+    let (_, released) = stage.said(passed(release, handling)).await;
+    stage.is_taken(released).await;
+    stage.honest_message_passes().await;
+}
+
+impl Stage {
+    /// An envelope of the peer with the demo's alert, changed; and its id.
+    async fn said(&self, change: impl FnOnce(&mut v1::Payload)) -> (MessageId, v1::Envelope) {
+        let id = MessageId::new(self.now, rand::random());
+        let mut payload = crate::hostile::payload(&self.cluster, 0, &self.to, id.as_bytes());
+        change(&mut payload);
+        let clear = clear_bytes(rand::random(), &payload);
+        let envelope = self
+            .peer
+            .envelope(std::slice::from_ref(&self.to), clear, self.now, |header| {
+                header.message_id = Bytes::copy_from_slice(id.as_bytes());
+            })
+            .await;
+        (id, envelope)
+    }
+
+    /// A deferral says to come back, and nothing of it is stored.
+    async fn is_awaited(&mut self, envelope: v1::Envelope) {
+        let digest = self.send(envelope).await;
+        let deferral = loop {
+            if let v1::frame::Kind::Deferral(signed) = self.peer.next().await.kind {
+                break v1::Deferral::decode(signed.bytes.clone()).unwrap();
+            }
+        };
+        assert_eq!(deferral.reason, Reason::ReferenceAwaited.label());
+        let store = self.cluster.node(1).store();
+        assert!(store.message(&digest).unwrap().is_none());
+        assert!(store.refused(&digest).unwrap().is_none());
+    }
 }
 
 impl Stage {

@@ -69,10 +69,16 @@ impl Service {
         request: &v1::ListObligationsRequest,
     ) -> Result<v1::ListObligationsResponse, Problem> {
         let (mut due, mut more) = (Vec::new(), false);
-        let mut after = Vec::new();
+        let (mut after, mut outside) = (Vec::new(), Some(Vec::new()));
+        let wanted = |one: &v1::Obligation| request.unit.is_empty() || one.unit == request.unit;
         loop {
+            if let Some(after) = outside.take() {
+                let (found, next) = self.expected(&after, PAGE)?;
+                due.extend(found.into_iter().filter(wanted));
+                outside = next;
+            }
             let listed = self.relay().store().cases(&after, PAGE)?;
-            let is_last = listed.len() < PAGE;
+            let is_last = listed.len() < PAGE && outside.is_none();
             for ((id, peer), next) in listed {
                 after = next;
                 if !self.sees_case(caller, &id, &peer)? {
@@ -80,8 +86,6 @@ impl Service {
                 }
                 let Some(held) = self.relay().case(&id, &peer)? else { continue };
                 let shown = self.due(&format!("cases/{id}/{peer}"), &peer, &held);
-                let wanted =
-                    |one: &v1::Obligation| request.unit.is_empty() || one.unit == request.unit;
                 due.extend(shown.into_iter().filter(wanted));
             }
             // After each page, so that what is held does not grow with the cases.
@@ -108,6 +112,7 @@ impl Service {
             basis: one.basis.to_owned(),
             short_id: short_id.clone(),
             stage: stage(one.stage(now)).into(),
+            message: String::new(),
         });
         each.collect()
     }
@@ -301,6 +306,7 @@ pub(super) fn told(record: &TermRecord, own: &UnitId, short_id: String) -> v1::O
         basis: record.basis.clone(),
         stage: record.stage().map(stage).unwrap_or_default().into(),
         short_id,
+        message: String::new(),
     }
 }
 

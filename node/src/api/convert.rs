@@ -88,6 +88,7 @@ impl Service {
             recovered: record.recovered,
             exercise: record.exercise,
             case_id: case_id(&record.case_id),
+            uses: self.uses(record)?,
             ..Default::default()
         })
     }

@@ -17,6 +17,7 @@ mod convert;
 mod crowd;
 mod cursor;
 mod events;
+mod expected;
 mod filter;
 mod list;
 mod messages;

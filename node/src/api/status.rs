@@ -180,6 +180,14 @@ impl From<SubmitError> for Problem {
             error @ (SubmitError::Dropped { .. } | SubmitError::SameOfficer) => {
                 Self::text(error.reason(), error.to_string())
             }
+            SubmitError::Exchange(not_fit) => {
+                let problem = Self::text(not_fit.reason, not_fit.to_string());
+                let problem = problem.with("unit", not_fit.unit.clone());
+                match not_fit.scheme {
+                    Some(scheme) => problem.with("scheme", scheme.to_string()),
+                    None => problem,
+                }
+            }
             SubmitError::Sign(_) => Self::new(Reason::SignerUnavailable),
             SubmitError::Store(error) => error.into(),
         }
@@ -277,13 +285,15 @@ fn code_of(reason: Reason) -> Code {
         Reason::PurposeMissing => Code::InvalidArgument,
         Reason::KindNotAllowed | Reason::ClassificationTooHigh => Code::InvalidArgument,
         Reason::PeriodTooShort | Reason::AudienceTooWide => Code::InvalidArgument,
-        Reason::UnknownSender
-        | Reason::UnknownRecipient
-        | Reason::UnknownMessage
-        | Reason::UnknownKey
-        | Reason::UnknownLog
-        | Reason::UnknownCase
-        | Reason::NotFound => Code::NotFound,
+        Reason::UnknownSender | Reason::UnknownRecipient => Code::NotFound,
+        Reason::UnknownMessage | Reason::UnknownKey | Reason::UnknownLog => Code::NotFound,
+        Reason::UnknownCase | Reason::UnknownReference | Reason::NotFound => Code::NotFound,
+        Reason::WrongReference | Reason::StaleRevision => Code::FailedPrecondition,
+        Reason::UnknownPart | Reason::OfferExpired => Code::FailedPrecondition,
+        Reason::NotAccepted | Reason::ConditionsMissing => Code::FailedPrecondition,
+        Reason::MarkingLoosened | Reason::OriginMissing => Code::FailedPrecondition,
+        Reason::OriginMismatch | Reason::NotReleased => Code::FailedPrecondition,
+        Reason::ReferenceAwaited => Code::Unavailable,
         Reason::CaseChanged => Code::Aborted,
         Reason::Conflict | Reason::RequestIdConflict => Code::AlreadyExists,
         Reason::PermissionDenied => Code::PermissionDenied,
@@ -308,15 +318,13 @@ fn code_of(reason: Reason) -> Code {
         | Reason::ClockContradicted
         | Reason::ClockDiffers
         | Reason::JournalBehind
-        | Reason::LogHeld
-        | Reason::AnchorMissing
-        | Reason::Ambiguous
-        | Reason::FailedPrecondition
         | Reason::FingerprintMismatch
         | Reason::Contradiction
         | Reason::LateAfterFailure
         | Reason::PeerRolledBack
         | Reason::UnprovenExtension => Code::FailedPrecondition,
+        Reason::Ambiguous | Reason::FailedPrecondition => Code::FailedPrecondition,
+        Reason::LogHeld | Reason::AnchorMissing => Code::FailedPrecondition,
         Reason::BadInclusion | Reason::WrongIssuer | Reason::HopLimit => Code::FailedPrecondition,
         Reason::BadConsistency | Reason::AttachmentMissing => Code::FailedPrecondition,
         Reason::UnfoundedRefusal | Reason::IllegalTransition => Code::FailedPrecondition,

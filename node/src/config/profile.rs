@@ -10,6 +10,7 @@ use relay_core::{
         ByPriority, Targets,
         refusal::{Ground, Grounds},
     },
+    exchange::Replies,
     profile::{Condition, KindRules, Lifetimes, Profile, Topology},
 };
 use relay_proto::{
@@ -132,7 +133,23 @@ fn targets(root: &mut Section<'_, '_>) -> Targets {
         decide_risk: by_priority(root.section("risk_target"), default.decide_risk),
         follow_up,
         expiry_warnings,
+        replies: replies(root.section("reply_target"), default.replies),
     }
+}
+
+/// What is expected outside of cases, by the kind that is to be answered.
+fn replies(mut section: Section<'_, '_>, default: Replies) -> Replies {
+    let limits = || TARGET_MIN..=TARGET_MAX;
+    let replies = Replies {
+        alert: by_priority(section.section("ALERT"), default.alert),
+        deletion: section.duration("ALERT_CANCEL", default.deletion, limits()),
+        offer: section.duration("CONDITIONAL_OFFER", default.offer, limits()),
+        release: section.duration("HANDLING_RELEASE", default.release, limits()),
+        assistance: by_priority(section.section("ASSISTANCE_REQUEST"), default.assistance),
+        emergency: section.duration("EMERGENCY_REQUEST", default.emergency, limits()),
+    };
+    section.finish();
+    replies
 }
 
 fn by_priority(mut section: Section<'_, '_>, default: ByPriority) -> ByPriority {

@@ -275,6 +275,11 @@ pub fn duty(duty: Duty) -> v1::Duty {
         Duty::DecideExtension => D::DecideExtension,
         Duty::ConfirmMla => D::ConfirmMla,
         Duty::Close => D::Close,
+        Duty::Feedback => D::Feedback,
+        Duty::ReportDeletion => D::ReportDeletion,
+        Duty::AnswerOffer => D::AnswerOffer,
+        Duty::DecideRelease => D::DecideRelease,
+        Duty::Reply => D::Reply,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relay_core::{
     case::Rules,
+    exchange,
     policy::{self, Arrival, Judgement, kind_allowed},
     quota::Meter,
 };
@@ -320,12 +321,14 @@ fn accept(
     consignment.flags = &flags;
     let rules = rules_of(ctx, &header);
     let about = About::of(&content, header.priority, rules);
-    let reasons = match about.case {
+    let case_reasons = match about.case {
         Some(_) => &CASE_REASONS[..],
         None => &CASE_REASONS[..1],
     };
+    let more = about.said.as_ref().map(exchange::refusals).unwrap_or_default();
+    let reasons = case_reasons.iter().chain(more);
     let rejections: Option<Vec<_>> =
-        reasons.iter().map(|reason| Some((*reason, rejection(ctx, &header, *reason)?))).collect();
+        reasons.map(|reason| Some((*reason, rejection(ctx, &header, *reason)?))).collect();
     let (Ok(consignment), Some(rejections)) = (own(&consignment), rejections) else {
         return Err(header.digest);
     };
@@ -334,6 +337,7 @@ fn accept(
     Ok(Box::new(NewArrival {
         payload: clear,
         about,
+        own: ctx.unit().clone(),
         peer: unit.clone(),
         number: transfer.number,
         consignment,
@@ -413,6 +417,8 @@ impl Reader {
         }
         let (ctx, unit) = (&self.ctx, &self.unit);
         let now = ctx.now();
+        // What it is about is on its way: it may be here at once.
+        let wait = if reason == Reason::ReferenceAwaited { DEFER_SHORT } else { DEFER_FOR };
         let signer = &ctx.parts.signer;
         let key_id = signer.key_id(KeyUse::Deferral);
         let deferral = v1::Deferral {
@@ -421,7 +427,7 @@ impl Reader {
             header_digest: Bytes::copy_from_slice(digest.as_bytes()),
             reason: reason.label().to_owned(),
             issued_at_ms: now.as_millis(),
-            not_before_ms: now.after(DEFER_FOR).as_millis(),
+            not_before_ms: now.after(wait).as_millis(),
             signer: Some(v1::Signer {
                 unit: ctx.unit().to_string(),
                 key_id: Bytes::copy_from_slice(key_id.as_bytes()),
@@ -458,6 +464,9 @@ const CASE_REASONS: [Reason; 5] = [
 
 /// Transfers that are decided and stored together.
 const BATCH: usize = 128;
+
+/// When a peer may come back with what is about a message of its own that is not here yet.
+const DEFER_SHORT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// When a peer may come back to a full inbox.
 const DEFER_FOR: std::time::Duration = std::time::Duration::from_secs(30);

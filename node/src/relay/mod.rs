@@ -15,6 +15,7 @@ mod cards;
 pub mod cases;
 mod checker;
 pub mod evidence;
+pub mod exchange;
 mod expire;
 mod gate;
 mod hello;

@@ -36,11 +36,11 @@ pub use self::{
         timestamp,
     },
 };
-pub use super::cases::NotLegal;
 use super::{Context, Relay, cases, own};
+pub use super::{cases::NotLegal, exchange::NotFit};
 use crate::{
     keys::KeyUse,
-    store::{About, NewHeld, NewSubmission, StoreError, SubmissionAnswer},
+    store::{About, Among, NewHeld, NewSubmission, StoreError, SubmissionAnswer},
     telemetry::Counter,
 };
 
@@ -181,7 +181,9 @@ impl Context {
             audit,
             approval,
             payload: ready.clear,
-            about: About::of(&ready.payload, ready.priority, ready.rules).seen(&submission.etag),
+            about: About::of(&ready.payload, ready.priority, ready.rules)
+                .seen(&submission.etag)
+                .among(ready.among),
             request_key,
             content,
             statement: statement.bytes().clone(),
@@ -283,7 +285,8 @@ impl Context {
         let rules = cases::rules(profile);
         let standing = self.standing(draft, &submission.etag, &to, &rules)?;
         let place = standing.as_ref().map(|standing| standing.place).unwrap_or_default();
-        let completed = self.complete(draft, profile, priority, &to, (message_id, place));
+        let inheriting = self.inheriting(draft, profile, &to)?;
+        let completed = self.complete(&inheriting, profile, priority, &to, (message_id, place));
         let allowed = completed.and_then(|(payload, parsed)| {
             let allowed = kind_allowed(profile, parsed.kind()).map_err(SubmitError::Refused);
             allowed.map(|()| (payload, parsed))
@@ -306,6 +309,7 @@ impl Context {
             standing.admits((&parsed, priority), &rules, now, self.unit())?;
         }
         self.suits(profile, &parsed)?;
+        let among = self.among(&parsed, &to, now)?;
         let salt = self.random();
         let clear = payload::clear_bytes(salt, &payload);
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
@@ -323,6 +327,7 @@ impl Context {
             payload,
             rules,
             two_officers,
+            among,
         })
     }
 
@@ -426,6 +431,7 @@ struct Ready {
     payload: Payload,
     rules: Rules,
     two_officers: bool,
+    among: Among,
 }
 
 /// The checked form of a header that was just made.

@@ -299,6 +299,9 @@ pub struct RecordedReceipt {
     /// As on the wire.
     #[prost(uint32, tag = "4")]
     pub event: u32,
+    /// Keys of what is not owed any more: the message that answers it is delivered.
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub closes: Vec<Bytes>,
 }
 
 /// See [`Fact::HaveRecorded`].

@@ -20,8 +20,8 @@ use crate::store::{
     journal::Position,
     records::{
         AlarmRecord, ApprovalRecord, CaseRow, CheckpointRecord, EntryRecord, MessageRecord,
-        OwedRecord, PeerRecord, ReceiptRecord, RequestRecord, ScrubRecord, digest_of, key,
-        priority_number,
+        OwedRecord, PeerRecord, ReceiptRecord, RequestRecord, SaidRecord, ScrubRecord, digest_of,
+        key, priority_number,
     },
 };
 
@@ -181,6 +181,9 @@ impl Ops {
         self.leaf(fact.leaf.as_ref(), 0);
         self.audited(fact.audit.as_ref());
         self.approval(fact.approval.as_ref());
+        if let Some(record) = &fact.record {
+            self.said(record);
+        }
     }
 
     fn arrived(&mut self, fact: &Arrived) {
@@ -196,6 +199,7 @@ impl Ops {
             if let Some(row) = &fact.case {
                 self.case(record, &record.from, row);
             }
+            self.said(record);
         }
         if let Some(numbers) = &fact.numbers {
             self.put(Tree::Counters, key::counter("transfers-in", &fact.peer), numbers);
@@ -228,6 +232,9 @@ impl Ops {
             }
             if let Some(entry) = &recorded.entry {
                 self.entry(entry, false);
+            }
+            for closed in &recorded.closes {
+                self.delete(Tree::Exchanges, closed.to_vec());
             }
         }
         self.number("receipts-have", &fact.peer, fact.have);
@@ -282,6 +289,33 @@ impl Ops {
     fn case(&mut self, record: &MessageRecord, peer: &str, row: &CaseRow) {
         let key = key::case_message(&record.case_id, peer, self.seq);
         self.put_fresh(Tree::Cases, key, row.encode_to_vec());
+    }
+
+    /// What others are found by, and what is expected back.
+    fn said(&mut self, record: &MessageRecord) {
+        let Some(said) = &record.said else { return };
+        let own = record.is_out() && said.origin.is_none();
+        let mut keys: Vec<_> = said.about.iter().map(|digest| key::about(digest)).collect();
+        if said.says == SaidRecord::ALERT {
+            keys.push(key::alert_of(&said.id, own, &record.from));
+        }
+        let files = said.files.chunks_exact(SaidRecord::SHORT_BYTES);
+        keys.extend(files.map(|short| key::file(short, own)));
+        for prefix in keys {
+            let key = key::nth(prefix, self.seq);
+            self.put_fresh(Tree::Exchanges, key, record.digest.to_vec());
+        }
+        let peers =
+            if record.is_out() { &record.to[..] } else { std::slice::from_ref(&record.from) };
+        for peer in peers.iter().filter(|_| said.expects) {
+            self.put_bytes(Tree::Exchanges, key::open(&record.digest, peer), Vec::new());
+        }
+        // What our own message answers is owed until that is delivered.
+        if !record.is_out() || said.says == SaidRecord::ALERT || said.says == SaidRecord::CANCEL {
+            for closed in &said.closes {
+                self.delete(Tree::Exchanges, closed.to_vec());
+            }
+        }
     }
 
     fn entry(&mut self, entry: &EntryRecord, fresh: bool) {

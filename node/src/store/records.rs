@@ -8,6 +8,7 @@ mod alarms;
 mod approval;
 pub mod case;
 pub mod key;
+mod said;
 mod term;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use relay_proto::{
 pub use alarms::{AlarmRecord, DamageRecord, ScrubRecord};
 pub use approval::ApprovalRecord;
 pub use case::{CaseRow, MoveRecord};
+pub use said::SaidRecord;
 pub use term::TermRecord;
 
 /// A message of the outbox or the inbox, without content. Key: header digest.
@@ -98,6 +100,9 @@ pub struct MessageRecord {
     /// The attachments that it lists.
     #[prost(message, repeated, tag = "31")]
     pub attachments: Vec<ListedRecord>,
+    /// What others are judged by.
+    #[prost(message, optional, tag = "40")]
+    pub said: Option<SaidRecord>,
 }
 
 impl MessageRecord {

@@ -38,6 +38,16 @@ pub(super) fn common<W: Walk>(w: &mut W, m: &mut v1::Payload) {
     w.flag("exercise", &mut m.exercise);
     w.text("urgency_reason", &mut m.urgency_reason);
     w.objects("attachments", &mut m.attachments, attachment);
+    w.object("origin", &mut m.origin, origin);
+}
+
+fn origin<W: Walk>(w: &mut W, m: &mut v1::Origin) {
+    w.text("unit", &mut m.unit);
+    w.uuid("message_id", &mut m.message_id);
+    w.digest("header_digest", &mut m.header_digest);
+    w.object("handling", &mut m.handling, handling);
+    w.answer("onward", &mut m.onward);
+    w.uuid("release", &mut m.release);
 }
 
 pub(super) fn alert<W: Walk>(w: &mut W, m: &mut v1::Alert) {

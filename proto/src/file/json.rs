@@ -8,9 +8,12 @@ use serde_json::{Map, Number, Value};
 
 /// The value of a text; the error says line and column.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
-    let bare = without_comments(text);
-    let Strict(value) =
-        serde_json::from_str(&bare).map_err(|error| format!("not JSON: {error}"))?;
+    strict(&without_comments(text))
+}
+
+/// The same of a text that has no comments.
+pub(crate) fn strict(text: &str) -> Result<Value, String> {
+    let Strict(value) = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
     Ok(value)
 }
 

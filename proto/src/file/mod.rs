@@ -14,6 +14,7 @@ mod write;
 
 use serde_json::Value;
 
+pub(crate) use self::json::strict as strict_json;
 pub use self::time::parse as parse_time;
 use crate::{
     payload::{Fault, Faults},

@@ -173,11 +173,11 @@ pub(super) fn urgency_reason(
 
 pub(super) fn handling(
     c: &mut Collector,
-    raw: &v1::Payload,
+    at: At<'_>,
+    raw: Option<&v1::Handling>,
     context: &PayloadContext<'_>,
 ) -> Handling {
-    let at = At::root("handling");
-    let Some(raw) = &raw.handling else {
+    let Some(raw) = raw else {
         c.fault(at, "missing: state at least tlp and classification");
         return Handling::default();
     };

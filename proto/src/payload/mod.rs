@@ -19,11 +19,14 @@ mod extension;
 mod fault;
 mod feedback;
 mod indicator;
+mod inherit;
 mod item;
 pub(crate) mod kinds;
 pub(crate) mod names;
 mod offer;
+mod origin;
 mod preservation;
+mod stix;
 mod text;
 mod title;
 mod traffic;
@@ -56,14 +59,17 @@ use fault::{At, Collector};
 pub use fault::{FAULTS_MAX, Fault, Faults, file_path};
 pub use feedback::{AlertCancel, AlertChange, AlertFeedback};
 pub use indicator::{Indicator, Subject, Victims};
+pub use inherit::inherit;
 pub use item::{Custodian, PreservationItem, SystemLocation};
 use kinds::Whole;
 pub use kinds::{Body, all_kinds, is_answer, is_casework, kind_name, kind_of, kind_of_draft};
 pub use offer::{CannotComply, Condition, ConditionReply, ConditionalOffer};
+pub use origin::Origin;
 pub use preservation::{
     Confidentiality, Contact, JudicialAuthorisation, Necessity, Offence, ParallelChannel,
     PreservationRequest,
 };
+pub use stix::{STIX_BYTES_MAX, StixFault, check as check_stix};
 pub(crate) use text::is_invisible;
 pub use text::{Country, Date, Language, Name, Text, check_phone};
 pub use title::title;
@@ -105,6 +111,8 @@ pub struct Payload {
     pub urgency_reason: Option<Text>,
     /// Described files.
     pub attachments: Vec<Attachment>,
+    /// Whose message it passes on.
+    pub origin: Option<Origin>,
     /// What it says.
     pub body: Body,
 }
@@ -163,7 +171,10 @@ impl Payload {
             c.fault(env.field("extensions"), "critical, unsorted or too many: leave them out");
         }
         let urgency_reason = common::urgency_reason(&mut c, env, raw, context.priority);
-        let handling = common::handling(&mut c, raw, context);
+        let at = At::root("handling");
+        let handling = common::handling(&mut c, at, raw.handling.as_ref(), context);
+        let origin = raw.origin.as_ref();
+        let origin = origin.map(|raw| Origin::parse(&mut c, env.field("origin"), raw, context));
         let body = Body::parse(&mut c, &Whole { payload: raw, context });
         common::no_treaty_effect(&mut c, env, raw, context);
         let rest = common::Rest::parse(&mut c, env, raw, context);
@@ -185,6 +196,7 @@ impl Payload {
                 exercise: raw.exercise,
                 urgency_reason,
                 attachments: rest.attachments,
+                origin,
                 body,
             });
         c.result(whole)?.ok_or_else(|| Faults::one(Fault::new("*", "incomplete")))

@@ -11,9 +11,10 @@ use crate::{
     exit::Exit,
     failure::Failure,
     message_file,
-    render::{Page, Table},
+    render::{Page, Table, clean},
     report::Report,
-    view::{DeliveryView, MessageView, ReceiptView, stated},
+    terminal::ask,
+    view::{DeliveryView, MessageView, ReceiptView, UsesView, stated},
 };
 
 /// A message with its receipts and content.
@@ -36,6 +37,9 @@ pub async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
     if let Some(format) = args.paper.format {
         return paper::request(context, &answer, format, &args.paper);
     }
+    if !args.no_content {
+        confirmed(context, &answer).await?;
+    }
     let receipts = receipts::of_message(&node, &answer.message_id).await?;
     context.printer().report(&ShowReport {
         message: MessageView::from(&answer),
@@ -43,6 +47,26 @@ pub async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
         receipts,
         content: message_file::content(&answer),
     })
+}
+
+/// H3: at a terminal the conditions are confirmed before the content is shown; a program has them
+/// in its document, and acts by `uses.confirm_first`.
+async fn confirmed(context: &Context, message: &v1::Message) -> Result<(), Failure> {
+    let asks = message.uses.as_ref().is_some_and(|uses| uses.confirm_first);
+    if !asks || !context.at_terminal() {
+        return Ok(());
+    }
+    let handling = message.payload.as_ref().and_then(|payload| payload.handling.as_ref());
+    let conditions = handling.map(|handling| handling.conditions.as_slice()).unwrap_or_default();
+    let say = |text: &str| context.printer().say(&clean(text));
+    say("H3: its sender's conditions bind whoever reads it:");
+    conditions.iter().for_each(|condition| say(&format!("  {condition}")));
+    match ask("Type yes to confirm and open it: ").await?.as_str() {
+        "yes" => Ok(()),
+        _ => Err(Failure::new(Exit::Usage, "Not confirmed, so it was not opened.")
+            .safe("nothing was changed")
+            .with_remedy(format!("relay-cli show {} --no-content", message.short_id))),
+    }
 }
 
 impl ShowReport {
@@ -131,6 +155,9 @@ impl Report for ShowReport {
         }
         if !self.content.is_null() {
             page.gap();
+            for line in self.message.uses.iter().flat_map(UsesView::banner) {
+                page.line(line);
+            }
             page.line("CONTENT");
             content(page, None, &self.content, 1, CONTENT_DEPTH_MAX);
         }

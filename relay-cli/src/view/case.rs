@@ -42,9 +42,12 @@ pub struct CaseView {
 /// Something that is due.
 #[derive(Debug, Clone, Serialize)]
 pub struct ObligationView {
-    /// The case's.
+    /// The case's; outside of cases the message's.
     pub short_id: String,
+    /// Empty outside of cases.
     pub case: String,
+    /// Empty in a case.
+    pub message: String,
     /// `acknowledge`, `use or lose`.
     pub duty: String,
     /// Who owes it.
@@ -71,6 +74,7 @@ impl From<&v1::Obligation> for ObligationView {
         Self {
             short_id: one.short_id.clone(),
             case: one.case.clone(),
+            message: one.message.clone(),
             duty: words::duty(one.duty),
             unit: one.unit.clone(),
             since: instant(one.begin_time.as_ref()),

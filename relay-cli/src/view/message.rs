@@ -24,6 +24,20 @@ pub struct MessageView {
     pub acknowledgements: Vec<AckView>,
     pub recovered: bool,
     pub exercise: bool,
+    /// What its markings allow; null of what this unit sent.
+    pub uses: Option<UsesView>,
+}
+
+/// What the markings of a received message allow.
+#[derive(Debug, Clone, Serialize)]
+pub struct UsesView {
+    pub evidence_use: bool,
+    pub may_forward: bool,
+    pub may_export: bool,
+    pub may_automate: bool,
+    pub confirm_first: bool,
+    pub named_persons_only: bool,
+    pub released_to: Vec<String>,
 }
 
 /// The way of a message to one recipient.
@@ -123,6 +137,52 @@ impl From<&v1::Message> for MessageView {
             acknowledgements: message.acknowledgements.iter().map(AckView::from).collect(),
             recovered: message.recovered,
             exercise: message.exercise,
+            uses: message.uses.as_ref().map(UsesView::from),
+        }
+    }
+}
+
+impl UsesView {
+    /// What its reader has to know before its content, a line each.
+    pub fn banner(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.named_persons_only {
+            lines.push("TLP:RED: for the persons whom it was sent to, and nobody else".to_owned());
+        }
+        if !self.evidence_use {
+            let text =
+                "H1: NOT FOR COURT: no use in judicial proceedings without its sender's leave";
+            lines.push(text.to_owned());
+        }
+        if !self.may_forward {
+            let to = self.released_to.join(", ");
+            lines.push(match to.is_empty() {
+                true => "NOT TO BE PASSED ON without its sender's release".to_owned(),
+                false => format!("NOT TO BE PASSED ON but to {to}, to whom its sender released it"),
+            });
+        }
+        if self.confirm_first {
+            lines.push("H3: its sender's conditions bind whoever reads it".to_owned());
+        }
+        if !self.may_automate {
+            lines.push(
+                "PAP:RED: no block list, no look-up, nothing that works by itself".to_owned(),
+            );
+        }
+        lines
+    }
+}
+
+impl From<&v1::Uses> for UsesView {
+    fn from(uses: &v1::Uses) -> Self {
+        Self {
+            evidence_use: uses.evidence_use,
+            may_forward: uses.may_forward,
+            may_export: uses.may_export,
+            may_automate: uses.may_automate,
+            confirm_first: uses.confirm_first,
+            named_persons_only: uses.named_persons_only,
+            released_to: uses.released_to.clone(),
         }
     }
 }

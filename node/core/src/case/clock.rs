@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use relay_proto::{envelope::Priority, timestamp::Timestamp};
 
+use crate::exchange::Replies;
+
 use super::{Case, State, moves::Side, step::Outcome};
 
 /// What a side owes the other.
@@ -31,6 +33,16 @@ pub enum Duty {
     ConfirmMla,
     /// To release the data and say so.
     Close,
+    /// To say what came of an alert.
+    Feedback,
+    /// To say that a message was deleted.
+    ReportDeletion,
+    /// To say which conditions of an offer can be kept.
+    AnswerOffer,
+    /// To grant or refuse a use that markings forbid.
+    DecideRelease,
+    /// To answer a request for assistance, one in an emergency, or a drill.
+    Reply,
 }
 
 /// Whose rule a term is.
@@ -87,6 +99,8 @@ pub struct Targets {
     pub follow_up: Duration,
     /// So long before the end both sides are warned; the longest first.
     pub expiry_warnings: Vec<Duration>,
+    /// Replies outside of cases.
+    pub replies: Replies,
 }
 
 /// A length of time for each priority.
@@ -126,6 +140,7 @@ impl Default for Targets {
             decide_risk: by(60, 4 * 60, 24 * 60),
             follow_up: days(3),
             expiry_warnings: vec![days(30), days(14), days(7), days(2)],
+            replies: Replies::default(),
         }
     }
 }

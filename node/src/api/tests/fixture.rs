@@ -208,6 +208,7 @@ impl Node {
         let new = NewArrival {
             payload: content.payload.unwrap(),
             about: About { kind: record.kind, ..About::default() },
+            own: node.unit().clone(),
             peer: header.from.clone(),
             number: 1,
             consignment: statement(Event::ContentConsignment, None),
@@ -242,7 +243,7 @@ pub fn id(n: u32) -> String {
 
 pub fn request(n: u32, to: &[&str]) -> v1::SendMessageRequest {
     let alert = v1::Alert {
-        alert_id: vec![7; 16].into(),
+        alert_id: [&[7; 12][..], &n.to_be_bytes()].concat().into(),
         revision: 1,
         lifecycle: v1::Lifecycle::New.into(),
         alert_type: 1,

@@ -6,7 +6,7 @@ use relay_proto::{
     reason::Reason,
 };
 
-use super::{NotLegal, TO};
+use super::{NotFit, NotLegal, TO};
 use crate::{keys::SignError, store::StoreError};
 
 /// Why a message was not taken. Nothing of it is stored.
@@ -43,6 +43,9 @@ pub enum SubmitError {
     /// The card of one of the two units does not allow it.
     #[error("{0}")]
     Cards(Box<Unfit>),
+    /// It may not say this about another message, or not pass that on.
+    #[error("{0}")]
+    Exchange(Box<NotFit>),
     /// Something about the message as a whole.
     #[error("{}", .0.meaning())]
     Refused(Reason),
@@ -64,6 +67,7 @@ impl SubmitError {
             Self::SameOfficer => Reason::PermissionDenied,
             Self::Case(not_legal) => not_legal.reason,
             Self::Cards(unfit) => unfit.reason,
+            Self::Exchange(not_fit) => not_fit.reason,
             Self::Recipient { reason, .. } | Self::Refused(reason) => *reason,
             Self::Sign(_) => Reason::SignerUnavailable,
             Self::Store(error) => error.reason(),

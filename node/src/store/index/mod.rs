@@ -225,6 +225,7 @@ trees! {
     Cases => "cases",
     Terms => "terms",
     Attachments => "attachments",
+    Exchanges => "exchanges",
     TreeHashes => "tree-hashes",
     Peers => "peers",
     Cards => "cards",

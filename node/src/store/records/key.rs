@@ -170,6 +170,39 @@ pub fn term(term: &TermRecord) -> Vec<u8> {
     [&case(&term.case_id, &term.peer)[..], &[duty], &times].concat()
 }
 
+/// The messages that answer a message, or are about it.
+pub fn about(digest: &[u8]) -> Vec<u8> {
+    [&b"about\0"[..], digest].concat()
+}
+
+/// The messages that are an alert or change it: our own that pass nothing on, or all others.
+pub fn alert(alert_id: &[u8], own: bool) -> Vec<u8> {
+    [&b"alert\0"[..], alert_id, &[u8::from(!own)]].concat()
+}
+
+/// Those of one sender.
+pub fn alert_of(alert_id: &[u8], own: bool, from: &str) -> Vec<u8> {
+    [&alert(alert_id, own)[..], from.as_bytes(), b"\0"].concat()
+}
+
+/// The messages that have a file: our own that pass nothing on, or all others.
+pub fn file(short: &[u8], own: bool) -> Vec<u8> {
+    [&b"file\0"[..], short, &[u8::from(!own)]].concat()
+}
+
+/// One of these messages, in the order in which they were stored here.
+pub fn nth(prefix: Vec<u8>, seq: u64) -> Vec<u8> {
+    [prefix.as_slice(), &seq.to_be_bytes()].concat()
+}
+
+/// The messages to which something is expected back.
+pub const OPEN: &[u8] = b"open\0";
+
+/// One of them, towards or from a peer.
+pub fn open(digest: &[u8], peer: &str) -> Vec<u8> {
+    [OPEN, digest, peer.as_bytes()].concat()
+}
+
 /// The end of a range of keys that begin with `prefix`.
 pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();

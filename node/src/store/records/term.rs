@@ -105,7 +105,7 @@ fn named<T: Copy>(of: &[T], number: u32) -> Option<T> {
 }
 
 /// By their numbers in a record.
-const DUTIES: [Duty; 9] = [
+const DUTIES: [Duty; 14] = [
     Duty::Acknowledge,
     Duty::Decide,
     Duty::Answer,
@@ -115,6 +115,11 @@ const DUTIES: [Duty; 9] = [
     Duty::DecideExtension,
     Duty::ConfirmMla,
     Duty::Close,
+    Duty::Feedback,
+    Duty::ReportDeletion,
+    Duty::AnswerOffer,
+    Duty::DecideRelease,
+    Duty::Reply,
 ];
 const RULES: [Rule; 3] = [Rule::Law, Rule::Stated, Rule::House];
 const STAGES: [Stage; 4] = [Stage::Running, Stage::Half, Stage::Late, Stage::Overdue];

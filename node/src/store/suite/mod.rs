@@ -249,6 +249,7 @@ fn arrival(n: u64, version: u64) -> Verdict {
         header: header(n, version, &them(), &[us()]),
         payload: payload(n),
         about: About { kind: 2, ..About::default() },
+        own: us(),
         peer: them(),
         number: n,
         consignment: statement("consignment", n * 10 + version),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use relay_core::{
+    exchange::Objection,
     inbox::{self, Arrival, Known},
     quota::Meter,
 };
@@ -15,7 +16,7 @@ use relay_proto::{
 
 use super::{
     alarm::{NewAlarm, raise},
-    case,
+    case, exchange,
     owed::owe_again,
     submission::{About, known, record},
 };
@@ -37,6 +38,8 @@ pub struct NewArrival {
     pub payload: Bytes,
     /// What the payload says.
     pub about: About,
+    /// Our unit.
+    pub own: UnitId,
     /// The unit whose session brought it.
     pub peer: UnitId,
     /// The number of its transfer.
@@ -44,7 +47,8 @@ pub struct NewArrival {
     /// ContentConsignment, as statement bytes.
     pub consignment: Bytes,
     /// RelayRejections, as statement bytes, for what only the store can tell: that the id is taken
-    /// by another header (CONFLICT), or that the message may not join its case.
+    /// by another header (CONFLICT), that the message may not join its case, or not say this about
+    /// another one.
     pub rejections: Vec<(Reason, Bytes)>,
     /// The clock was not trusted.
     pub clock_unverified: bool,
@@ -128,7 +132,7 @@ impl Store {
     }
 }
 
-fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreError> {
+fn accept(txn: &mut Txn<'_>, mut new: NewArrival) -> Result<ArrivalAnswer, StoreError> {
     // A verdict that was given stands, also when policy has changed since.
     if is_refused(txn, &new.header.digest)? {
         return again(txn, &new.header, &new.meter, new.now);
@@ -151,6 +155,16 @@ fn accept(txn: &mut Txn<'_>, new: NewArrival) -> Result<ArrivalAnswer, StoreErro
         && let Some(reason) = case::refusal(&txn.view(), &new.header, &new.about.case_id, case)?
     {
         return refuse(txn, new.refused(reason)?);
+    }
+    // What was taken before our log lost its receipt has its verdict.
+    if let Some(said) = new.about.said.as_ref().filter(|_| !new.recovered) {
+        match exchange::arrived(&txn.view(), &new.header, &new.own, said)? {
+            Ok(among) => new.about.among = among,
+            Err(Objection::Awaited) => {
+                return Ok(ArrivalAnswer::Deferred(Reason::ReferenceAwaited));
+            }
+            Err(Objection::Refused { reason, .. }) => return refuse(txn, new.refused(reason)?),
+        }
     }
     if !txn.room().takes_arrival(new.carried) {
         return Ok(ArrivalAnswer::Deferred(Reason::StorageFull));

@@ -15,7 +15,10 @@ use relay_proto::{
     timestamp::Timestamp,
 };
 
-use super::alarm::{NewAlarm, raise};
+use super::{
+    alarm::{NewAlarm, raise},
+    exchange,
+};
 use crate::store::{
     Store, StoreError,
     event::{EntryChanged, Fact, HaveRecorded, ReceiptsRecorded, RecordedReceipt},
@@ -199,6 +202,7 @@ fn record(txn: &mut Txn<'_>, new: ReceiptsToRecord) -> Result<Vec<u64>, StoreErr
             txn.note_ended(&entry.next_hop, entry.lane(), entry.wire_bytes);
         }
         recorded.push(RecordedReceipt {
+            closes: closes(txn, &receipt, entry.as_ref())?,
             digest: Bytes::copy_from_slice(receipt.digest.as_bytes()),
             event: i32::from(receipt.event.to_wire()).unsigned_abs(),
             receipt: Some(received(receipt, &new.origin, new.size, new.now)),
@@ -243,6 +247,18 @@ fn received(receipt: NewReceipt, log: &LogOrigin, size: u64, now: Timestamp) -> 
         flags: receipt.flags.iter().map(|flag| flag.label().to_owned()).collect(),
         stored_at_ms: now.as_millis(),
         owed_number: 0,
+    }
+}
+
+/// What is not owed any more, now that a message is delivered.
+fn closes(
+    txn: &Txn<'_>,
+    receipt: &NewReceipt,
+    entry: Option<&EntryRecord>,
+) -> Result<Vec<Bytes>, StoreError> {
+    match entry.filter(|entry| entry.state() == EntryState::Delivered) {
+        Some(entry) => exchange::closed(&txn.view(), &receipt.digest, &entry.recipient),
+        None => Ok(Vec::new()),
     }
 }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use prost::Message;
 use relay_core::{
     case::{Move, Rules},
+    exchange::Said,
     route,
 };
 use relay_proto::{
@@ -19,6 +20,7 @@ use relay_proto::{
 use super::{
     approval,
     case::{self, InCase},
+    exchange::{self, Among},
     outbox::{QueueMax, is_queue_full},
 };
 use crate::store::{
@@ -45,6 +47,10 @@ pub struct About {
     pub attachments: Vec<Item>,
     /// What it says in its case, if its kind makes one go on.
     pub case: Option<InCase>,
+    /// What others are judged by.
+    pub said: Option<Said>,
+    /// Where it stands among others; of what arrives the store finds that.
+    pub among: Among,
 }
 
 impl About {
@@ -58,7 +64,15 @@ impl About {
             case_id: Bytes::copy_from_slice(payload.case_id.as_bytes()),
             exercise: payload.exercise,
             attachments: payload.attachments.iter().map(Attachment::item).collect(),
+            said: Some(Said::of(payload)),
+            among: Among::default(),
         }
+    }
+
+    /// Where a message of ours stands among others.
+    #[must_use]
+    pub fn among(self, among: Among) -> Self {
+        Self { among, ..self }
     }
 
     /// Of a caller who saw the case as this etag tells; empty: whatever it is by now.
@@ -267,6 +281,7 @@ pub(super) fn record(
         case_id: about.case_id.clone(),
         exercise: about.exercise,
         attachments: about.attachments.iter().map(ListedRecord::of).collect(),
+        said: exchange::record(about),
         ..Default::default()
     }
 }

@@ -93,6 +93,7 @@ fn term(
         basis: "the profile's follow_up_target".into(),
         short_id: "4D2P-F2DB".into(),
         stage: stage.into(),
+        message: String::new(),
     }
 }
 

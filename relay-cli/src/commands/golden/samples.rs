@@ -80,6 +80,12 @@ pub fn incoming() -> v1::Message {
         kind: v1::Kind::PreservationRequest.into(),
         deliveries: Vec::new(),
         title: HOSTILE.into(),
+        uses: Some(v1::Uses {
+            confirm_first: true,
+            named_persons_only: true,
+            released_to: vec!["xc.cyber-poc".into()],
+            ..Default::default()
+        }),
         ..outgoing()
     }
 }
