@@ -113,15 +113,13 @@ impl Exit {
             | R::UnsupportedSealing
             | R::IllegalTransition
             | R::UnfoundedRefusal
-            | R::CaseFull
-            | R::AttachmentMissing
-            | R::NotARecipient => Self::Faults,
+            | R::CaseFull => Self::Faults,
+            R::AttachmentMissing | R::NotARecipient => Self::Faults,
             R::NotAParty | R::ExerciseNotTaken | R::ClassificationTooHigh => Self::Faults,
-            R::PeriodTooShort | R::AudienceTooWide => Self::Faults,
+            R::PeriodTooShort | R::AudienceTooWide | R::NotReleased => Self::Faults,
             R::WrongReference | R::StaleRevision | R::UnknownPart => Self::Faults,
             R::OfferExpired | R::NotAccepted | R::ConditionsMissing => Self::Faults,
             R::MarkingLoosened | R::OriginMissing | R::OriginMismatch => Self::Faults,
-            R::NotReleased => Self::Faults,
             R::BadSignature
             | R::UnsupportedAlgorithm
             | R::UnknownSender
@@ -131,7 +129,6 @@ impl Exit {
             | R::SenderMismatch
             | R::PayloadMismatch
             | R::InnerMismatch
-            | R::AttachmentMismatch
             | R::KeyNotPinned
             | R::DuplicateIdentity
             | R::FingerprintMismatch
@@ -143,6 +140,7 @@ impl Exit {
             | R::Contradiction
             | R::PeerRolledBack
             | R::UnprovenExtension => Self::Invalid,
+            R::AttachmentMismatch => Self::Invalid,
             R::QueueFull | R::Quota | R::Busy | R::StorageFull => Self::Attention,
             R::StoreStopped | R::ReferenceAwaited => Self::Attention,
             R::PeerUnreachable
@@ -154,11 +152,8 @@ impl Exit {
             | R::ClockDiffers
             | R::FailedPrecondition
             | R::LateAfterFailure
-            | R::JournalBehind
-            | R::LogHeld
-            | R::AnchorMissing
-            | R::NotifyFailed
-            | R::Internal => Self::Attention,
+            | R::JournalBehind => Self::Attention,
+            R::LogHeld | R::AnchorMissing | R::NotifyFailed | R::Internal => Self::Attention,
         }
     }
 

@@ -278,11 +278,9 @@ fn code_of(reason: Reason) -> Code {
         | Reason::FutureDated
         | Reason::BadLifetime
         | Reason::UnknownProfile
-        | Reason::InvalidContent
-        | Reason::RequestIdMissing
-        | Reason::BadCard => Code::InvalidArgument,
-        Reason::BadCursor | Reason::BadFilter => Code::InvalidArgument,
-        Reason::PurposeMissing => Code::InvalidArgument,
+        | Reason::InvalidContent => Code::InvalidArgument,
+        Reason::RequestIdMissing | Reason::BadCard => Code::InvalidArgument,
+        Reason::BadCursor | Reason::BadFilter | Reason::PurposeMissing => Code::InvalidArgument,
         Reason::KindNotAllowed | Reason::ClassificationTooHigh => Code::InvalidArgument,
         Reason::PeriodTooShort | Reason::AudienceTooWide => Code::InvalidArgument,
         Reason::UnknownSender | Reason::UnknownRecipient => Code::NotFound,

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use relay_core::{
     case::Rules,
     exchange,
-    policy::{self, Arrival, Judgement, kind_allowed},
+    policy::{self, Arrival, Judgement},
     quota::Meter,
 };
 use relay_proto::{
-    envelope::{Header, HeaderError, Priority, clear_payload},
+    envelope::{Header, Priority, clear_payload},
     ids::{Digest, UnitId},
-    payload::{self, Payload},
+    payload::Payload,
     reason::Reason,
     receipt::Event,
     signed::Unsigned,
@@ -25,6 +25,9 @@ use relay_proto::{
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+mod reading;
+
+use self::reading::{content, fault, opened};
 use super::{Context, alarms::alarm, attachments::are_here, own};
 use crate::{
     keys::KeyUse,
@@ -209,20 +212,9 @@ fn decide(
     if !transfer.passed.is_empty() {
         return Decision::Fault(Reason::SenderMismatch, "carried by others".to_owned());
     }
-    let snapshot = ctx.parts.directory.snapshot();
-    let find = |id| snapshot.signing_key(id).map(|(unit, key)| (unit.clone(), key.key));
-    let header = match Header::open(signed, find) {
-        Ok(header) => header,
-        Err(HeaderError::Signed(error)) => {
-            return Decision::Fault(error.reason(), error.to_string());
-        }
-        // Its sender did sign it, but without a checked header there is nothing to put on a
-        // receipt.
-        Err(HeaderError::Rule(reason)) => return Decision::Fault(reason, reason.to_string()),
-    };
-    let key = match snapshot.signing_key(header.key_id) {
-        Some((_, key)) => key.check_at(header.created_at),
-        None => Err(Reason::UnknownKey),
+    let (header, key) = match opened(ctx, signed) {
+        Ok(opened) => opened,
+        Err((reason, text)) => return Decision::Fault(reason, text),
     };
     let profile = ctx.profile(&header.profile).map(Arc::as_ref);
     let clock = ctx.time().view();
@@ -278,23 +270,6 @@ struct Seen {
 /// for what is older than the succession of our log.
 fn is_recovered(ctx: &Context, transfer: &v1::Transfer, header: &Header) -> bool {
     transfer.recovered && ctx.log_began().is_some_and(|at| header.created_at <= at)
-}
-
-/// Reads the payload. Its digest is the header's, so what is wrong with it is its sender's doing;
-/// but for `INTERNAL`: that is ours, and no verdict.
-fn content(ctx: &Context, header: &Header, clear: &Bytes) -> Result<Payload, Reason> {
-    let raw = payload::open_clear(clear).map_err(|error| error.reason())?;
-    payload::check_inner(clear, &raw, header)?;
-    let profile = ctx.profile(&header.profile).ok_or(Reason::UnknownProfile)?;
-    if raw.kind() == v1::Kind::Unspecified {
-        return Err(Reason::UnsupportedKind);
-    }
-    kind_allowed(profile, raw.kind())?;
-    let kinds = super::submit::kinds(profile);
-    let context = super::submit::payload_context(profile, header.priority, &kinds);
-    let content = Payload::parse(&raw, &context).map_err(|faults| faults.reason())?;
-    ctx.takes(profile, &content)?;
-    Ok(content)
 }
 
 /// The message with its receipt, or the digest of what cannot be answered now.
@@ -385,28 +360,6 @@ fn rejection(ctx: &Context, header: &Header, reason: Reason) -> Option<Bytes> {
 /// By which rules a message is judged in its case: those of its profile.
 fn rules_of(ctx: &Context, header: &Header) -> Rules {
     ctx.profile(&header.profile).map_or(Rules::TREATY, |profile| super::cases::rules(profile))
-}
-
-fn fault(transfer: &v1::Transfer, reason: Reason, detail: String) -> v1::TransferFault {
-    let envelope = transfer.envelope.as_ref();
-    let header = envelope.and_then(|envelope| envelope.header.as_ref());
-    let header = header.map(|header| Digest::of(&header.bytes));
-    let payload = envelope.and_then(|envelope| match &envelope.payload {
-        Some(v1::envelope::Payload::Clear(bytes) | v1::envelope::Payload::Sealed(bytes)) => {
-            Some(Digest::of(bytes))
-        }
-        None => None,
-    });
-    let bytes = |digest: Option<Digest>| {
-        digest.map(|digest| Bytes::copy_from_slice(digest.as_bytes())).unwrap_or_default()
-    };
-    v1::TransferFault {
-        number: transfer.number,
-        header_digest: bytes(header),
-        payload_digest: bytes(payload),
-        reason: reason.label().to_owned(),
-        detail,
-    }
 }
 
 impl Reader {

@@ -3,20 +3,12 @@
 
 use bytes::Bytes;
 use prost::Message;
-use relay_core::{
-    case::Rules,
-    policy::{self, kind_allowed},
-    profile::Profile,
-};
+use relay_core::profile::Profile;
 use relay_proto::{
     attachment::{self, Item},
     envelope::{Header, NewHeader, Priority},
-    ids::{Digest, MessageId, UnitId, Uuid},
-    limits,
-    payload::{
-        self, Attachment, Completion, Fault, Faults, NewIds, Payload, PayloadContext, Place,
-        ProfileDefaults, UnitFacts,
-    },
+    ids::{Digest, MessageId, UnitId},
+    payload::{Attachment, PayloadContext},
     reason::Reason,
     receipt::Event,
     timestamp::Timestamp,
@@ -24,9 +16,11 @@ use relay_proto::{
 };
 
 mod approval;
+mod check;
 mod error;
 mod request;
 
+use self::check::Ready;
 pub(super) use self::error::together;
 pub use self::{
     approval::approval_name,
@@ -40,7 +34,7 @@ use super::{Context, Relay, cases, own};
 pub use super::{cases::NotLegal, exchange::NotFit};
 use crate::{
     keys::KeyUse,
-    store::{About, Among, NewHeld, NewSubmission, StoreError, SubmissionAnswer},
+    store::{About, NewHeld, NewSubmission, StoreError, SubmissionAnswer},
     telemetry::Counter,
 };
 
@@ -128,6 +122,7 @@ impl Context {
             return Ok(Prepared::Answer(Submitted { digest, message_id, repeated, waits }));
         }
         self.are_here(&items).await?;
+        self.stix_is_sound(&ready.payload).await?;
         let is_alone = submission.granted.is_none() && !submission.principal.is_node();
         if ready.two_officers && is_alone {
             let held = approval::held(submission, &ready, request_key, content, now);
@@ -192,20 +187,6 @@ impl Context {
         })
     }
 
-    /// What a message lists has to be durable before the message is.
-    async fn are_here(&self, items: &[Item]) -> Result<(), SubmitError> {
-        if items.is_empty() {
-            return Ok(());
-        }
-        let missing = self.parts.store.blobs().missing(items.to_vec()).await;
-        let Some(index) = missing.map_err(|error| SubmitError::Refused(error.reason()))? else {
-            return Ok(());
-        };
-        let path = format!("env.attachments[{index}]");
-        let fault = Fault::new(path, "its bytes are not at this node: upload them first");
-        Err(SubmitError::Content(Faults::one(fault.because(Reason::AttachmentMissing))))
-    }
-
     async fn store(
         &self,
         new: Vec<NewSubmission>,
@@ -252,166 +233,6 @@ impl Context {
         let message_id = message_id.ok_or(SubmitError::Refused(Reason::Internal))?;
         Ok(Submitted { digest, message_id, repeated: true, waits: None })
     }
-
-    /// Everything that would be refused at the other end is refused here, with all faults together.
-    fn check(&self, submission: &Submission, now: Timestamp) -> Result<Ready, SubmitError> {
-        let draft = &submission.draft;
-        self.may_sign(now)?;
-        let mut faults = Vec::new();
-        let known = self.profile(&draft.profile);
-        if known.is_none() {
-            faults.push(SubmitError::Refused(Reason::UnknownProfile));
-        }
-        let is_warning = payload::kind_of_draft(draft) == v1::Kind::ExpiryWarning;
-        if is_warning && !submission.principal.is_node() {
-            let why = "the node of the requested side sends it by itself: leave it to it";
-            faults.push(SubmitError::Content(Faults::one(Fault::new("env.kind", why))));
-        }
-        // What does not hang on the profile is checked all the same.
-        let profile = known.or(self.parts.profiles.first());
-        let profile = profile.ok_or(SubmitError::Refused(Reason::UnknownProfile))?;
-        let priority = priority_of(draft);
-        let to = self.recipients(&draft.to, &mut faults);
-        let expires_at = match &draft.expire_time {
-            Some(time) => timestamp(time).ok_or(Reason::BadLifetime),
-            None => Ok(policy::default_expiry(profile, priority, now)),
-        };
-        let expires_at = expires_at.and_then(|at| policy::lifetime(now, at).map(|()| at));
-        let expires_at = expires_at.unwrap_or_else(|reason| {
-            faults.push(SubmitError::Refused(reason));
-            now
-        });
-        let message_id = MessageId::new(now, self.random());
-        let rules = cases::rules(profile);
-        let standing = self.standing(draft, &submission.etag, &to, &rules)?;
-        let place = standing.as_ref().map(|standing| standing.place).unwrap_or_default();
-        let inheriting = self.inheriting(draft, profile, &to)?;
-        let completed = self.complete(&inheriting, profile, priority, &to, (message_id, place));
-        let allowed = completed.and_then(|(payload, parsed)| {
-            let allowed = kind_allowed(profile, parsed.kind()).map_err(SubmitError::Refused);
-            allowed.map(|()| (payload, parsed))
-        });
-        let (payload, parsed) = match allowed {
-            Ok(completed) if faults.is_empty() => completed,
-            Ok(_) => return Err(together(faults)),
-            Err(SubmitError::Content(content)) if !faults.is_empty() => {
-                // What is wrong with the recipients was told by those that were looked up.
-                let rest = content.into_iter().filter(|fault| !fault.path.starts_with(TO));
-                faults.extend(Faults::all(rest.collect()).map(SubmitError::Content));
-                return Err(together(faults));
-            }
-            Err(error) => {
-                faults.push(error);
-                return Err(together(faults));
-            }
-        };
-        if let Some(standing) = standing {
-            standing.admits((&parsed, priority), &rules, now, self.unit())?;
-        }
-        self.suits(profile, &parsed)?;
-        let among = self.among(&parsed, &to, now)?;
-        let salt = self.random();
-        let clear = payload::clear_bytes(salt, &payload);
-        if clear.len() > limits::PAYLOAD_BYTES_MAX {
-            return Err(SubmitError::Refused(Reason::TooLarge));
-        }
-        let two_officers = profile.two_officers.contains(&parsed.kind());
-        let payload = parsed;
-        Ok(Ready {
-            message_id,
-            to,
-            priority,
-            expires_at,
-            salt,
-            clear,
-            payload,
-            rules,
-            two_officers,
-            among,
-        })
-    }
-
-    /// A clock that is years off, or a key that is out of its time, would make a header that nobody
-    /// takes.
-    fn may_sign(&self, now: Timestamp) -> Result<(), SubmitError> {
-        let key_id = self.parts.signer.key_id(KeyUse::Envelope);
-        let key = self.parts.directory.own().key(v1::KeyKind::Signing, key_id);
-        let usable = key.ok_or(Reason::UnknownKey).and_then(|key| key.check_at(now));
-        usable.map_err(|reason| match self.time().state.state() == v1::ClockState::Synced {
-            true => SubmitError::Refused(reason),
-            false => SubmitError::Refused(Reason::ClockUntrusted),
-        })
-    }
-
-    /// Those who can be sent to; what is wrong with the others is added to the faults.
-    fn recipients(&self, to: &[String], faults: &mut Vec<SubmitError>) -> Vec<UnitId> {
-        if to.is_empty() {
-            let none = Fault::new(TO, "no recipient is stated");
-            faults.push(SubmitError::Content(Faults::one(none)));
-            return Vec::new();
-        }
-        if to.len() > limits::RECIPIENTS_MAX {
-            faults.push(SubmitError::Refused(Reason::TooLarge));
-            return Vec::new();
-        }
-        let snapshot = self.parts.directory.snapshot();
-        let mut units = Vec::with_capacity(to.len());
-        for text in to {
-            let unit = text.parse::<UnitId>().ok();
-            let peer = unit.as_ref().and_then(|unit| snapshot.peer(unit));
-            let reason = match (unit, peer.map(|peer| peer.trust.refusal())) {
-                (Some(unit), Some(None)) if units.contains(&unit) => Reason::InvalidContent,
-                (Some(unit), Some(None)) => {
-                    units.push(unit);
-                    continue;
-                }
-                (_, Some(Some(refusal))) => refusal,
-                _ => Reason::UnknownRecipient,
-            };
-            faults.push(SubmitError::Recipient { unit: text.clone(), reason });
-        }
-        units
-    }
-
-    fn complete(
-        &self,
-        draft: &v1::Draft,
-        profile: &Profile,
-        priority: Priority,
-        to: &[UnitId],
-        (message_id, place): (MessageId, Place),
-    ) -> Result<(v1::Payload, Payload), SubmitError> {
-        let own_facts = UnitFacts::from(self.parts.directory.own().value());
-        let snapshot = self.parts.directory.snapshot();
-        let recipient = match to {
-            [only] => snapshot.peer(only).map(|peer| UnitFacts::from(peer.card.value())),
-            _ => None,
-        };
-        let defaults = ProfileDefaults {
-            handling: profile.handling_default.clone(),
-            languages: profile.languages.clone(),
-            legal_basis: profile.legal_basis_default(payload::kind_of_draft(draft)).to_vec(),
-            period_days: profile.requested_preservation_days,
-        };
-        let ids = NewIds {
-            message_id,
-            case_id: Uuid::random(self.random()),
-            body_id: Uuid::random(self.random()),
-        };
-        let completion = Completion {
-            from: self.unit(),
-            own: &own_facts,
-            recipient: recipient.as_ref(),
-            defaults: &defaults,
-            ids,
-            // Units of demos and tests never send anything else.
-            exercise: self.unit().is_demo(),
-            place,
-        };
-        let kinds = kinds(profile);
-        let context = payload_context(profile, priority, &kinds);
-        payload::complete(draft, &completion, &context).map_err(SubmitError::Content)
-    }
 }
 
 /// How often a message is made again when its case goes on meanwhile.
@@ -419,20 +240,6 @@ const CASE_ATTEMPTS: usize = 4;
 
 /// Where recipients are named.
 const TO: &str = "env.to";
-
-struct Ready {
-    message_id: MessageId,
-    to: Vec<UnitId>,
-    priority: Priority,
-    expires_at: Timestamp,
-    /// The first bytes of `clear`.
-    salt: [u8; limits::PAYLOAD_SALT_BYTES],
-    clear: Bytes,
-    payload: Payload,
-    rules: Rules,
-    two_officers: bool,
-    among: Among,
-}
 
 /// The checked form of a header that was just made.
 fn header(new: &NewHeader<'_>, digest: Digest, signed: v1::Signed) -> Header {
