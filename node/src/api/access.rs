@@ -123,18 +123,18 @@ impl Accounts {
     }
 
     /// Whether a call may go on; and its caller, where it needs one.
-    fn admit(&self, path: &str, extensions: &Extensions) -> Result<Option<Caller>, Refusal> {
+    fn admit(&self, path: &str, extensions: &Extensions) -> Result<Option<Caller>, Box<Refusal>> {
         let (service, call) = split(path);
         let needs = needs(service, call);
         if needs == Some(Needs::Nothing) {
             return Ok(None);
         }
         let (name, account) = self.caller(extensions);
-        let mut refusal = Refusal {
+        let mut refusal = Box::new(Refusal {
             principal: Principal { account: String::new(), caller: name.clone() },
             call: needs.map_or("an unknown call", |_| call).to_owned(),
             problem: Problem::new(Reason::PermissionDenied),
-        };
+        });
         let Some(account) = account else {
             refusal.problem = match name.is_empty() {
                 true => {
@@ -370,7 +370,7 @@ where
             Err(refusal) => {
                 let service = self.service.clone();
                 Box::pin(async move {
-                    let status = Status::from(service.refused(refusal).await);
+                    let status = Status::from(service.refused(*refusal).await);
                     Ok(status.into_http())
                 })
             }

@@ -197,11 +197,11 @@ pub struct Submitted {
     #[prost(message, optional, tag = "7")]
     pub case: Option<CaseRow>,
     /// Who sent it.
-    #[prost(message, optional, tag = "8")]
-    pub audit: Option<AuditRecord>,
+    #[prost(message, optional, boxed, tag = "8")]
+    pub audit: Option<Box<AuditRecord>>,
     /// The second officer's word, where it waited for one.
-    #[prost(message, optional, tag = "9")]
-    pub approval: Option<ApprovalRecord>,
+    #[prost(message, optional, boxed, tag = "9")]
+    pub approval: Option<Box<ApprovalRecord>>,
 }
 
 /// See [`Fact::ApprovalAsked`].

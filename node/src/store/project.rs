@@ -176,8 +176,8 @@ impl Ops {
         }
         self.request(&fact.request_key, fact.request.as_ref());
         self.leaf(fact.leaf.as_ref(), 0);
-        self.audited(fact.audit.as_ref());
-        self.approval(fact.approval.as_ref());
+        self.audited(fact.audit.as_deref());
+        self.approval(fact.approval.as_deref());
         if let Some(record) = &fact.record {
             self.said(record);
         }

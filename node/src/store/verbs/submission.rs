@@ -204,8 +204,8 @@ fn accept(txn: &mut Txn<'_>, new: NewSubmission) -> Result<SubmissionAnswer, Sto
         }),
         leaf: Some(leaf),
         case: new.about.case.as_ref().map(|case| case::row(header, case, true)),
-        audit: Some(audit),
-        approval: new.approval,
+        audit: Some(Box::new(audit)),
+        approval: new.approval.map(Box::new),
     });
     txn.push(new.now, fact, new.payload);
     Ok(SubmissionAnswer::Stored(digest))
