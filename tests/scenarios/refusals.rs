@@ -39,7 +39,6 @@ enum Base {
     Confirmation,
     Decision,
     Emergency,
-    EmergencyReply,
 }
 
 struct Row {
@@ -117,7 +116,7 @@ fn requests() -> Vec<Row> {
 
 /// The rules of the other kinds, of cards and of profiles.
 fn others() -> Vec<Row> {
-    use Base::{Alert, Confirmation, Decision, Emergency, EmergencyReply};
+    use Base::{Alert, Confirmation, Decision, Emergency};
     use Reason::{ClassificationTooHigh, InvalidContent};
     vec![
         row("preserved for 59 days", Reason::PeriodTooShort, Confirmation, |d| {
@@ -150,7 +149,6 @@ fn others() -> Vec<Row> {
             payload(d).exercise = true;
         }),
         row("Article 9 to a non-party", Reason::NotAParty, Emergency, |_| {}),
-        row("an emergency reply to no request", Reason::UnknownReference, EmergencyReply, |_| {}),
         row("an alert in the G7 network", Reason::KindNotAllowed, Alert, |d| {
             informal(d, "g7-247");
         }),
@@ -225,7 +223,6 @@ fn good(cluster: &Cluster, base: Base) -> v1::Draft {
             answering(cluster, 0, place, said)
         }
         Base::Emergency => of_file(cluster, 0, sample("22-emergency-request.json")),
-        Base::EmergencyReply => of_file(cluster, 0, sample("23-emergency-reply.json")),
     }
 }
 
