@@ -73,7 +73,7 @@ impl Service {
         let wanted = |one: &v1::Obligation| request.unit.is_empty() || one.unit == request.unit;
         loop {
             if let Some(after) = outside.take() {
-                let (found, next) = self.expected(&after, PAGE)?;
+                let (found, next) = self.expected(caller, &after, PAGE)?;
                 due.extend(found.into_iter().filter(wanted));
                 outside = next;
             }

@@ -2,7 +2,7 @@
 
 use relay_proto::v1;
 
-use super::{Service, convert::instant, status::Problem};
+use super::{Service, access::Caller, convert::instant, status::Problem};
 use crate::{
     relay::{
         cases::{duty, rule, stage},
@@ -12,14 +12,21 @@ use crate::{
 };
 
 impl Service {
-    /// A page of what is expected after a place; and where the next page begins.
+    /// A page of what this caller may know that is expected after a place; and where the next page begins.
     pub(super) fn expected(
         &self,
+        caller: &Caller,
         after: &[u8],
         max: usize,
     ) -> Result<(Vec<v1::Obligation>, Option<Vec<u8>>), Problem> {
         let (found, next) = self.relay().expectations(after, max)?;
-        Ok((found.iter().map(|one| self.obligation(one)).collect(), next))
+        let mut seen = Vec::with_capacity(found.len());
+        for one in found {
+            if self.sees(caller, &one.message)? {
+                seen.push(self.obligation(&one));
+            }
+        }
+        Ok((seen, next))
     }
 
     fn obligation(&self, one: &Expectation) -> v1::Obligation {
