@@ -389,6 +389,7 @@ impl Service {
     /// What a caller was not allowed to do, for the audit log.
     pub(super) async fn note_refused(&self, principal: &Principal, call: &str, reason: Reason) {
         if !self.shared.accounts.keeps(&principal.caller) {
+            tracing::debug!(caller = principal.caller, call, "refused, one of too many");
             return;
         }
         tracing::warn!(account = principal.account, caller = principal.caller, call, "refused");

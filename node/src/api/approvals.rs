@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 use super::{Service, access::Caller, args, convert::instant, status::Problem, token};
 use crate::{
     config::Role,
+    relay::submit::SubmitError,
     store::records::{ApprovalRecord, digest_of},
 };
 
@@ -39,7 +40,7 @@ impl ApprovalService for Service {
             let mut entry = caller.principal.audit("GetApproval", now);
             entry.object.clone_from(&shown.name);
             (entry.units, entry.purpose) = (record.to.clone(), purpose);
-            self.relay().store().audit(entry, now).await.map_err(Problem::from)?;
+            self.relay().store().audit_reading(entry, now).await.map_err(Problem::from)?;
             let draft = self.relay().held_draft(&record).map_err(Problem::from)?;
             shown.draft = Some(draft);
         }
@@ -54,12 +55,14 @@ impl ApprovalService for Service {
         let request = request.into_inner();
         args::request_id(&request.request_id)?;
         let record = self.approval(&caller, &request.name)?;
-        if let Err(denied) = caller.may_send(kind(&record)) {
-            let reason = Reason::PermissionDenied;
-            self.note_refused(&caller.principal, "GrantApproval", reason).await;
-            return Err(denied.into());
-        }
-        let granted = self.relay().grant(record, caller.principal).await.map_err(Problem::from)?;
+        self.may_decide(&caller, &record, "GrantApproval").await?;
+        let granted = match self.relay().grant(record, caller.principal.clone()).await {
+            Err(error @ SubmitError::SameOfficer) => {
+                self.note_refused(&caller.principal, "GrantApproval", error.reason()).await;
+                return Err(Problem::from(error).into());
+            }
+            granted => granted.map_err(Problem::from)?,
+        };
         let message = self.relay().store().message(&granted.digest).map_err(Problem::from)?;
         let message = message.ok_or_else(|| Problem::internal("a message is not there"))?;
         Ok(Response::new(v1::SendMessageResponse {
@@ -78,7 +81,7 @@ impl ApprovalService for Service {
         args::request_id(&request.request_id)?;
         let reason = args::person("reason", &request.reason)?;
         let record = self.approval(&caller, &request.name)?;
-        caller.may_send(kind(&record))?;
+        self.may_decide(&caller, &record, "DropApproval").await?;
         let now = self.relay().clock().now();
         let mut entry = caller.principal.audit("DropApproval", now);
         (entry.object, entry.units) = (approval_name(&record), record.to.clone());
@@ -94,6 +97,19 @@ impl ApprovalService for Service {
 }
 
 impl Service {
+    async fn may_decide(
+        &self,
+        caller: &Caller,
+        record: &ApprovalRecord,
+        call: &str,
+    ) -> Result<(), Problem> {
+        let may = caller.may_send(kind(record));
+        if may.is_err() {
+            self.note_refused(&caller.principal, call, Reason::PermissionDenied).await;
+        }
+        may
+    }
+
     fn approvals(
         &self,
         caller: &Caller,
@@ -169,11 +185,13 @@ impl Service {
     }
 }
 
-/// Whoever reads all, whoever could send it himself, and who asked.
+/// Whoever reads all, who asked, who decided; and as long as it waits, whoever could decide.
 fn may_know(caller: &Caller, record: &ApprovalRecord) -> bool {
+    let account = &caller.principal.account;
     caller.has(Role::ReadAll)
-        || caller.may_send(kind(record)).is_ok()
-        || caller.principal.account == record.account
+        || *account == record.account
+        || *account == record.decided_by
+        || (record.waits() && caller.may_send(kind(record)).is_ok())
 }
 
 fn kind(record: &ApprovalRecord) -> Kind {

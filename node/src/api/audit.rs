@@ -29,7 +29,8 @@ impl AuditService for Service {
         let record = caller.principal.audit("ListAudit", now);
         let listed = self.blocking(move |service| service.list_audit_page(&request)).await?;
         // After it was read: a log that is read to its end would otherwise never end.
-        self.relay().store().audit(record, now).await.map_err(Problem::from)?;
+        let noted = self.relay().store().audit_reading(record, now).await;
+        noted.map_err(Problem::from)?;
         Ok(Response::new(listed))
     }
 }
@@ -149,7 +150,7 @@ impl Service {
         entry.units = if record.is_out() { record.to.clone() } else { vec![record.from.clone()] };
         entry.header_digest = record.digest.clone();
         entry.purpose = purpose;
-        Ok(self.relay().store().audit(entry, now).await?)
+        Ok(self.relay().store().audit_reading(entry, now).await?)
     }
 
     /// Writes down that something is about to be changed; durable when it returns.

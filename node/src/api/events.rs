@@ -88,7 +88,9 @@ impl Service {
         let end = loop {
             // Marked as seen before reading: what becomes durable meanwhile wakes the next round.
             durable.borrow_and_update();
-            let page = match self.relay().store().is_recent(cursor.seq) {
+            // Whose each message is has to be looked up, for whoever does not read all.
+            let at_hand = caller.has(Role::ReadAll) && self.relay().store().is_recent(cursor.seq);
+            let page = match at_hand {
                 true => self.events(&caller, cursor, WATCH_PAGE),
                 false => {
                     let caller = caller.clone();

@@ -77,6 +77,11 @@ impl Service {
                 waiting.push(self.message(&record, v1::MessageView::Basic)?);
             }
         }
+        let mut store_status = self.store_status()?;
+        if !caller.has(Role::ReadAll) && !caller.has(Role::Administer) {
+            // Who wrote to whom is not everybody's to know.
+            store_status.scrub.iter_mut().for_each(without_messages);
+        }
         let (alarms, alarms_more) = self.alarms()?;
         let reading = relay.time();
         let name = own.value().names.first().map(|name| name.name.clone());
@@ -90,7 +95,7 @@ impl Service {
             start_time: time(self.shared.started),
             clock: Some(reading.state),
             display_name: name.unwrap_or_default(),
-            store: Some(self.store_status()?),
+            store: Some(store_status),
             log: Some(self.log_status()),
             outbox_open,
             outbox_more,
@@ -168,6 +173,12 @@ impl Service {
             root: Bytes::copy_from_slice(head.root.as_bytes()),
             held: self.relay().tlog().hold().map(|hold| hold.to_string()).unwrap_or_default(),
         }
+    }
+}
+
+fn without_messages(scrub: &mut v1::ScrubStatus) {
+    for round in [&mut scrub.last, &mut scrub.running].into_iter().flatten() {
+        round.damages.clear();
     }
 }
 

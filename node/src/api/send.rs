@@ -1,6 +1,11 @@
 //! Taking messages one by one: SendMessage.
 
-use relay_proto::{ids::MessageId, payload::kind_of_draft, reason::Reason, v1};
+use relay_proto::{
+    ids::{CaseId, MessageId, UnitId},
+    payload::kind_of_draft,
+    reason::Reason,
+    v1,
+};
 
 use super::{Service, access::Caller, args, status::Problem};
 use crate::relay::submit::{Submission, Submitted, approval_name, priority_of};
@@ -51,9 +56,29 @@ impl Service {
             self.note_refused(&caller.principal, "SendMessage", reason).await;
             return Err(denied);
         }
+        if !self.joins(caller, &draft)? {
+            let reason = Reason::UnknownCase;
+            self.note_refused(&caller.principal, "SendMessage", reason).await;
+            return Err(Problem::new(reason));
+        }
         let principal = caller.principal.clone();
         let granted = None;
         Ok(Submission { principal, request_id, draft, validate_only, etag, granted })
+    }
+
+    /// Whether a caller may say anything in the case of a draft: whoever does so sees all of it from
+    /// then on, so he has to see it already, unless he begins it.
+    fn joins(&self, caller: &Caller, draft: &v1::Draft) -> Result<bool, Problem> {
+        let payload = draft.payload.as_ref();
+        let case = payload.and_then(|payload| CaseId::from_bytes(&payload.case_id).ok());
+        let Some(case) = case else { return Ok(true) };
+        for peer in draft.to.iter().filter_map(|peer| peer.parse::<UnitId>().ok()) {
+            let is_there = !self.relay().store().case_rows(&case, &peer)?.is_empty();
+            if is_there && !self.sees_case(caller, &case, &peer)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What a message that would be taken looks like; it has no id yet.

@@ -177,9 +177,9 @@ impl From<SubmitError> for Problem {
                     None => problem,
                 }
             }
-            error @ (SubmitError::Dropped { .. } | SubmitError::SameOfficer) => {
-                Self::text(error.reason(), error.to_string())
-            }
+            error @ (SubmitError::Dropped { .. }
+            | SubmitError::Granted { .. }
+            | SubmitError::SameOfficer) => Self::text(error.reason(), error.to_string()),
             SubmitError::Exchange(not_fit) => {
                 let problem = Self::text(not_fit.reason, not_fit.to_string());
                 let problem = problem.with("unit", not_fit.unit.clone());

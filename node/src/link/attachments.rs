@@ -229,9 +229,9 @@ pub(super) async fn accept(
             let offer = match first {
                 Ok(Ok(Kind::AttachmentOffer(offer))) => offer,
                 Ok(Ok(_)) => return core.end(FrameError::Misplaced.into()),
-                Ok(Err(FrameError::Reset)) => return,
+                // It goes behind all lanes, so that it may have to wait for them.
+                Err(_) | Ok(Err(FrameError::Reset | FrameError::Slow)) => return,
                 Ok(Err(error)) => return core.end(error.into()),
-                Err(_) => return core.end(FrameError::Slow.into()),
             };
             let incoming = IncomingAttachment { offer, stream, frames, core: Arc::clone(&core) };
             tokio::select! {

@@ -53,8 +53,8 @@ pub struct Txn<'a> {
     rewound: BTreeSet<String>,
     room: Room,
     signed: Option<(u64, Digest)>,
-    /// Number and hash of the last entry of the audit log, once it was looked up.
-    audited: Option<(u64, Digest)>,
+    /// Number, hash and instant of the last entry of the audit log, once it was looked up.
+    audited: Option<(u64, Digest, u64)>,
 }
 
 /// Entries of one lane that wait for a peer.
@@ -270,15 +270,17 @@ impl<'a> Txn<'a> {
     pub fn audit(&mut self, mut record: AuditRecord) -> Result<AuditRecord, StoreError> {
         let last = match self.audited {
             Some(last) => Some(last),
-            None => audit::last(&self.view())?.map(|last| (last.number, audit_hash(&last))),
+            None => audit::last(&self.view())?.map(|last| mark(&last)),
         };
-        if let Some((number, hash)) = last {
+        if let Some((number, hash, at_ms)) = last {
             record.previous = Bytes::copy_from_slice(hash.as_bytes());
             record.number = number + 1;
+            // A span of time is a row of entries, whatever the clock did.
+            record.at_ms = record.at_ms.max(at_ms);
         } else {
             (record.previous, record.number) = (Bytes::new(), 1);
         }
-        self.audited = Some((record.number, audit_hash(&record)));
+        self.audited = Some(mark(&record));
         Ok(record)
     }
 
@@ -376,6 +378,10 @@ impl<'a> Txn<'a> {
         let Self { origin, frontier, woken, rewound, signed, pending: changes, .. } = self;
         Batch { frames, origin, frontier, woken, rewound, signed, events, changes }
     }
+}
+
+fn mark(record: &AuditRecord) -> (u64, Digest, u64) {
+    (record.number, audit_hash(record), record.at_ms)
 }
 
 fn frame_bytes(frame: &EventFrame) -> usize {

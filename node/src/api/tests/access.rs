@@ -9,17 +9,19 @@ use relay_proto::{
     DESCRIPTOR_SET,
     audit::Chain,
     reason::Reason,
-    v1::{self, MessageView},
+    v1::{self, MessageView, message_service_client::MessageServiceClient},
 };
 use tonic::{
     Code, Request, Status,
     client::Grpc,
     codegen::{Bytes, http::uri::PathAndQuery},
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_prost::ProstCodec;
 
 use super::{
-    fixture::{Node, id, request},
+    fixture::{Node, Setup, id, now, request},
+    serving::{fingerprint, leaf, new_authority, tcp_settings},
     told,
 };
 use crate::{
@@ -356,4 +358,51 @@ async fn refusals_are_kept_up_to_a_bound() {
     let kept = node.audit().list_audit(all).await.unwrap().into_inner().records;
     assert_eq!((kept.len(), kept[0].call.as_str()), (60, "ListCases"));
     node.stop().await;
+}
+
+/// Whoever says something in a case sees all of it: so nobody joins one that he does not see.
+#[tokio::test]
+async fn nobody_joins_a_case_that_he_does_not_see() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = new_authority();
+    let (certificate, key) = leaf(&authority, "other");
+    let own = [Role::Submit, Role::ReadOwn];
+    let mut other = account("other", 0, &own);
+    (other.users, other.certificates) = (BTreeSet::new(), [fingerprint(&certificate)].into());
+    let setup = Setup {
+        tcp: Some(tcp_settings(dir.path(), &authority)),
+        accounts: vec![account("tested", Uid::effective().as_raw(), &own), other],
+        ..Setup::default()
+    };
+    let (a, b) = (Node::start_as("xa.cyber-poc", setup).await, Node::start("xb.ncu").await);
+    a.trust(&b).await;
+    let text = include_str!("../../../../config/demo/preservation.json");
+    let mut draft = relay_proto::file::MessageFile::parse(text, now()).unwrap();
+    draft.to = vec!["xb.ncu".to_owned()];
+    let first = v1::SendMessageRequest { request_id: id(1), draft: Some(draft), ..request(1, &[]) };
+    let sent = a.messages().send_message(first).await.unwrap().into_inner().message.unwrap();
+    let case: relay_proto::ids::CaseId = sent.case_id.parse().unwrap();
+
+    let mut joining = request(2, &["xb.ncu"]);
+    let payload = joining.draft.as_mut().unwrap().payload.as_mut().unwrap();
+    payload.case_id = Bytes::copy_from_slice(case.as_bytes());
+    payload.in_reply_to = Bytes::from_static(&[1; 16]);
+    payload.body = Some(v1::payload::Body::Withdrawal(v1::Withdrawal::default()));
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(authority.pem()))
+        .identity(Identity::from_pem(certificate, key))
+        .domain_name("localhost");
+    let address = format!("https://127.0.0.1:{}", a.tcp.unwrap().port());
+    let channel = Endpoint::from_shared(address).unwrap().tls_config(tls).unwrap().connect().await;
+    let mut others = MessageServiceClient::new(channel.unwrap());
+    let refused = others.send_message(joining.clone()).await.unwrap_err();
+    assert_eq!(told(&refused).1, Reason::UnknownCase);
+    let check = v1::SendMessageRequest { validate_only: true, ..joining.clone() };
+    assert_eq!(told(&others.send_message(check).await.unwrap_err()).1, Reason::UnknownCase);
+    // Whoever began it is told what is wrong with his message instead.
+    let own = a.messages().send_message(joining).await.unwrap_err();
+    assert_ne!(told(&own).1, Reason::UnknownCase);
+    drop(others);
+    a.stop().await;
+    b.stop().await;
 }

@@ -147,7 +147,8 @@ async fn judge(
     {
         return Err(later(Reason::QueueFull));
     }
-    Ok((item, header.priority))
+    // The last room is for messages: what a peer calls urgent does not fill it with files.
+    Ok((item, header.priority.min(Priority::Urgent)))
 }
 
 /// Whether all that a message lists is durable here. What has its verdict is answered all the same:

@@ -43,7 +43,8 @@ pub(super) fn held(
     };
     let mut audit = principal.audit("SendMessage", now);
     (audit.object, audit.units) = (approval_name(&id), draft.to.clone());
-    NewHeld { approval, draft: draft.encode_to_vec().into(), audit, now }
+    let priority = ready.priority;
+    NewHeld { approval, draft: draft.encode_to_vec().into(), audit, priority, now }
 }
 
 /// The id of what a request asks for.
@@ -122,13 +123,17 @@ impl Relay {
     ) -> Result<Submitted, SubmitError> {
         let store = &self.ctx.parts.store;
         if approval.state == ApprovalRecord::GRANTED {
-            return self.ctx.stored_answer(&approval.digest);
+            return match approval.decided_by == by.account {
+                true => self.ctx.stored_answer(&approval.digest),
+                false => Err(SubmitError::Granted { by: approval.decided_by }),
+            };
         }
         if !approval.waits() {
             let (by, reason) = (approval.decided_by, approval.reason);
             return Err(SubmitError::Dropped { by, reason });
         }
-        if approval.account == by.account {
+        // Also of an account that has another name since.
+        if approval.account == by.account || approval.caller == by.caller {
             return Err(SubmitError::SameOfficer);
         }
         let draft = store.held_draft(&approval)?;

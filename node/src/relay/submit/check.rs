@@ -131,7 +131,9 @@ impl Context {
         if clear.len() > limits::PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Refused(Reason::TooLarge));
         }
-        let two_officers = profile.two_officers.contains(&parsed.kind());
+        // Whichever network it is sent in: else one officer would choose one that asks for none.
+        let kind = parsed.kind();
+        let two_officers = self.parts.profiles.iter().any(|one| one.two_officers.contains(&kind));
         let payload = parsed;
         Ok(Ready {
             message_id,

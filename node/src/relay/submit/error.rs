@@ -37,6 +37,12 @@ pub enum SubmitError {
         /// In his words.
         reason: String,
     },
+    /// Another officer agreed already.
+    #[error("{by} granted it already, and it was sent")]
+    Granted {
+        /// Whose account.
+        by: String,
+    },
     /// Whoever asked cannot be the second officer.
     #[error("the account that asked cannot grant it: another officer must, with another account")]
     SameOfficer,
@@ -63,7 +69,7 @@ impl SubmitError {
         match self {
             Self::Content(faults) => faults.reason(),
             Self::RequestConflict => Reason::RequestIdConflict,
-            Self::Dropped { .. } => Reason::FailedPrecondition,
+            Self::Dropped { .. } | Self::Granted { .. } => Reason::FailedPrecondition,
             Self::SameOfficer => Reason::PermissionDenied,
             Self::Case(not_legal) => not_legal.reason,
             Self::Cards(unfit) => unfit.reason,

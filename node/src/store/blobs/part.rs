@@ -219,11 +219,15 @@ impl Part {
         // Under the lock: whoever looks for it, or sweeps, sees it before or after.
         let mut state = files.state();
         files.io.rename(&files.part(owner, sha256), &files.whole(sha256))?;
+        if let Err(error) = files.io.sync_dir(&files.dir.join(WHOLE)) {
+            // It would count as here, and might be gone after a power cut.
+            files.io.remove(&files.whole(sha256))?;
+            return Err(error.into());
+        }
         state.used.insert((None, *sha256), Instant::now());
         state.unlisted.insert(*sha256, (owner.clone(), self.item.size));
         drop(state);
         self.place.gone = true;
-        files.io.sync_dir(&files.dir.join(WHOLE))?;
         Ok(files.io.sync_dir(&files.parts(owner))?)
     }
 

@@ -32,6 +32,8 @@ pub struct NewHeld {
     pub draft: Bytes,
     /// Who asked, for the audit log.
     pub audit: AuditRecord,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Now.
     pub now: Timestamp,
 }
@@ -52,7 +54,7 @@ pub enum Held {
 impl Store {
     /// Keeps a message that a second officer has to agree to.
     pub async fn hold(&self, new: NewHeld) -> Result<Held, StoreError> {
-        self.commit(Priority::Urgent, move |txn| hold(txn, new)).await
+        self.commit(new.priority, move |txn| hold(txn, new)).await
     }
 
     /// What is kept of one.
@@ -119,7 +121,7 @@ fn hold(txn: &mut Txn<'_>, new: NewHeld) -> Result<Held, StoreError> {
             false => Held::Conflict,
         });
     }
-    if !txn.room().takes_submission(Priority::Urgent) {
+    if !txn.room().takes_submission(new.priority) {
         return Ok(Held::StorageFull);
     }
     let audit = Some(txn.audit(new.audit)?);

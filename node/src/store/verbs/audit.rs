@@ -4,7 +4,7 @@
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use bytes::Bytes;
-use relay_proto::{envelope::Priority, timestamp::Timestamp, v1::AuditRecord};
+use relay_proto::{envelope::Priority, reason::Reason, timestamp::Timestamp, v1::AuditRecord};
 
 use crate::store::{
     Store, StoreError,
@@ -17,6 +17,23 @@ impl Store {
     /// Keeps an entry; durable when it returns. Number and hash of the one before are filled in.
     pub async fn audit(&self, record: AuditRecord, now: Timestamp) -> Result<(), StoreError> {
         self.commit(Priority::Urgent, move |txn| {
+            let record = txn.audit(record)?;
+            txn.push(now, Fact::Audited(record), Bytes::new());
+            Ok(())
+        })
+        .await
+    }
+
+    /// The same before something is only read: not on a disk that has room for receipts alone.
+    pub async fn audit_reading(
+        &self,
+        record: AuditRecord,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.commit(Priority::Routine, move |txn| {
+            if !txn.room().takes_submission(Priority::Emergency) {
+                return Err(StoreError::Refused(Reason::StorageFull));
+            }
             let record = txn.audit(record)?;
             txn.push(now, Fact::Audited(record), Bytes::new());
             Ok(())

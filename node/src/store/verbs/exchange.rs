@@ -196,7 +196,7 @@ fn held(view: &View<'_>, new: &Between<'_>) -> Result<Held, StoreError> {
     for own in [true, false] {
         let Some(id) = alert_id else { break };
         let prefix = key::alert_of(id.as_bytes(), own, from.as_str());
-        for record in listed(view, &prefix, REVISIONS_MAX)? {
+        for record in newest(view, &prefix, REVISIONS_MAX)? {
             let is_between = record.to.iter().any(|unit| unit == to.as_str());
             if is_between && is_live(view, new, &record)? {
                 alerts.extend(record.known());
@@ -247,7 +247,11 @@ fn alike(view: &View<'_>, new: &Between<'_>) -> Result<Vec<Known>, StoreError> {
         if !view.prefix(Tree::Exchanges, &ours, 1)?.is_empty() {
             continue;
         }
-        let each = listed(view, &others, ALIKE_MAX)?.into_iter().filter(|one| !one.is_out());
+        // What came after the message that is passed on does not bind whoever passes that on: else
+        // another unit could keep it here.
+        let stated = new.said.origin.as_ref().map(|origin| origin.digest);
+        let each = listed(view, &others, ALIKE_MAX)?.into_iter();
+        let each = each.take_while(|one| Some(one.digest()) != stated).filter(|one| !one.is_out());
         found.extend(each.filter_map(|record| record.known()));
     }
     // What is passed on of ours is ours.
@@ -299,6 +303,17 @@ fn listed(view: &View<'_>, prefix: &[u8], max: usize) -> Result<Vec<MessageRecor
     Ok(records)
 }
 
+/// The same, those that were stored last first.
+fn newest(view: &View<'_>, prefix: &[u8], max: usize) -> Result<Vec<MessageRecord>, StoreError> {
+    let end = key::after_prefix(prefix);
+    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut records = Vec::new();
+    for (_, digest) in view.range(Tree::Exchanges, Bound::Included(prefix), upper, max, true)? {
+        records.extend(view.message(&digest_of(&digest))?);
+    }
+    Ok(records)
+}
+
 /// The message and the peer of a key of what is expected.
 fn opened(key: &[u8]) -> Option<(Digest, &str)> {
     let (digest, peer) = key.strip_prefix(key::OPEN)?.split_at_checked(DIGEST_BYTES)?;
@@ -307,8 +322,8 @@ fn opened(key: &[u8]) -> Option<(Digest, &str)> {
 
 const DIGEST_BYTES: usize = 32;
 
-/// Revisions of one alert of one sender that are looked at.
-const REVISIONS_MAX: usize = 1024;
+/// Revisions of one alert of one sender that are looked at, the newest: they are read on the writer.
+const REVISIONS_MAX: usize = 64;
 
 /// Answers to one offer that are looked at.
 const ANSWERS_MAX: usize = 256;

@@ -174,8 +174,7 @@ fn change(
 /// What is stated of the origin is what is held of it, and no marking is looser.
 #[test]
 fn a_forward_is_what_it_says() {
-    let spoils: [fn(&mut OriginSaid); 4] = [
-        |stated| stated.digest = Digest::of(b"other"),
+    let spoils: [fn(&mut OriginSaid); 3] = [
         |stated| stated.unit = unit("xd.ncu"),
         |stated| stated.marks.europol = 0,
         |stated| stated.onward = None,
@@ -186,6 +185,11 @@ fn a_forward_is_what_it_says() {
         let mismatch = Err(Reason::OriginMismatch);
         assert_eq!((case.sent(), case.to(C, End::Taking)), (mismatch, mismatch));
     }
+    // Two messages of its originator under one id: the other one is not known here.
+    let mut case = Case::new();
+    case.stated().digest = Digest::of(b"other");
+    assert_eq!(case.sent(), Err(Reason::OriginMismatch));
+    assert_eq!(case.to(C, End::Taking), Ok(()));
     let mut case = Case::new();
     case.original = None;
     assert_eq!(case.sent(), Err(Reason::UnknownReference));
