@@ -147,6 +147,8 @@ async fn a_second_officer_sends_what_waits() {
     let expected = [
         ("SendMessage", "first", true),
         ("GetApproval", "first", true),
+        // Refused: whoever asked is no second officer.
+        ("GrantApproval", "first", false),
         ("GrantApproval", "second", false),
     ];
     assert_eq!(told, expected);
