@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Service {
-    /// A page of what this caller may know that is expected after a place; and where the next page begins.
+    /// A page of what is expected after a place, as far as this caller may know it; and where the
+    /// next page begins.
     pub(super) fn expected(
         &self,
         caller: &Caller,

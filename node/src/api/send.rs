@@ -66,8 +66,8 @@ impl Service {
         Ok(Submission { principal, request_id, draft, validate_only, etag, granted })
     }
 
-    /// Whether a caller may say anything in the case of a draft: whoever does so sees all of it from
-    /// then on, so he has to see it already, unless he begins it.
+    /// Whether a caller may say anything in the case of a draft: whoever does so sees all of it
+    /// from then on, so he has to see it already, unless he begins it.
     fn joins(&self, caller: &Caller, draft: &v1::Draft) -> Result<bool, Problem> {
         let payload = draft.payload.as_ref();
         let case = payload.and_then(|payload| CaseId::from_bytes(&payload.case_id).ok());

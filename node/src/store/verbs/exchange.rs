@@ -322,7 +322,7 @@ fn opened(key: &[u8]) -> Option<(Digest, &str)> {
 
 const DIGEST_BYTES: usize = 32;
 
-/// Revisions of one alert of one sender that are looked at, the newest: they are read on the writer.
+/// Revisions of one alert of one sender that are looked at, the newest: the writer reads them.
 const REVISIONS_MAX: usize = 64;
 
 /// Answers to one offer that are looked at.
