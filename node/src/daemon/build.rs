@@ -142,6 +142,13 @@ impl Node {
             random: Arc::clone(&parts.random),
         })
         .map_err(|error| RunError::start("relay", error))?;
+        let link = start_link(&parts, &relay, directory, &tasks)?;
+        let clock = parts.clock.clone();
+        let scrubbing = relay.store().keep_scrubbing(parts.scrub, move || clock.now(), &tasks);
+        scrubbing.map_err(|error| RunError::start("scrub", error))?;
+        relay.store().keep_swept(&tasks);
+        // Last: whoever calls finds a node that has all that it needs, and cannot take its
+        // descriptors before.
         let api = match &parts.api {
             Some(settings) => Some(
                 api::start(settings, relay.clone(), &tasks)
@@ -149,11 +156,6 @@ impl Node {
             ),
             None => None,
         };
-        let link = start_link(&parts, &relay, directory, &tasks)?;
-        let clock = parts.clock.clone();
-        let scrubbing = relay.store().keep_scrubbing(parts.scrub, move || clock.now(), &tasks);
-        scrubbing.map_err(|error| RunError::start("scrub", error))?;
-        relay.store().keep_swept(&tasks);
         Ok(Self { id: id.clone(), tasks, relay, link, _api: api })
     }
 
