@@ -9,7 +9,9 @@ mod approval;
 mod attachment;
 mod audit;
 mod casework;
+mod evidence;
 mod paper;
+mod peer;
 mod sending;
 
 use std::{path::PathBuf, time::Duration};
@@ -28,7 +30,9 @@ pub use self::casework::{
     DecisionWord, EndingWord, ExtendArgs, ExtensionWord, MlaArgs, PostArgs, RespondArgs, RiskWord,
     Says, When, With, WithdrawArgs,
 };
+pub use self::evidence::EvidenceVerb;
 pub use self::paper::{PaperArgs, PaperFormat};
+pub use self::peer::{PeerVerb, VerifyArgs};
 pub use self::sending::{
     Attach, DraftVerb, PreservationArgs, SendArgs, SendVerb, TemplateVerb, WaitFor,
 };
@@ -221,104 +225,6 @@ pub enum CaseVerb {
     },
 }
 
-/// `peer …`
-#[derive(Debug, Subcommand)]
-pub enum PeerVerb {
-    /// Import a unit's card; nothing is exchanged before it is verified
-    #[command(after_help = "Example:\n  relay-cli peer add xb.ncu.relaycard")]
-    Add {
-        /// The file that the unit's operator sent
-        #[arg(value_name = "CARD")]
-        card: PathBuf,
-        #[command(flatten)]
-        repeat: RepeatArgs,
-    },
-    /// Compare the 60 digits by telephone, then trust the unit
-    #[command(after_help = HELP_VERIFY)]
-    Verify(VerifyArgs),
-    /// All peers, one per line
-    #[command(after_help = "Example:\n  relay-cli peer list\n\nEnds with 1 if one needs you.")]
-    List,
-    /// One peer: contact, trust, keys, alarms
-    #[command(after_help = "Example:\n  relay-cli peer show xb.ncu")]
-    Show {
-        /// As in xb.ncu
-        #[arg(value_name = "UNIT")]
-        unit: UnitId,
-    },
-    /// Is the peer's node there? How far, with which key exchange?
-    #[command(after_help = "Example:\n  relay-cli peer ping xb.ncu")]
-    Ping {
-        /// As in xb.ncu
-        #[arg(value_name = "UNIT")]
-        unit: UnitId,
-    },
-    /// Exchange nothing with this unit until it is verified again
-    #[command(after_help = "Example:\n  relay-cli peer suspend xb.ncu --by 'K. Novak' \\\n      \
-                            --reason 'key may be lost'")]
-    Suspend {
-        /// As in xb.ncu
-        #[arg(value_name = "UNIT")]
-        unit: UnitId,
-        /// Who suspends; stored with the time, shown with the peer
-        #[arg(long, value_name = "NAME", value_parser = stated)]
-        by: String,
-        /// Why; stored and shown as well
-        #[arg(long, value_name = "TEXT", value_parser = stated)]
-        reason: String,
-        #[command(flatten)]
-        repeat: RepeatArgs,
-    },
-    /// Accept that this unit's log lost receipts and goes on as the next one
-    #[command(after_help = "Example:\n  relay-cli peer rollback-accept xb.ncu --by 'K. Novak'\n\n\
-        After a call with the unit. What its log lost is sent again; nothing happens twice.")]
-    RollbackAccept {
-        /// As in xb.ncu
-        #[arg(value_name = "UNIT")]
-        unit: UnitId,
-        /// Who accepts it
-        #[arg(long, value_name = "NAME")]
-        by: String,
-        #[command(flatten)]
-        repeat: RepeatArgs,
-    },
-    /// Forget this unit: its card and its trust; messages and receipts stay
-    #[command(after_help = "Example:\n  relay-cli peer remove xb.ncu")]
-    Remove {
-        /// As in xb.ncu
-        #[arg(value_name = "UNIT")]
-        unit: UnitId,
-        /// Do not ask for the unit's name again
-        #[arg(long)]
-        yes: bool,
-        #[command(flatten)]
-        repeat: RepeatArgs,
-    },
-}
-
-/// `peer verify`
-#[derive(Debug, Args)]
-pub struct VerifyArgs {
-    /// As in xb.ncu
-    #[arg(value_name = "UNIT")]
-    pub unit: UnitId,
-    /// All sixty digits, from a script that has them by a safe way
-    #[arg(long, value_name = "DIGITS", conflicts_with_all = ["read", "groups"])]
-    pub fingerprint: Option<String>,
-    /// Print the groups, to be read to the other side
-    #[arg(long, conflicts_with = "groups")]
-    pub read: bool,
-    /// Ask for these groups (the other side took the rest), as in 1,2,5,6,9,10
-    #[arg(long, value_name = "LIST", value_delimiter = ',',
-          value_parser = clap::value_parser!(u32).range(1..=12))]
-    pub groups: Vec<u32>,
-    /// Who compares; stored with the time [default: the account's name]
-    #[arg(long, value_name = "NAME", value_parser = stated)]
-    pub by: Option<String>,
-    #[command(flatten)]
-    pub repeat: RepeatArgs,
-}
-
 /// A key for safe repetition, for verbs that change something.
 #[derive(Debug, Clone, Args)]
 pub struct RepeatArgs {
@@ -394,39 +300,6 @@ pub struct WatchArgs {
     /// Print what there is and end
     #[arg(long)]
     pub once: bool,
-}
-
-/// `evidence …`
-#[derive(Debug, Subcommand)]
-pub enum EvidenceVerb {
-    /// Write header, receipts, proofs and keys of a message into a folder
-    #[command(after_help = "Example:\n  relay-cli evidence export 7F3K-22QD --to court")]
-    Export {
-        /// Eight characters, as in 7F3K-22QD, or the whole id
-        #[arg(value_name = "ID", value_parser = message_ref)]
-        id: String,
-        /// Made if it is not there; no file in it is overwritten
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
-        /// Also the content; without it the bundle shows none
-        #[arg(long)]
-        payload: bool,
-    },
-    /// Check a bundle offline, against what you trust already
-    #[command(after_help = HELP_EVIDENCE)]
-    Verify {
-        /// A .relayev file
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Cards of units whose identity you have by a way of your own
-        #[arg(long, value_name = "CARD", num_args = 1.., value_delimiter = ',')]
-        trust: Vec<PathBuf>,
-        /// Verifier keys of logs (C2SP signed-note), as text or file
-        #[arg(long, value_name = "VKEY", num_args = 1..)]
-        vkey: Vec<String>,
-        #[command(flatten)]
-        paper: PaperArgs,
-    },
 }
 
 /// `500ms`, `30s`, `5m`, `2h`, `1d`; a unit is needed.
@@ -509,24 +382,6 @@ Of the requesting side:
 A question is no refusal: refusing takes a ground of the closed list (Articles 29(4), 29(5)).
 Times: 2027-02-22 (until the end of that day, UTC), 2027-02-22T12:00:00Z, 90d, @-2h.
 What is not legal now is refused by the node (15); a case that changed meanwhile, too (16).";
-
-const HELP_VERIFY: &str = "\
-Telephone the unit's desk on a number that you ALREADY have, not from its card.
-Examples:
-  relay-cli peer verify xb.ncu --read            they type, you read
-  relay-cli peer verify xb.ncu --by 'K. Novak'   they read, you type
-  relay-cli peer verify xb.ncu --by script --fingerprint \"$DIGITS\"";
-
-const HELP_EVIDENCE: &str = "\
-Examples:
-  relay-cli evidence verify court/7F3K-22QD.relayev --trust xa.relaycard xb.relaycard
-  relay-cli evidence verify court/7F3K-22QD.relayev
-  relay-cli evidence verify court/7F3K-22QD.relayev --trust xa.relaycard xb.relaycard \\
-      --format pdf --out certificate.pdf
-
-VALID (0): all holds and the keys are those that you trust.
-CONSISTENT (1): all holds, but the file vouches for its own keys.
-INVALID (14): something does not hold; the reason is named. It has no certificate.";
 
 #[cfg(test)]
 mod tests {

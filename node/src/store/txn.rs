@@ -53,8 +53,8 @@ pub struct Txn<'a> {
     rewound: BTreeSet<String>,
     room: Room,
     signed: Option<(u64, Digest)>,
-    /// Number, hash and instant of the last entry of the audit log, once it was looked up.
-    audited: Option<(u64, Digest, u64)>,
+    /// Number and hash of the last entry of the audit log, once it was looked up.
+    audited: Option<(u64, Digest)>,
 }
 
 /// Entries of one lane that wait for a peer.
@@ -272,11 +272,9 @@ impl<'a> Txn<'a> {
             Some(last) => Some(last),
             None => audit::last(&self.view())?.map(|last| mark(&last)),
         };
-        if let Some((number, hash, at_ms)) = last {
+        if let Some((number, hash)) = last {
             record.previous = Bytes::copy_from_slice(hash.as_bytes());
             record.number = number + 1;
-            // A span of time is a row of entries, whatever the clock did.
-            record.at_ms = record.at_ms.max(at_ms);
         } else {
             (record.previous, record.number) = (Bytes::new(), 1);
         }
@@ -380,8 +378,8 @@ impl<'a> Txn<'a> {
     }
 }
 
-fn mark(record: &AuditRecord) -> (u64, Digest, u64) {
-    (record.number, audit_hash(record), record.at_ms)
+fn mark(record: &AuditRecord) -> (u64, Digest) {
+    (record.number, audit_hash(record))
 }
 
 fn frame_bytes(frame: &EventFrame) -> usize {

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use relay_proto::{
-    audit::{Chain, from_bytes, hash, to_bytes},
+    audit::{Broken, Chain, from_bytes, hash, to_bytes},
     timestamp::Timestamp,
     v1,
 };
@@ -116,30 +116,68 @@ async fn list(
 
 async fn export(context: &Context, span: &SpanArgs, out: &Path) -> Result<Exit, Failure> {
     let node = context.node().await?;
-    let mut request = asked(context, span);
-    let (mut text, mut chain, mut seen) = (String::new(), Chain::default(), ChainView::default());
+    let (now, mut request) = (context.now(), v1::ListAuditRequest::default());
+    request.page_size = PAGE;
+    let from = span.from.as_ref().map_or(0, |from| from.since(now).as_millis());
+    let until = span.until.as_ref().map_or(u64::MAX, |until| until.since(now).as_millis());
+    let mut row = Row::of(from, until);
     loop {
         let answer = page(&node, &request).await?;
         for record in &answer.records {
-            chain.next(record).map_err(|broken| {
+            row.add(record).map_err(|broken| {
                 let what = format!("The node's audit log does not hold together: {broken}.");
                 Failure::new(Exit::Invalid, what).safe("no file was written")
             })?;
-            seen.add(record);
-            let line = serde_json::to_string(&EntryView::from(record)).map_err(|error| {
-                Failure::new(Exit::Attention, format!("An entry cannot be written: {error}."))
-            })?;
-            text.push_str(&line);
-            text.push('\n');
         }
         request.page_token = answer.next_page_token;
         if request.page_token.is_empty() {
             break;
         }
     }
+    let (text, chain) = row.finish();
     files::write_new(out, text.as_bytes())?;
     let file = out.display().to_string();
-    context.printer().report(&AuditExportReport { file, chain: seen })
+    context.printer().report(&AuditExportReport { file, chain })
+}
+
+/// The entries from the first to the last of a span of time, all that lie between with them: a
+/// clock that was set back, or two calls at once, must not tear the row apart.
+struct Row {
+    from: u64,
+    until: u64,
+    chain: Chain,
+    text: String,
+    /// What was added, and how far it goes without what is behind the span.
+    seen: ChainView,
+    kept: (usize, ChainView),
+}
+
+impl Row {
+    fn of(from: u64, until: u64) -> Self {
+        let (chain, seen) = (Chain::default(), ChainView::default());
+        Self { from, until, chain, text: String::new(), seen, kept: (0, ChainView::default()) }
+    }
+
+    fn add(&mut self, record: &v1::AuditRecord) -> Result<(), Broken> {
+        self.chain.next(record)?;
+        let is_in = (self.from..self.until).contains(&record.at_ms);
+        if !is_in && self.seen.entries == 0 {
+            return Ok(());
+        }
+        self.seen.add(record);
+        // Texts and numbers alone: nothing in it cannot be written.
+        self.text.push_str(&serde_json::to_string(&EntryView::from(record)).unwrap_or_default());
+        self.text.push('\n');
+        if is_in {
+            self.kept = (self.text.len(), self.seen.clone());
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> (String, ChainView) {
+        self.text.truncate(self.kept.0);
+        (self.text, self.kept.1)
+    }
 }
 
 fn verify(context: &Context, file: &Path) -> Result<Exit, Failure> {
@@ -357,6 +395,25 @@ mod tests {
 
     fn fault(lines: &[String]) -> Option<String> {
         checked(&lines.join("\n")).1
+    }
+
+    /// Of a span of time the whole row, also where the clock went back between two entries.
+    #[test]
+    fn a_span_is_a_row() {
+        let times = [10, 20, 35, 19, 22, 40, 50];
+        let (mut row, mut previous) = (Row::of(20, 40), Vec::new());
+        for (number, at_ms) in (1..).zip(times) {
+            let previous_hash = previous.clone().into();
+            let record =
+                v1::AuditRecord { number, at_ms, previous: previous_hash, ..Default::default() };
+            previous = hash(&record).as_bytes().to_vec();
+            row.add(&record).unwrap();
+        }
+        let (text, chain) = row.finish();
+        assert_eq!((chain.first, chain.last, chain.entries), (Some(2), Some(5), 4));
+        let (checked, fault) = checked(&text);
+        assert_eq!((checked.hash, fault), (chain.hash, None));
+        assert_eq!(Row::of(1, 2).finish().0, "");
     }
 
     /// A file is believed as it was written, and not after any change of it.
